@@ -45,7 +45,8 @@ class DyadicFilters:
     def weight(self) -> FloatArray:
         """The real weights that the codes stand for, OIHW."""
         scale = np.array([float(s) for s in self.scale]).reshape(-1, 1, 1, 1)
-        return np.ldexp(self.codes.astype(np.float64), -self.frac) * scale
+        weight: FloatArray = np.ldexp(self.codes.astype(np.float64), -self.frac) * scale
+        return weight
 
 
 @dataclass(frozen=True)

@@ -84,9 +84,9 @@ class Requantise:
 class PiecewiseLinear:
     """``y = saturate(round_shift(slopes[g, s] * x + offsets[g, s], shift), lo, hi)``.
 
-    s = number of ``breakpoints[g]`` that are <= x; g is the channel, or 0 if one function serves
-    all. ``breakpoints`` (G, S - 1) ascending, ``slopes`` and ``offsets`` (G, S). Each slope is a sum
-    of few signed powers of two.
+    s = number of ``breakpoints[g]`` that are <= x; g is the channel, or 0 if one function
+    serves all. ``breakpoints`` (G, S - 1) ascending, ``slopes`` and ``offsets`` (G, S). Each slope
+    is a sum of few signed powers of two.
     """
 
     breakpoints: IntArray

@@ -149,7 +149,7 @@ class Concat:
 class Quantise:
     """Uniform quantiser of activations (QDQ pair or QONNX ``Quant``).
 
-    ``clip(round(x / scale + zero_point), lo, hi)``, then back to real: ``(q - zero_point) * scale``.
+    ``q = clip(round(x / scale + zero_point), lo, hi)``, back to real as ``(q - zero_point) * scale``.
     """
 
     scale: float
