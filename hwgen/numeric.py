@@ -200,6 +200,15 @@ class Dyadic:
             remainder = x - float(total)
         return total
 
+    @classmethod
+    def exact(cls, x: float) -> Dyadic:
+        """The dyadic number that a finite float is."""
+        numerator, denominator = x.as_integer_ratio()
+        return cls(numerator, 1 - denominator.bit_length())
+
+    def __mul__(self, other: Dyadic) -> Dyadic:
+        return Dyadic(self.mantissa * other.mantissa, self.exponent + other.exponent)
+
     def __add__(self, other: Dyadic) -> Dyadic:
         low = min(self.exponent, other.exponent)
         mantissa = (self.mantissa << (self.exponent - low)) + (

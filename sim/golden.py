@@ -65,42 +65,39 @@ def _evaluate(network: IntegerNetwork, images: Array, keep: tuple[str, ...]) -> 
 
 
 def _apply(network: IntegerNetwork, node: IntNode, xs: list[Array]) -> Array:
+    y: Array
     match node.op:
         case Conv() as op:
-            magnitude = np.array(
-                [max(abs(r.lo), abs(r.hi)) for r in network.ranges(node.inputs[0])], dtype=object
-            )
-            return _conv(op, xs[0], magnitude)
+            ranges = network.ranges(node.inputs[0])
+            y = _conv(op, xs[0], [max(abs(r.lo), abs(r.hi)) for r in ranges])
         case Requantise() as op:
             half = (np.int64(1) << op.shift) >> 1
-            y = (xs[0] * op.multiplier + half) >> op.shift
-            return np.clip(y, op.lo, op.hi)
+            y = np.clip((xs[0] * op.multiplier + half) >> op.shift, op.lo, op.hi)
         case PiecewiseLinear() as op:
-            return _piecewise_linear(op, xs[0])
+            y = _piecewise_linear(op, xs[0])
         case MaxPool() as op:
-            top, left, bottom, right = op.pads
             lowest = np.iinfo(np.int64).min
-            padded = np.pad(
-                xs[0], ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=lowest
-            )
-            return _taps(padded, op.kernel, op.strides, op.dilations).max(axis=0)
+            taps = _taps(_pad(xs[0], op.pads, lowest), op.kernel, op.strides, op.dilations)
+            y = np.max(taps, axis=0)
         case SumPool() as op:
-            return _taps(_zero_pad(xs[0], op.pads), op.kernel, op.strides, (1, 1)).sum(axis=0)
+            y = np.sum(_taps(_pad(xs[0], op.pads, 0), op.kernel, op.strides, (1, 1)), axis=0)
         case Add() as op:
-            return np.sum([x << s for x, s in zip(xs, op.shifts, strict=True)], axis=0)
+            y = np.sum([x << s for x, s in zip(xs, op.shifts, strict=True)], axis=0)
         case Concat() as op:
-            return np.concatenate([x << s for x, s in zip(xs, op.shifts, strict=True)], axis=1)
+            y = np.concatenate([x << s for x, s in zip(xs, op.shifts, strict=True)], axis=1)
         case ArgMax():
-            return np.argmax(xs[0], axis=1, keepdims=True).astype(np.int64)
+            y = np.argmax(xs[0], axis=1, keepdims=True).astype(np.int64)
         case _:
             assert_never(node.op)
+    return y
 
 
-def _zero_pad(x: Array, pads: tuple[int, int, int, int]) -> Array:
+def _pad(x: Array, pads: tuple[int, int, int, int], value: int) -> Array:
     top, left, bottom, right = pads
     if not any(pads):
         return x
-    return np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    widths = ((0, 0), (0, 0), (top, bottom), (left, right))
+    return np.pad(x, widths, constant_values=value)
 
 
 def _taps(
@@ -123,22 +120,23 @@ def _taps(
     )
 
 
-def _conv(op: Conv, x: Array, magnitude: npt.NDArray[np.object_]) -> Array:
+def _conv(op: Conv, x: Array, magnitude: list[int]) -> Array:
     """Convolution as one matrix product a group, in the fastest type that is exact.
 
     Floating-point products of integers are exact while every partial sum stays below the
-    significand's limit; ``magnitude`` (C,) bounds the absolute value of each input channel.
+    significand's limit; ``magnitude`` bounds the absolute value of each input channel.
     """
-    out_channels, group_channels, kh, kw = op.weight.shape
+    out_channels, group_channels = op.weight.shape[:2]
     per_group = out_channels // op.groups
-    columns = _taps(_zero_pad(x, op.pads), op.kernel, op.strides, op.dilations)
+    columns = _taps(_pad(x, op.pads, 0), op.kernel, op.strides, op.dilations)
     taps, count, _, height, width = columns.shape
     result = np.empty((count, out_channels, height, width), dtype=np.int64)
     for g in range(op.groups):
         rows = slice(g * per_group, (g + 1) * per_group)
         channels = slice(g * group_channels, (g + 1) * group_channels)
         weight = op.weight[rows].reshape(per_group, group_channels, taps)
-        bound = int((abs(weight.astype(object)).sum(axis=2) @ magnitude[channels]).max(initial=0))
+        row_sums = np.abs(weight).sum(axis=2).astype(object)
+        bound = max(int(b) for b in row_sums @ np.array(magnitude[channels], dtype=object))
         dtype: type[np.generic] = np.int64
         if bound < _FLOAT32_EXACT:
             dtype = np.float32

@@ -146,7 +146,7 @@ IntOp = Conv | Requantise | PiecewiseLinear | MaxPool | SumPool | Add | Concat |
 class IntNode:
     """One integer operator: reads tensors ``inputs``, writes tensor ``name``.
 
-    ``ranges`` (C entries) are the exact bounds of each channel over every possible input image;
+    ``ranges`` (C entries) are the bounds of each channel, exact given those of the inputs;
     ``scale`` (C entries) the real value of one unit; ``origin`` the float layer it came from.
     """
 

@@ -1,0 +1,96 @@
+"""Consistency of an integer network: names, order, shapes, ranges and parameters."""
+
+from __future__ import annotations
+
+from hwgen.errors import VerifyError
+from hwgen.integer.ranges import output_ranges
+from hwgen.integer.types import (
+    Add,
+    ArgMax,
+    Concat,
+    Conv,
+    IntegerNetwork,
+    IntNode,
+    MaxPool,
+    PiecewiseLinear,
+    Requantise,
+    SumPool,
+)
+from hwgen.network.types import Pads, Pair, Shape
+
+__all__ = ["verify"]
+
+
+def verify(network: IntegerNetwork) -> IntegerNetwork:
+    """Return ``network`` unchanged if it is consistent.
+
+    Raises
+    ------
+    VerifyError
+        Naming the first node that reads a later tensor, has the wrong shape, or whose ranges are
+        not the ones that follow from its inputs.
+    """
+    known = {network.input_name}
+    for node in network.nodes:
+        for name in node.inputs:
+            if name not in known:
+                raise VerifyError(f"Node {node.name!r} reads {name!r}, not an earlier tensor")
+        if node.name in known:
+            raise VerifyError(f"Two tensors are named {node.name!r}")
+        shape = _output_shape(network, node)
+        if node.shape != shape:
+            raise VerifyError(f"Node {node.name!r} has shape {node.shape}, but computes {shape}")
+        ranges = output_ranges(
+            node.op,
+            [network.ranges(name) for name in node.inputs],
+            network.shape(node.inputs[0]),
+            node.shape,
+        )
+        if ranges != node.ranges:
+            raise VerifyError(
+                f"Node {node.name!r} states ranges that do not follow from its inputs"
+            )
+        if len(node.scale) != node.shape[0]:
+            raise VerifyError(f"Node {node.name!r} needs one scale a channel")
+        known.add(node.name)
+    if network.output not in known:
+        raise VerifyError(f"The output {network.output!r} is not a tensor of the network")
+    return network
+
+
+def _output_shape(network: IntegerNetwork, node: IntNode) -> Shape:
+    shapes = [network.shape(name) for name in node.inputs]
+    channels, height, width = shapes[0]
+    match node.op:
+        case Conv() as op:
+            if op.weight.shape[1] * op.groups != channels or len(op.bias) != len(op.weight):
+                raise VerifyError(f"Node {node.name!r} has weights that do not fit its input")
+            rows, columns = _window(shapes[0], op.kernel, op.strides, op.pads, op.dilations)
+            return (len(op.weight), rows, columns)
+        case MaxPool() as op:
+            return (channels, *_window(shapes[0], op.kernel, op.strides, op.pads, op.dilations))
+        case SumPool() as op:
+            return (channels, *_window(shapes[0], op.kernel, op.strides, op.pads, (1, 1)))
+        case Requantise() as op:
+            if op.multiplier.shape not in ((channels, 1, 1), (1, height, width)):
+                raise VerifyError(f"Node {node.name!r} has multipliers that do not fit its input")
+            return shapes[0]
+        case PiecewiseLinear() as op:
+            if len(op.slopes) not in (1, channels):
+                raise VerifyError(f"Node {node.name!r} has functions that do not fit its input")
+            return shapes[0]
+        case Add():
+            return shapes[0]
+        case Concat():
+            return (sum(shape[0] for shape in shapes), height, width)
+        case ArgMax():
+            return (1, 1, 1)
+
+
+def _window(shape: Shape, kernel: Pair, strides: Pair, pads: Pads, dilations: Pair) -> Pair:
+    rows, columns = (
+        (shape[1 + a] + pads[a] + pads[2 + a] - dilations[a] * (kernel[a] - 1) - 1) // strides[a]
+        + 1
+        for a in (0, 1)
+    )
+    return (rows, columns)
