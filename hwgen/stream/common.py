@@ -1,0 +1,103 @@
+"""What every streaming block shares: pixel payloads and the control of a fixed-latency pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, ValueLike, signed, unsigned
+from amaranth.lib import data, stream
+
+from hwgen.numeric import Range
+
+__all__ = ["Pipeline", "clamped", "pixel_layout", "pixel_signature", "range_shape"]
+
+
+def range_shape(r: Range) -> Shape:
+    """Amaranth shape that holds exactly the values of a range."""
+    return signed(r.width) if r.signed else unsigned(r.width)
+
+
+def pixel_layout(ranges: Sequence[Range], *, prefix: str = "c") -> data.StructLayout:
+    """Payload of one pixel: field ``c0, c1, ...`` a channel, each exactly as wide as its range."""
+    return data.StructLayout({f"{prefix}{k}": range_shape(r) for k, r in enumerate(ranges)})
+
+
+def pixel_signature(ranges: Sequence[Range]) -> stream.Signature:
+    """Stream of pixels with the given range a channel."""
+    return stream.Signature(pixel_layout(ranges))
+
+
+class Pipeline:
+    """Control and registers of a block of fixed latency that stalls as a whole.
+
+    All registers share one clock enable ``ce``, high unless a finished item waits at ``o``. Bubbles
+    advance. Registers of data have no reset; the valid bits have.
+
+    Parameters
+    ----------
+    m : :class:`Module`
+        Module under construction.
+    i, o : stream interfaces
+        Input and output; ``i.ready``, ``o.valid`` and the enables are driven here.
+    latency : int
+        Cycles from an accepted input to its output, at least 1.
+    """
+
+    def __init__(self, m: Module, i: Any, o: Any, *, latency: int) -> None:
+        if latency < 1:
+            raise ValueError(f"Latency must be at least 1, not {latency!r}")
+        self._m = m
+        self.ce = Signal(name="ce")
+        valid = Signal(latency, name="valid")
+        m.d.comb += [
+            self.ce.eq(~o.valid | o.ready),
+            i.ready.eq(self.ce),
+            o.valid.eq(valid[-1]),
+        ]
+        with m.If(self.ce):
+            m.d.sync += valid.eq(Cat(i.valid, valid[:-1]))
+
+    def register(self, value: ValueLike, shape: Any, *, name: str) -> Signal:
+        """Return a data register that takes ``value`` in each enabled cycle."""
+        register = Signal(shape, name=name, reset_less=True)
+        self.enabled(register.eq(value))
+        return register
+
+    def enabled(self, *statements: Any) -> None:
+        """Add synchronous statements that run in enabled cycles."""
+        with self._m.If(self.ce):
+            self._m.d.sync += list(statements)
+
+    def delay(self, value: Value, cycles: int, *, name: str) -> Value:
+        """``value``, ``cycles`` enabled cycles later."""
+        for cycle in range(cycles):
+            value = self.register(value, value.shape(), name=f"{name}_d{cycle + 1}")
+        return value
+
+
+def clamped(value: Value, r: Range, lo: int, hi: int) -> Value:
+    """``saturate(value, lo, hi)`` of a signal that holds the range ``r``; its tests are minimal."""
+    shape = range_shape(r.clamp(lo, hi))
+    result = value
+    if r.lo < lo:
+        result = Mux(_below(value, r, lo), Const(lo, shape), result)
+    if r.hi > hi:
+        result = Mux(_above(value, r, hi), Const(hi, shape), result)
+    return result
+
+
+def _below(value: Value, r: Range, lo: int) -> Value:
+    if lo == 0:
+        return value[-1]
+    if lo < 0 and -lo & (-lo - 1) == 0:
+        return value[-1] & ~value[(-lo).bit_length() - 1 : -1].all()
+    return value < lo
+
+
+def _above(value: Value, r: Range, hi: int) -> Value:
+    if hi >= 0 and hi & (hi + 1) == 0:
+        if r.signed:
+            return ~value[-1] & value[hi.bit_length() : -1].any()
+        return value[hi.bit_length() :].any()
+    return value > hi
