@@ -58,7 +58,7 @@ class Range:
         """Fewest bits that hold every value (two's complement if any is negative; at least 1)."""
         if self.lo >= 0:
             return max(1, self.hi.bit_length())
-        return max(self.hi.bit_length(), (-self.lo - 1).bit_length()) + 1
+        return max(max(self.hi, 0).bit_length(), (-self.lo - 1).bit_length()) + 1
 
     def __contains__(self, value: object) -> bool:
         return isinstance(value, int | np.integer) and self.lo <= int(value) <= self.hi

@@ -1,0 +1,120 @@
+"""Images and labels: reading, checking and splitting them."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from hwgen.errors import DataError
+from hwgen.network.types import FloatArray, Shape
+
+__all__ = ["Images", "Splits", "load_images", "split"]
+
+_CALIBRATION_IMAGES = 256
+_HELD_OUT_SHARE = 0.3
+_CALIBRATION_SHARE = 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Images ``x`` (N, C, H, W) as the model wants them, and class labels ``y`` (N,) if known."""
+
+    x: FloatArray
+    y: npt.NDArray[np.int64] | None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, indices: npt.NDArray[np.intp]) -> Images:
+        """The images at ``indices``."""
+        return Images(self.x[indices], None if self.y is None else self.y[indices])
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """Images by their use: no image is in two of the three."""
+
+    calibration: Images
+    choosing: Images
+    test: Images
+
+
+def load_images(path: Path, shape: Shape) -> Images:
+    """Read ``x`` and optionally ``y`` from an NPZ file and check them against the model's input.
+
+    ``x`` may be of any real type; a missing channel axis is added for one-channel models.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or damaged, or an array has the wrong shape, type or values.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if "x" not in archive:
+                raise DataError(
+                    f"{str(path)!r} has no array 'x' (N, C, H, W); it holds {sorted(archive)}"
+                )
+            x = archive["x"]
+            y = archive["y"] if "y" in archive else None
+    except FileNotFoundError:
+        raise DataError(f"The data file {str(path)!r} does not exist") from None
+    except IsADirectoryError:
+        raise DataError(f"{str(path)!r} is a directory, not an NPZ file") from None
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError, AttributeError, TypeError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{str(path)!r} is not an NPZ file of plain arrays") from None
+    if not (np.issubdtype(x.dtype, np.number) or x.dtype == bool) or np.iscomplexobj(x):
+        raise DataError(f"Array 'x' of {str(path)!r} must hold real numbers, not {x.dtype}")
+    if x.ndim == 3 and shape[0] == 1:
+        x = x[:, np.newaxis]
+    if x.ndim != 4 or x.shape[1:] != shape:
+        raise DataError(
+            f"Array 'x' of {str(path)!r} has shape {x.shape}, but the model wants "
+            f"(N, {shape[0]}, {shape[1]}, {shape[2]})"
+        )
+    if len(x) == 0:
+        raise DataError(f"Array 'x' of {str(path)!r} holds no image")
+    x = x.astype(np.float64)
+    if not np.isfinite(x).all():
+        raise DataError(f"Array 'x' of {str(path)!r} holds values that are not finite")
+    return Images(x, None if y is None else _labels(y, len(x), path))
+
+
+def _labels(y: npt.NDArray[np.generic], count: int, path: Path) -> npt.NDArray[np.int64]:
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.shape != (count,) or not (np.issubdtype(y.dtype, np.integer) or y.dtype == bool):
+        raise DataError(
+            f"Array 'y' of {str(path)!r} must hold one integer class an image, shape ({count},), "
+            f"not {y.dtype} of shape {y.shape}"
+        )
+    return y.astype(np.int64)
+
+
+def split(data: Images, test: Images | None, *, seed: int) -> Splits:
+    """Divide ``data`` at random; without ``test`` images, 30 % of ``data`` are held out as such.
+
+    Of the rest at most 256 images, and at most 30 %, calibrate; the others choose.
+
+    Raises
+    ------
+    DataError
+        If there are too few images.
+    """
+    order = np.random.default_rng(seed).permutation(len(data))
+    if test is None:
+        held_out = int(len(data) * _HELD_OUT_SHARE)
+        test, order = data.take(order[:held_out]), order[held_out:]
+    calibration = min(_CALIBRATION_IMAGES, max(1, int(len(order) * _CALIBRATION_SHARE)))
+    splits = Splits(data.take(order[:calibration]), data.take(order[calibration:]), test)
+    if min(len(part) for part in (splits.calibration, splits.choosing, splits.test)) == 0:
+        raise DataError(
+            f"{len(data)} images are too few to calibrate, to choose and to test; give at least 10"
+        )
+    return splits

@@ -1,0 +1,160 @@
+"""The output directory: atomic files, and stages that run only if something they read changed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hwgen import __version__
+from hwgen.errors import DataError, ResourceError
+
+__all__ = ["Workspace", "file_digest"]
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The directory of one build.
+
+    Every file is written whole or not at all. Beside its outputs each stage leaves a record in
+    ``stages/``: the digest of all that it read, and of all that it wrote.
+    """
+
+    root: Path
+
+    @classmethod
+    def create(cls, root: Path) -> Workspace:
+        """The workspace at ``root``, made if it does not exist.
+
+        Raises
+        ------
+        ResourceError
+            If the directory cannot be made or written.
+        """
+        try:
+            (root / "stages").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ResourceError(
+                f"Cannot write to the output directory {str(root)!r}: {error.strerror}"
+            ) from None
+        return cls(root)
+
+    @classmethod
+    def open(cls, root: Path) -> Workspace:
+        """The existing workspace at ``root``; :class:`DataError` if no stage ever ran there."""
+        if not (root / "stages").is_dir():
+            raise DataError(
+                f"{str(root)!r} is not a directory of hwgen; start with 'hwgen import MODEL "
+                f"--out {root}' or 'hwgen build'"
+            )
+        return cls(root)
+
+    def path(self, name: str) -> Path:
+        """Path of the file ``name`` in the workspace."""
+        return self.root / name
+
+    def read(self, name: str, *, made_by: str) -> str:
+        """Text of the file ``name``; :class:`DataError` naming the stage that makes it."""
+        try:
+            return self.path(name).read_text()
+        except FileNotFoundError:
+            raise DataError(
+                f"{str(self.path(name))!r} does not exist; run 'hwgen {made_by}' first"
+            ) from None
+
+    def write(self, name: str, content: str | bytes) -> None:
+        """Write a file atomically: after any failure the old content is still there.
+
+        Raises
+        ------
+        ResourceError
+            If the disk is full or the directory is not writable.
+        """
+        data = content.encode() if isinstance(content, str) else content
+        path = self.path(name)
+        temporary = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+                temporary = Path(file.name)
+                file.write(data)
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        except OSError as error:
+            raise ResourceError(f"Cannot write {str(path)!r}: {error.strerror}") from None
+        finally:
+            if temporary is not None:
+                with contextlib.suppress(OSError):
+                    temporary.unlink(missing_ok=True)
+
+    def run(
+        self,
+        stage: str,
+        work: Callable[[], None],
+        *,
+        reads: Sequence[Path],
+        writes: Sequence[str],
+        options: Mapping[str, object],
+    ) -> bool:
+        """Run ``work`` unless the stage already ran on the same inputs and options.
+
+        Parameters
+        ----------
+        stage
+            Name of the stage, which names its record.
+        work
+            Reads ``reads``, writes ``writes``.
+        reads
+            Files whose content decides the result.
+        writes
+            Names of the files that the stage leaves in the workspace.
+        options
+            Everything else that decides the result; must be representable in JSON.
+
+        Returns
+        -------
+        bool
+            Whether the stage ran.
+        """
+        key = self._key(stage, reads, options)
+        if self._record(stage) == {"key": key, "outputs": self._outputs(writes)}:
+            return False
+        self._record_path(stage).unlink(missing_ok=True)
+        work()
+        record = {"key": key, "outputs": self._outputs(writes)}
+        self.write(f"stages/{stage}.json", json.dumps(record, indent=1, sort_keys=True))
+        return True
+
+    def _key(self, stage: str, reads: Sequence[Path], options: Mapping[str, object]) -> str:
+        parts = {
+            "stage": stage,
+            "version": __version__,
+            "options": dict(options),
+            "reads": [file_digest(path) for path in reads],
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def _outputs(self, names: Sequence[str]) -> dict[str, str | None]:
+        return {
+            name: file_digest(self.path(name)) if self.path(name).is_file() else None
+            for name in names
+        }
+
+    def _record_path(self, stage: str) -> Path:
+        return self.path(f"stages/{stage}.json")
+
+    def _record(self, stage: str) -> object:
+        try:
+            return json.loads(self._record_path(stage).read_text())
+        except (OSError, ValueError):
+            return None
