@@ -1,0 +1,119 @@
+"""Write small sequential ONNX graphs with readable names; shared by the scripts in this folder.
+
+Trainable values become initialisers and fixed constants become ``Constant`` nodes, so the trainable
+parameters of a file are the non-zero entries of its initialisers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+__all__ = ["GraphWriter", "trainable_parameters"]
+
+
+class GraphWriter:
+    """Collect nodes and initialisers; every method adds one layer and returns its tensor's name.
+
+    Parameters
+    ----------
+    name : str
+        Name of the graph.
+    input_shape : tuple of int
+        (C, H, W) of the input ``x``; the batch size is free.
+    """
+
+    def __init__(self, name: str, input_shape: tuple[int, int, int]) -> None:
+        self.name = name
+        self.input_shape = input_shape
+        self._nodes: list[onnx.NodeProto] = []
+        self._initializers: list[onnx.TensorProto] = []
+
+    def node(self, operator: str, name: str, *inputs: str, **attributes: object) -> str:
+        """Add a node that writes the tensor ``name``."""
+        self._nodes.append(helper.make_node(operator, list(inputs), [name], name, **attributes))
+        return name
+
+    def parameter(self, name: str, values: npt.ArrayLike) -> str:
+        """Add a trainable float32 initialiser."""
+        array = np.asarray(values, dtype=np.float32)
+        self._initializers.append(numpy_helper.from_array(array, name))
+        return name
+
+    def constant(self, name: str, values: npt.ArrayLike) -> str:
+        """Add a fixed float32 constant."""
+        value = numpy_helper.from_array(np.asarray(values, dtype=np.float32), name)
+        return self.node("Constant", name, value=value)
+
+    def conv(
+        self,
+        name: str,
+        source: str,
+        weight: npt.NDArray[np.float32],
+        bias: npt.NDArray[np.float32] | None = None,
+        *,
+        stride: int = 1,
+        pad: int = 0,
+        group: int = 1,
+    ) -> str:
+        """Convolution with ``weight`` (O, I / group, KH, KW) and ``bias`` (O,)."""
+        inputs = [source, self.parameter(f"{name}.weight", weight)]
+        if bias is not None:
+            inputs.append(self.parameter(f"{name}.bias", bias))
+        return self.node(
+            "Conv",
+            name,
+            *inputs,
+            kernel_shape=list(weight.shape[2:]),
+            strides=[stride, stride],
+            pads=[pad] * 4,
+            group=group,
+        )
+
+    def gemm(
+        self,
+        name: str,
+        source: str,
+        weight: npt.NDArray[np.float32],
+        bias: npt.NDArray[np.float32],
+    ) -> str:
+        """Fully connected layer ``source @ weight.T + bias`` with ``weight`` (O, I)."""
+        parameters = [self.parameter(f"{name}.weight", weight)]
+        parameters.append(self.parameter(f"{name}.bias", bias))
+        return self.node("Gemm", name, source, *parameters, transB=1)
+
+    def scaled_tanh(self, name: str, source: str) -> str:
+        """LeCun's activation 1.7159 * tanh(2/3 * x)."""
+        slope = self.constant(f"{name}.slope", 2 / 3)
+        steep = self.node("Mul", f"{name}.input", source, slope)
+        tanh = self.node("Tanh", f"{name}.tanh", steep)
+        gain = self.constant(f"{name}.gain", 1.7159)
+        return self.node("Mul", name, tanh, gain)
+
+    def save(self, path: Path, output: str, *, outputs: tuple[int, ...]) -> None:
+        """Check and write the graph whose result is the tensor ``output``, (N, ``outputs``)."""
+        graph = helper.make_graph(
+            self._nodes,
+            self.name,
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", *self.input_shape])],
+            [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["N", *outputs])],
+            self._initializers,
+        )
+        opset = [helper.make_opsetid("", 13)]
+        model = helper.make_model(graph, opset_imports=opset, ir_version=8, producer_name="hwgen")
+        onnx.checker.check_model(model, full_check=True)
+        onnx.save_model(model, path)
+
+
+def trainable_parameters(path: Path) -> int:
+    """Number of trainable parameters: the non-zero entries of the float initialisers."""
+    graph = onnx.load_model(path).graph
+    return sum(
+        int(np.count_nonzero(numpy_helper.to_array(tensor)))
+        for tensor in graph.initializer
+        if tensor.data_type == TensorProto.FLOAT
+    )
