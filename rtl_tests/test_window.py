@@ -20,9 +20,9 @@ RANGES = (Range(0, 255), Range(-8, 7), Range(3, 9), Range(-1, 0), Range(-7, -2))
 def frames(window: Window, count: int, seed: int) -> np.ndarray:
     """Frames whose first two are the corners of the ranges."""
     rng = np.random.default_rng(seed)
-    low = np.array([r.lo for r in window.in_ranges]).reshape(-1, 1, 1)
-    high = np.array([r.hi for r in window.in_ranges]).reshape(-1, 1, 1)
-    x = rng.integers(low, high + 1, (count, *window.frame_shape))
+    low = np.array([r.lo for r in window.ranges]).reshape(-1, 1, 1)
+    high = np.array([r.hi for r in window.ranges]).reshape(-1, 1, 1)
+    x = rng.integers(low, high + 1, (count, *window.shape))
     x[0] = high
     x[count - 1, :, ::2] = low
     return x
@@ -33,7 +33,7 @@ def reference(x: np.ndarray, window: Window) -> np.ndarray:
     scan = window.scan
     (kh, kw), (sh, sw), (dh, dw) = scan.kernel, scan.strides, scan.dilations
     top, left = scan.pads[:2]
-    out = np.empty((len(x), *window.shape), dtype=np.int64)
+    out = np.empty((len(x), *window.output_shape), dtype=np.int64)
     for c, r, s in itertools.product(range(x.shape[1]), range(kh), range(kw)):
         for oy, ox in itertools.product(*map(range, scan.out_size)):
             y, z = oy * sh - top + r * dh, ox * sw - left + s * dw
@@ -142,7 +142,7 @@ def test_any_window(data: st.DataObject) -> None:
     x = frames(window, 2, seed=height * 31 + width)
     golden = reference(x, window)
     np.testing.assert_array_equal(window.model(x), golden)
-    for field, bounds in enumerate(window.ranges):
+    for field, bounds in enumerate(window.output_ranges):
         assert bounds.lo <= golden[:, field].min() <= golden[:, field].max() <= bounds.hi
     stall_in, stall_out = data.draw(st.sampled_from(STALLS))
     run = run_stream(

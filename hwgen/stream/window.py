@@ -11,8 +11,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hwgen.network.types import Pads, Pair
-from hwgen.network.types import Shape as FrameShape
+from hwgen.network.types import Pads, Pair, Shape
 from hwgen.numeric import IntArray, Range
 from hwgen.stream.common import pixel_layout, pixel_signature, range_shape
 
@@ -167,7 +166,7 @@ class Window(wiring.Component):
 
     def __init__(
         self,
-        shape: FrameShape,
+        shape: Shape,
         kernel: Pair,
         strides: Pair = (1, 1),
         pads: Pads = (0, 0, 0, 0),
@@ -177,33 +176,33 @@ class Window(wiring.Component):
         fill: Sequence[int] | None = None,
     ) -> None:
         self.scan = Scan(shape[1], shape[2], kernel, strides, pads, dilations)
-        self.frame_shape = shape
-        self.in_ranges = tuple(ranges)
+        self.shape = shape
+        self.ranges = tuple(ranges)
         self.fill = (0,) * shape[0] if fill is None else tuple(fill)
-        if len(self.in_ranges) != shape[0] or len(self.fill) != shape[0]:
+        if len(self.ranges) != shape[0] or len(self.fill) != shape[0]:
             raise ValueError(
-                f"Window over {shape[0]} channels has {len(self.in_ranges)} ranges and "
+                f"Window over {shape[0]} channels has {len(self.ranges)} ranges and "
                 f"{len(self.fill)} fill values"
             )
         super().__init__(
             {
-                "i": In(pixel_signature(self.in_ranges)),
-                "o": Out(stream.Signature(pixel_layout(self.ranges, prefix="w"))),
+                "i": In(pixel_signature(self.ranges)),
+                "o": Out(stream.Signature(pixel_layout(self.output_ranges, prefix="w"))),
             }
         )
 
     @property
-    def shape(self) -> FrameShape:
+    def output_shape(self) -> Shape:
         """Fields, rows and columns of the windows of one frame."""
         kh, kw = self.scan.kernel
-        return (self.frame_shape[0] * kh * kw, *self.scan.out_size)
+        return (self.shape[0] * kh * kw, *self.scan.out_size)
 
     @property
-    def ranges(self) -> tuple[Range, ...]:
+    def output_ranges(self) -> tuple[Range, ...]:
         """Exact range of each field of a window."""
         rows, columns = self.scan.inside(0), self.scan.inside(1)
         result = []
-        for channel, fill in zip(self.in_ranges, self.fill, strict=True):
+        for channel, fill in zip(self.ranges, self.fill, strict=True):
             for row in rows:
                 for column in columns:
                     if not (row.any() and column.any()):
@@ -254,7 +253,7 @@ class Window(wiring.Component):
             for r in range(scan.kernel[0])
             for s in range(scan.kernel[1])
         ]
-        return np.stack(taps, axis=2).reshape(count, *self.shape)
+        return np.stack(taps, axis=2).reshape(count, *self.output_shape)
 
     def _buffer(self) -> tuple[int, int]:
         """(words, bits of a word) of the line buffer."""
@@ -266,7 +265,7 @@ class Window(wiring.Component):
         padded = not (self.scan.inside(0).all() and self.scan.inside(1).all())
         return tuple(
             r.union(Range(f, f)) if padded else r
-            for r, f in zip(self.in_ranges, self.fill, strict=True)
+            for r, f in zip(self.ranges, self.fill, strict=True)
         )
 
     def _pixel_width(self) -> int:
