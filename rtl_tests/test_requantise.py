@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Requantisation against its definition: shifts, dyadic multipliers, bounds, positions."""
 
 from __future__ import annotations
@@ -174,7 +175,6 @@ def test_single_pixel_frames_and_reset() -> None:
     run_stream(block, frames, stall_out=0.3, reset_at=4)
 
 
-@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 def test_wrong_number_of_ranges() -> None:
     with pytest.raises(ValueError, match="one a channel"):
         Requantise(_op([1], [0]), ranges=[Range(0, 1)], shape=(2, 1, 1))

@@ -14,7 +14,7 @@ from amaranth.hdl import Cat, Const, Value
 from hwgen.numeric import Range, csd, odd_part
 from hwgen.stream.common import Pipeline, range_shape
 
-__all__ = ["affine", "affine_stages", "shifted_left"]
+__all__ = ["affine", "affine_stages", "shifted_left", "sum_shifted"]
 
 
 @dataclass(frozen=True)
@@ -111,14 +111,10 @@ def _sum(pipeline: Pipeline, a: _Node, b: _Node, r: Range, *, name: str) -> _Nod
     if not subtract and a.shift > b.shift:
         a, b = b, a
     common = min(a.shift, b.shift)
-    if a.shift == common:
-        passed = b.shift - common
-        head = a.value.shift_right(passed)
-        head = head - b.value if subtract else head + b.value
-        total = Cat(_low_bits(a.value, passed), head)
-        total = total.as_signed() if head.shape().signed else total
-    else:
+    if a.shift > common:
         total = shifted_left(a.value, a.shift - common) - b.value
+    else:
+        total = sum_shifted(a.value, b.value, b.shift - common, subtract=subtract)
     ka, ca = a.scaled()
     kb, cb = b.scaled()
     factor = (-1 if negate else 1) << common
@@ -126,6 +122,14 @@ def _sum(pipeline: Pipeline, a: _Node, b: _Node, r: Range, *, name: str) -> _Nod
     exact = r.scale(coefficient) + Range(constant, constant)
     value = pipeline.register(total, range_shape(exact), name=name)
     return _Node(value, coefficient, constant, common, negate)
+
+
+def sum_shifted(a: Value, b: Value, shift: int, *, subtract: bool = False) -> Value:
+    """``a + (b << shift)`` or ``a - (b << shift)``; low bits of ``a`` bypass the adder."""
+    head = a.shift_right(shift)
+    head = head - b if subtract else head + b
+    total = Cat(_low_bits(a, shift), head)
+    return total.as_signed() if head.shape().signed else total
 
 
 def _low_bits(value: Value, count: int) -> Value:
