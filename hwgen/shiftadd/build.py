@@ -1,0 +1,166 @@
+"""Making adder graphs term by term: shared nodes, balanced sums, signs that cost nothing."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from hwgen.numeric import Range
+from hwgen.shiftadd.graph import Adder, AdderGraph, Operand, operand_range
+
+__all__ = ["Builder", "fold_signs", "prune"]
+
+_MOST_FLIPS = 5
+
+
+@dataclass
+class Builder:
+    """Adder graph under construction; with ``share``, equal nodes are made once."""
+
+    inputs: Sequence[Range]
+    share: bool = True
+    nodes: list[Adder] = field(default_factory=list)
+    depths: list[int] = field(default_factory=list)
+    spans: list[Range] = field(default_factory=list)
+    _known: dict[Adder, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.depths = [0] * len(self.inputs)
+        self.spans = list(self.inputs)
+
+    def add(self, a: Operand, b: Operand) -> Operand:
+        """The sum of two operands, by a node that is shifted down and does not negate both."""
+        shift = min(a.shift, b.shift)
+        negate = a.negate and b.negate
+        left, right = sorted(
+            (replace(o, shift=o.shift - shift, negate=o.negate != negate) for o in (a, b)),
+            key=lambda o: (o.negate, o.source, o.shift),
+        )
+        node = Adder(left, right)
+        index = self._known.get(node) if self.share else None
+        if index is None:
+            index = len(self.inputs) + len(self.nodes)
+            self.nodes.append(node)
+            self._known[node] = index
+            self.depths.append(1 + max(self.depths[a.source], self.depths[b.source]))
+            self.spans.append(
+                operand_range(self.spans[left.source], left)
+                + operand_range(self.spans[right.source], right)
+            )
+        return Operand(index, shift, negate)
+
+    def sum(self, terms: Iterable[Operand]) -> Operand | None:
+        """The sum of any number of operands in a tree of the least possible depth, or None.
+
+        The two shallowest operands are joined first, which gives depth ``ceil(log2(sum of
+        2**depth))``, the least there is; of equally shallow ones the narrowest.
+        """
+        heap: list[tuple[int, int, int, Operand]] = []
+        for number, term in enumerate(terms):
+            heap.append((*self._rank(term), number, term))
+        heapq.heapify(heap)
+        number = len(heap)
+        while len(heap) > 1:
+            first, second = heapq.heappop(heap)[-1], heapq.heappop(heap)[-1]
+            joined = self.add(first, second)
+            heapq.heappush(heap, (*self._rank(joined), number, joined))
+            number += 1
+        return heap[0][-1] if heap else None
+
+    def _rank(self, term: Operand) -> tuple[int, int]:
+        span = self.spans[term.source]
+        return self.depths[term.source], (span.hi - span.lo) << max(term.shift, 0)
+
+    def graph(self, outputs: Iterable[Operand | None]) -> AdderGraph:
+        """The finished graph."""
+        return AdderGraph(tuple(self.inputs), tuple(self.nodes), tuple(outputs))
+
+
+def prune(graph: AdderGraph) -> AdderGraph:
+    """The same graph without nodes that no output needs."""
+    count = len(graph.inputs)
+    needed = [False] * (count + len(graph.nodes))
+    for output in graph.outputs:
+        if output is not None:
+            needed[output.source] = True
+    for index in range(len(graph.nodes) - 1, -1, -1):
+        if needed[count + index]:
+            needed[graph.nodes[index].left.source] = True
+            needed[graph.nodes[index].right.source] = True
+    number = list(range(count))
+    nodes: list[Adder] = []
+    for index, node in enumerate(graph.nodes):
+        number.append(count + len(nodes))
+        if needed[count + index]:
+            nodes.append(
+                Adder(
+                    replace(node.left, source=number[node.left.source]),
+                    replace(node.right, source=number[node.right.source]),
+                )
+            )
+    outputs = tuple(
+        None if o is None else replace(o, source=number[o.source]) for o in graph.outputs
+    )
+    return AdderGraph(graph.inputs, tuple(nodes), outputs)
+
+
+def fold_signs(graph: AdderGraph) -> AdderGraph:
+    """The same graph with negated outputs absorbed by subtractions where that is possible.
+
+    Turning round a difference ``a - b`` costs nothing, and whatever else reads it subtracts instead
+    of adding. Where a node would then negate both operands, it or one of its operands is turned
+    round as well, a few steps deep; if that leads nowhere, the output stays negated.
+    """
+    count = len(graph.inputs)
+    readers: list[list[int]] = [[] for _ in range(count + len(graph.nodes))]
+    shown: list[list[bool]] = [[] for _ in readers]
+    for index, node in enumerate(graph.nodes, start=count):
+        for source in sorted({node.left.source, node.right.source}):
+            readers[source].append(index)
+    for output in graph.outputs:
+        if output is not None:
+            shown[output.source].append(output.negate)
+
+    done: frozenset[int] = frozenset()
+
+    def negates_both(value: int, new: frozenset[int]) -> bool:
+        node = graph.nodes[value - count]
+        flips = done ^ new
+        return all(
+            o.negate ^ (o.source in flips) ^ (value in flips) for o in (node.left, node.right)
+        )
+
+    def repair(flips: frozenset[int]) -> frozenset[int] | None:
+        """``flips`` and what else has to be turned round with them; None if that fails."""
+        affected = {*flips, *(reader for value in flips for reader in readers[value])}
+        broken = [value for value in sorted(affected) if negates_both(value, flips)]
+        if not broken:
+            return flips
+        if len(flips) >= _MOST_FLIPS:
+            return None
+        node = graph.nodes[broken[0] - count]
+        for value in (node.left.source, node.right.source, broken[0]):
+            if value >= count and value not in flips and not shown[value]:
+                result = repair(flips | {value})
+                if result is not None:
+                    return result
+        return None
+
+    for value, signs in enumerate(shown):
+        if value >= count and 2 * sum(signs) > len(signs):
+            done ^= repair(frozenset({value})) or frozenset()
+    return _flipped(graph, done)
+
+
+def _flipped(graph: AdderGraph, flips: frozenset[int]) -> AdderGraph:
+    """The graph with the sign of the values ``flips`` changed, and nothing else."""
+
+    def read(operand: Operand, *, turn: bool = False) -> Operand:
+        return replace(operand, negate=operand.negate ^ turn ^ (operand.source in flips))
+
+    nodes = tuple(
+        Adder(read(node.left, turn=value in flips), read(node.right, turn=value in flips))
+        for value, node in enumerate(graph.nodes, start=len(graph.inputs))
+    )
+    return AdderGraph(graph.inputs, nodes, tuple(o and read(o) for o in graph.outputs))

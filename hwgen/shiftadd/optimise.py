@@ -1,0 +1,309 @@
+"""Few-adder graphs of constant matrices: merging, two-term elimination, balanced sums."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hwgen.numeric import Range, csd, csd_weight, odd_part
+from hwgen.shiftadd._cse import eliminate
+from hwgen.shiftadd.build import Builder, fold_signs, prune
+from hwgen.shiftadd.graph import AdderGraph, Operand, operand_range
+
+__all__ = ["csd_graph", "minimum_depth", "optimize"]
+
+_MOST_BITS = 62
+_DEEPEST = 60
+_OBJECTIVES = ("adders", "bits")
+_BYTE = Range(-128, 127)
+
+
+def optimize(
+    matrix: npt.ArrayLike,
+    *,
+    inputs: Sequence[Range] | None = None,
+    objective: str = "adders",
+    max_depth: int | None = None,
+    time_limit: float | None = None,
+    seed: int = 0,
+) -> AdderGraph:
+    """Find an adder graph with few adders for ``y = x @ matrix``.
+
+    Rows and columns that are equal up to sign and shift are merged. Then two-term patterns of
+    canonical signed digits that occur most often are shared, greedily (Hartley, "Subexpression
+    sharing in filters using canonic signed digit multipliers", 1996, for many inputs), and what
+    remains of each column is added in a tree of the least possible depth.
+
+    Parameters
+    ----------
+    matrix : array_like
+        Integers, inputs by outputs, at most 62 bits each; floats are accepted if they are whole.
+    inputs : sequence of Range, optional
+        Values of each input, by default -128..127.
+    objective : {"adders", "bits"}
+        What to save: adders, or adder cells (:attr:`AdderGraph.bits`).
+    max_depth : int, optional
+        Most adders on a path; 0 means the least depth that the matrix allows
+        (:func:`minimum_depth`).
+    time_limit : float, optional
+        Seconds in which to try other choices among equals at random, the first try always being
+        finished. The best graph is returned, never a worse one than without a limit. By default
+        there is one try.
+    seed : int
+        Seed of the random choices. Without a time limit, nothing is random.
+
+    Returns
+    -------
+    AdderGraph
+        The graph, verified to equal ``matrix``.
+
+    Raises
+    ------
+    TypeError
+        If the matrix does not hold numbers, or an option is of the wrong kind.
+    ValueError
+        If the matrix is empty, not two-dimensional, not finite, not whole or too wide; if
+        ``inputs`` does not have one range for each row; if ``max_depth`` is less than the matrix allows.
+    """
+    rows = _checked(matrix)
+    ranges = _checked_inputs(inputs, len(rows))
+    if objective not in _OBJECTIVES:
+        raise ValueError(f"Objective must be 'adders' or 'bits', not {objective!r}")
+    if time_limit is not None and not time_limit >= 0:
+        raise ValueError(f"Time limit must be at least 0 seconds, not {time_limit!r}")
+    depth = _checked_depth(max_depth, rows)
+
+    def cost(graph: AdderGraph) -> tuple[int, int, int]:
+        if objective == "bits":
+            return graph.bits, graph.adders, graph.depth
+        return graph.adders, graph.bits, graph.depth
+
+    started = time.monotonic()
+    target = np.array(rows, dtype=object)
+    best = _greedy(rows, ranges, depth, by_bits=objective == "bits", noise=0)
+    best.verify(target)
+    noises = np.random.default_rng(seed)
+    while time_limit is not None and time.monotonic() - started < time_limit:
+        noise = int(noises.integers(1, 1 << 62))
+        graph = _greedy(rows, ranges, depth, by_bits=objective == "bits", noise=noise)
+        if cost(graph) < cost(best):
+            graph.verify(target)
+            best = graph
+    return best
+
+
+def csd_graph(matrix: npt.ArrayLike, inputs: Sequence[Range] | None = None) -> AdderGraph:
+    """Adder graph in which every column sums its own canonical signed digits and shares nothing.
+
+    The baseline of comparisons; arguments and errors as for :func:`optimize`.
+    """
+    rows = _checked(matrix)
+    builder = Builder(_checked_inputs(inputs, len(rows)), share=False)
+    outputs = [
+        builder.sum(
+            Operand(source, digit.exponent, digit.sign < 0)
+            for source, row in enumerate(rows)
+            for digit in csd(row[column])
+        )
+        for column in range(len(rows[0]))
+    ]
+    graph = fold_signs(builder.graph(outputs))
+    graph.verify(np.array(rows, dtype=object))
+    return graph
+
+
+def minimum_depth(matrix: npt.ArrayLike) -> int:
+    """Least adder depth of any graph of ``matrix`` (inputs, outputs).
+
+    A graph of depth d adds at most ``2**d`` signed powers of two for each output, and no form of an
+    output has fewer of them than its canonical signed digits.
+    """
+    return _minimum_depth(_checked(matrix))
+
+
+def _minimum_depth(rows: Sequence[Sequence[int]]) -> int:
+    digits = [sum(map(csd_weight, column)) for column in zip(*rows, strict=True)]
+    return max(max(0, count - 1).bit_length() for count in digits)
+
+
+def _checked(matrix: npt.ArrayLike) -> list[list[int]]:
+    """Rows of the matrix as Python integers."""
+    array = np.asarray(matrix)
+    if array.ndim != 2:
+        raise ValueError(f"Matrix must have two dimensions (inputs, outputs), not {array.ndim}")
+    if array.size == 0:
+        raise ValueError(f"Matrix must not be empty, but its shape is {array.shape}")
+    if array.dtype == bool or not (array.dtype == object or np.issubdtype(array.dtype, np.number)):
+        raise TypeError(f"Matrix must hold integers, not {array.dtype}")
+    return [[_entry(v, r, c) for c, v in enumerate(row)] for r, row in enumerate(array.tolist())]
+
+
+def _entry(value: Any, row: int, column: int) -> int:
+    where = f"at input {row}, output {column}"
+    if isinstance(value, complex) or not isinstance(value, int | float | np.integer | np.floating):
+        raise TypeError(f"Matrix must hold integers, not {value!r} {where}")
+    if isinstance(value, float | np.floating):
+        if not np.isfinite(value) or value != int(value):
+            raise ValueError(f"Matrix must hold finite whole numbers, not {value!r} {where}")
+    entry = int(value)
+    if abs(entry) >> _MOST_BITS:
+        raise ValueError(f"Matrix entries must be below 2**{_MOST_BITS}, not {entry} {where}")
+    return entry
+
+
+def _checked_inputs(inputs: Sequence[Range] | None, count: int) -> tuple[Range, ...]:
+    if inputs is None:
+        return (_BYTE,) * count
+    ranges = tuple(inputs)
+    if not all(isinstance(r, Range) for r in ranges):
+        raise TypeError("Inputs must be a sequence of Range")
+    if len(ranges) != count:
+        raise ValueError(
+            f"Inputs must be {count} ranges, one for each matrix row, not {len(ranges)}"
+        )
+    return ranges
+
+
+def _checked_depth(max_depth: int | None, rows: Sequence[Sequence[int]]) -> int:
+    if max_depth is None:
+        return _DEEPEST
+    if not isinstance(max_depth, int | np.integer) or isinstance(max_depth, bool):
+        raise TypeError(f"Maximum depth must be an integer, not {max_depth!r}")
+    least = _minimum_depth(rows)
+    if max_depth == 0:
+        return least
+    if max_depth < least:
+        raise ValueError(
+            f"Maximum depth must be 0 (the least possible) or at least {least} for this matrix, "
+            f"not {max_depth}"
+        )
+    return min(int(max_depth), _DEEPEST)
+
+
+def _normal(vector: Sequence[int]) -> tuple[tuple[int, ...], int, bool] | None:
+    """(base, shift, negate) with ``vector == +-base << shift``; None for a vector of zeros.
+
+    Some entry of the base is odd, and its first entry that is not zero is positive.
+    """
+    union = 0
+    for v in vector:
+        union |= v
+    if union == 0:
+        return None
+    _, shift = odd_part(union)
+    negate = next(v for v in vector if v) < 0
+    return tuple((-v if negate else v) >> shift for v in vector), shift, negate
+
+
+def _merged(
+    vectors: Iterable[Sequence[int]],
+) -> tuple[list[tuple[int, ...]], list[Operand | None]]:
+    """Distinct normal vectors, and each vector as a shifted, signed reference to one of them."""
+    bases: dict[tuple[int, ...], int] = {}
+    references: list[Operand | None] = []
+    for vector in vectors:
+        normal = _normal(vector)
+        if normal is None:
+            references.append(None)
+            continue
+        base, shift, negate = normal
+        references.append(Operand(bases.setdefault(base, len(bases)), shift, negate))
+    return list(bases), references
+
+
+def _greedy(
+    rows: Sequence[Sequence[int]],
+    inputs: tuple[Range, ...],
+    depth: int,
+    *,
+    by_bits: bool,
+    noise: int,
+) -> AdderGraph:
+    """One run of merging, elimination and final sums."""
+    columns, outputs = _merged(zip(*rows, strict=True))
+    if not columns:
+        return AdderGraph(inputs, (), (None,) * len(outputs))
+    builder = Builder(inputs)
+    groups, members = _merged(zip(*columns, strict=True))
+    grouped = [
+        builder.sum(
+            Operand(row, m.shift, m.negate)
+            for row, m in enumerate(members)
+            if m is not None and m.source == group
+        )
+        for group in range(len(groups))
+    ]
+    sources = [s for s in grouped if s is not None]
+    digits = [
+        sum(csd_weight(v) << builder.depths[s.source] for v, s in zip(c, sources, strict=True))
+        for c in zip(*groups, strict=True)
+    ]
+    if max(digits) > 1 << depth:
+        groups = [tuple(r) for r in zip(*columns, strict=True)]
+        sources = [Operand(row) for row in range(len(groups))]
+    sums = _eliminated(builder, groups, sources, depth, by_bits=by_bits, noise=noise)
+    graph = builder.graph(None if o is None else _composed(sums[o.source], o) for o in outputs)
+    return prune(fold_signs(graph))
+
+
+def _composed(inner: Operand, outer: Operand) -> Operand:
+    return Operand(inner.source, inner.shift + outer.shift, inner.negate != outer.negate)
+
+
+def _eliminated(
+    builder: Builder,
+    rows: Sequence[Sequence[int]],
+    sources: Sequence[Operand],
+    depth: int,
+    *,
+    by_bits: bool,
+    noise: int,
+) -> list[Operand]:
+    """Operands for the columns of ``rows``, whose inputs are the values ``sources``."""
+    count, columns = len(rows), len(rows[0])
+    total = sum(csd_weight(v) for row in rows for v in row)
+    room = count + total // 2 + 1
+    plus = np.zeros((columns, room), dtype=np.int64)
+    minus = np.zeros((columns, room), dtype=np.int64)
+    for s, row in enumerate(rows):
+        for c, value in enumerate(row):
+            plus[c, s], minus[c, s] = _digit_masks(value)
+    lo, hi = np.zeros(room), np.zeros(room)
+    depths = np.zeros(room, dtype=np.int64)
+    for s, source in enumerate(sources):
+        span = operand_range(builder.spans[source.source], source)
+        lo[s], hi[s] = float(span.lo), float(span.hi)
+        depths[s] = builder.depths[source.source]
+    found = eliminate(plus, minus, lo, hi, depths, count, depth, by_bits, noise)
+    values = list(sources)
+    for first, second, delta, subtract in found.tolist():
+        values.append(
+            builder.add(
+                _composed(values[first], Operand(0, max(-delta, 0))),
+                _composed(values[second], Operand(0, max(delta, 0), bool(subtract))),
+            )
+        )
+    sums = []
+    for c in range(columns):
+        terms = [
+            _composed(values[s], Operand(0, shift, negate))
+            for s in np.flatnonzero(plus[c] | minus[c]).tolist()
+            for negate, mask in ((False, int(plus[c, s])), (True, int(minus[c, s])))
+            for shift in range(mask.bit_length())
+            if mask >> shift & 1
+        ]
+        column = builder.sum(terms)
+        assert column is not None
+        sums.append(column)
+    return sums
+
+
+def _digit_masks(value: int) -> tuple[int, int]:
+    """Positive and negative canonical signed digits as bit masks."""
+    size = abs(value)
+    plus, minus = (3 * size & ~size) >> 1, (size & ~(3 * size)) >> 1
+    return (plus, minus) if value >= 0 else (minus, plus)
