@@ -54,7 +54,7 @@ def load_images(path: Path, shape: Shape) -> Images:
         If the file is missing or damaged, or an array has the wrong shape, type or values.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             if "x" not in archive:
                 raise DataError(
                     f"{str(path)!r} has no array 'x' (N, C, H, W); it holds {sorted(archive)}"

@@ -1,0 +1,78 @@
+"""``hwgen build``: every stage, from the model to the bitstream."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hwgen.cli._console import progress_bars
+from hwgen.cli._options import (
+    APPROXIMATE_OPTIONS,
+    JSON,
+    SYNTH_OPTIONS,
+    VERIFY_OPTIONS,
+    add_options,
+)
+from hwgen.cli._result import finish
+from hwgen.flow import stages
+from hwgen.flow.options import ApproximateOptions, SynthOptions, VerifyOptions
+from hwgen.flow.workspace import Workspace
+
+__all__ = ["build"]
+
+
+@click.command(short_help="Everything: from the model to a verified bitstream.")
+@click.argument("model", type=click.Path(path_type=Path), metavar="MODEL.onnx")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Output directory.")
+@add_options(APPROXIMATE_OPTIONS)
+@add_options(VERIFY_OPTIONS)
+@add_options(SYNTH_OPTIONS)
+@JSON
+def build(
+    model: Path,
+    out: Path,
+    data: Path,
+    test: Path | None,
+    budget: float,
+    dyadic_set: str | None,
+    bits: int,
+    seed: int,
+    images: int,
+    fast_images: int | None,
+    layers: bool,
+    verify_seed: int,
+    board: str,
+    frequency: float,
+    time_limit: float,
+    attempts: int,
+    no_route: bool,
+    as_json: bool,
+) -> None:
+    """Approximate MODEL.onnx, generate its hardware, verify it and build the bitstream.
+
+    Runs import, approximate, generate, verify, synth and report. A stage whose inputs have not
+    changed since it last ran is not run again, so an interrupted build continues.
+
+    \b
+        hwgen build face.onnx --data train.npz --test test.npz --board ulx3s-25f --out out/face
+    """
+    workspace = Workspace.create(out)
+    with progress_bars(quiet=as_json) as progress:
+        stages.build(
+            workspace,
+            model,
+            ApproximateOptions(
+                data=data, test=test, budget=budget, dyadic_set=dyadic_set, bits=bits, seed=seed
+            ),
+            VerifyOptions(images=images, fast_images=fast_images, layers=layers, seed=verify_seed),
+            SynthOptions(
+                board=board,
+                frequency=frequency,
+                time_limit=time_limit,
+                attempts=attempts,
+                route=not no_route,
+            ),
+            progress,
+        )
+    finish(workspace, as_json=as_json)

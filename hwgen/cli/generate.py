@@ -1,0 +1,30 @@
+"""``hwgen generate``: write the Verilog."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hwgen.cli._console import progress_bars
+from hwgen.cli._options import DIRECTORY, JSON
+from hwgen.cli._result import finish
+from hwgen.flow import stages
+from hwgen.flow.workspace import Workspace
+
+__all__ = ["generate"]
+
+
+@click.command(short_help="Write the Verilog.")
+@DIRECTORY
+@JSON
+def generate(directory: Path, as_json: bool) -> None:
+    """Build the streaming datapath of the integer network in DIR and write DIR/design.v.
+
+    \b
+        hwgen generate out/face
+    """
+    workspace = Workspace.open(directory)
+    with progress_bars(quiet=as_json) as progress:
+        stages.generate(workspace, progress)
+    finish(workspace, as_json=as_json)

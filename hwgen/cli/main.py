@@ -1,0 +1,80 @@
+"""The group of commands, and the one place where errors become a sentence and an exit status."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from hwgen import __version__
+from hwgen.cli._console import ERRORS
+from hwgen.cli.approximate import approximate
+from hwgen.cli.boards import boards
+from hwgen.cli.build import build
+from hwgen.cli.doctor import doctor
+from hwgen.cli.generate import generate
+from hwgen.cli.import_model import import_model
+from hwgen.cli.report import report
+from hwgen.cli.synth import synth
+from hwgen.cli.verify import verify
+from hwgen.errors import HwgenError
+
+__all__ = ["main"]
+
+_FAILED, _INTERRUPTED = 1, 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="hwgen")
+def hwgen() -> None:
+    """Turn a trained convolutional network into verified hardware without multipliers.
+
+    'hwgen build' does everything. Each stage is a command of its own that works on the same
+    directory and continues from what is there:
+
+    \b
+        hwgen import face.onnx --out out/face
+        hwgen approximate out/face --data train.npz --test test.npz --budget 1%
+        hwgen generate out/face
+        hwgen verify out/face
+        hwgen synth out/face --board ulx3s-25f
+        hwgen report out/face
+
+    Exit status: 0 done, 1 a check or a tool failed, 2 wrong usage, 130 interrupted.
+    """
+
+
+for command in (
+    build,
+    import_model,
+    approximate,
+    generate,
+    verify,
+    synth,
+    report,
+    doctor,
+    boards,
+):
+    hwgen.add_command(command)
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    try:
+        status = hwgen.main(prog_name="hwgen", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except HwgenError as error:
+        ERRORS.print(f"[bold red]error:[/] {click.unstyle(str(error))}", soft_wrap=True)
+        sys.exit(_FAILED)
+    except (click.Abort, KeyboardInterrupt):
+        ERRORS.print("Interrupted; the same command continues where this one stopped.")
+        sys.exit(_INTERRUPTED)
+    except MemoryError:
+        ERRORS.print("[bold red]error:[/] There is not enough memory for this network.")
+        sys.exit(_FAILED)
+    except OSError as error:
+        ERRORS.print(f"[bold red]error:[/] {error.strerror}: {error.filename}", soft_wrap=True)
+        sys.exit(_FAILED)
+    sys.exit(status if isinstance(status, int) else 0)

@@ -1,0 +1,47 @@
+"""``hwgen synth``: synthesis, place and route, bitstream."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hwgen.cli._console import progress_bars
+from hwgen.cli._options import DIRECTORY, JSON, SYNTH_OPTIONS, add_options
+from hwgen.cli._result import finish
+from hwgen.flow import stages
+from hwgen.flow.options import SynthOptions
+from hwgen.flow.workspace import Workspace
+
+__all__ = ["synth"]
+
+
+@click.command(short_help="Synthesise, place, route and pack a bitstream.")
+@DIRECTORY
+@add_options(SYNTH_OPTIONS)
+@JSON
+def synth(
+    directory: Path,
+    board: str,
+    frequency: float,
+    time_limit: float,
+    attempts: int,
+    no_route: bool,
+    as_json: bool,
+) -> None:
+    """Build the bitstream of DIR/design.v for a board, without any multiplier or DSP block.
+
+    \b
+        hwgen synth out/face --board ulx3s-25f
+    """
+    workspace = Workspace.open(directory)
+    options = SynthOptions(
+        board=board,
+        frequency=frequency,
+        time_limit=time_limit,
+        attempts=attempts,
+        route=not no_route,
+    )
+    with progress_bars(quiet=as_json) as progress:
+        stages.synthesise(workspace, options, progress)
+    finish(workspace, as_json=as_json)
