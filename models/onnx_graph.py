@@ -6,6 +6,7 @@ parameters of a file are the non-zero entries of its initialisers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -59,9 +60,11 @@ class GraphWriter:
         stride: int = 1,
         pad: int = 0,
         group: int = 1,
+        fixed: bool = False,
     ) -> str:
-        """Convolution with ``weight`` (O, I / group, KH, KW) and ``bias`` (O,)."""
-        inputs = [source, self.parameter(f"{name}.weight", weight)]
+        """Convolution; ``weight`` (O, I / group, KH, KW) is trained or ``fixed``, ``bias`` (O,)."""
+        keep = self.constant if fixed else self.parameter
+        inputs = [source, keep(f"{name}.weight", weight)]
         if bias is not None:
             inputs.append(self.parameter(f"{name}.bias", bias))
         return self.node(
@@ -85,6 +88,19 @@ class GraphWriter:
         parameters = [self.parameter(f"{name}.weight", weight)]
         parameters.append(self.parameter(f"{name}.bias", bias))
         return self.node("Gemm", name, source, *parameters, transB=1)
+
+    def affine(self, name: str, source: str, gain: npt.ArrayLike, offset: npt.ArrayLike) -> str:
+        """Fixed ``gain * source + offset``, scalars or (C, 1, 1)."""
+        scaled = self.node("Mul", f"{name}_scaled", source, self.constant(f"{name}.gain", gain))
+        return self.node("Add", name, scaled, self.constant(f"{name}.offset", offset))
+
+    def batch_norm(
+        self, name: str, source: str, values: Mapping[str, npt.NDArray[np.float32]]
+    ) -> str:
+        """BatchNormalization with the four arrays that PyTorch keeps under ``name``."""
+        keys = ("weight", "bias", "running_mean", "running_var")
+        parameters = [self.parameter(f"{name}.{key}", values[f"{name}.{key}"]) for key in keys]
+        return self.node("BatchNormalization", name, source, *parameters, epsilon=1e-5)
 
     def scaled_tanh(self, name: str, source: str) -> str:
         """LeCun's activation 1.7159 * tanh(2/3 * x)."""
@@ -110,10 +126,19 @@ class GraphWriter:
 
 
 def trainable_parameters(path: Path) -> int:
-    """Number of trainable parameters: the non-zero entries of the float initialisers."""
+    """Number of trainable parameters: the non-zero entries of the float initialisers.
+
+    The mean and the variance of a BatchNormalization are measured, not trained, and do not count.
+    """
     graph = onnx.load_model(path).graph
+    measured = {
+        name
+        for node in graph.node
+        if node.op_type == "BatchNormalization"
+        for name in node.input[3:]
+    }
     return sum(
         int(np.count_nonzero(numpy_helper.to_array(tensor)))
         for tensor in graph.initializer
-        if tensor.data_type == TensorProto.FLOAT
+        if tensor.data_type == TensorProto.FLOAT and tensor.name not in measured
     )

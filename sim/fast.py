@@ -22,7 +22,7 @@ from hwgen.sim.words import (
     word_count,
 )
 from hwgen.stream.design import PixelLayout, StreamDesign
-from hwgen.toolchain.verilator import build_model, find_verilator, run_program
+from hwgen.toolchain.verilator import build_model, find_verilator, run_simulator
 
 __all__ = ["FastRun", "Window", "run_fast", "simulate"]
 
@@ -196,7 +196,7 @@ def simulate(
             if progress is not None and line.startswith("progress "):
                 progress(int(line.split()[1]) // frame_out, len(images))
 
-        status, tail = run_program(
+        status, tail = run_simulator(
             [executable, *(f"{key}={value}" for key, value in arguments.items())],
             cwd=folder,
             timeout=timeout,

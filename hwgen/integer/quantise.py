@@ -17,11 +17,12 @@ from hwgen.approx.types import ApproxNetwork, DyadicFilters
 from hwgen.errors import UnsupportedError
 from hwgen.integer import types as integer
 from hwgen.integer.calibrate import Calibration, best_format
-from hwgen.integer.ranges import output_ranges, tap_masks
+from hwgen.integer.ranges import output_ranges
 from hwgen.integer.types import IntegerNetwork, IntNode, IntOp
 from hwgen.integer.verify import verify
 from hwgen.network import types as real
-from hwgen.network.types import FloatArray, Network, Node, Shape
+from hwgen.network.shapes import average_divisors
+from hwgen.network.types import FloatArray, Network, Node
 from hwgen.numeric import Dyadic, FixedFormat, IntArray
 
 __all__ = ["quantise"]
@@ -166,7 +167,7 @@ class _Builder:
         scale = (step,) * node.shape[0]
         exact = self._emit(f"{node.name}.sum", pool, node, scale=scale)
         coefficients = dict(dict(self.approx.pool_coefficients)[node.name])
-        divisors = _pool_divisors(op, self.network.shape(source), node.shape)
+        divisors = average_divisors(op, self.network.shape(source))
         tensors, clip = self._fuse([node])
         target = self._target_format(tensors[-1].name, clip)
         gain = Dyadic.nearest(op.gain, terms=_GAIN_TERMS)
@@ -384,19 +385,6 @@ def _integer_piecewise(
         lo=target.range.lo,
         hi=target.range.hi,
     )
-
-
-def _pool_divisors(op: real.AveragePool, source: Shape, output: Shape) -> IntArray:
-    """Divisor of the mean at every output position, (OH, OW)."""
-    counts = []
-    for axis in (0, 1):
-        size, pad = source[1 + axis], op.pads[axis]
-        if op.count_include_pad:
-            size, pad = size + pad + op.pads[2 + axis], 0
-        mask = tap_masks(size, op.kernel[axis], op.strides[axis], pad, 1, output[1 + axis])
-        counts.append(mask.sum(axis=1))
-    divisors: IntArray = np.outer(*counts).astype(np.int64)
-    return divisors
 
 
 def _grid(x: float, target: FixedFormat) -> int:

@@ -23,10 +23,11 @@ from hwgen.integer.types import (
     Requantise,
     SumPool,
 )
+from hwgen.network.shapes import window_counts
 from hwgen.network.types import Shape
 from hwgen.numeric import IntArray, Range, round_shift, saturate
 
-__all__ = ["output_ranges", "tap_masks"]
+__all__ = ["output_ranges"]
 
 Ranges = tuple[Range, ...]
 _Objects = npt.NDArray[np.object_]
@@ -66,7 +67,7 @@ def output_ranges(
             assert_never(op)
 
 
-def tap_masks(
+def _tap_masks(
     size: int, kernel: int, stride: int, pad: int, dilation: int, positions: int
 ) -> npt.NDArray[np.bool_]:
     """Which taps of a one-dimensional window lie inside the image: (positions, kernel)."""
@@ -82,7 +83,7 @@ def _conv_ranges(op: Conv, ranges: Ranges, input_shape: Shape, output_shape: Sha
         input_shape[1:], op.kernel, op.strides, op.pads[:2], op.dilations, output_shape[1:],
         strict=True,
     )  # fmt: skip
-    vertical, horizontal = (np.unique(tap_masks(*dim), axis=0) for dim in dims)
+    vertical, horizontal = (np.unique(_tap_masks(*dim), axis=0) for dim in dims)
     per_group_in = op.weight.shape[1]
     per_group_out = op.weight.shape[0] // op.groups
     result: list[Range] = []
@@ -130,12 +131,8 @@ def _piecewise_range(op: PiecewiseLinear, channel: int, r: Range) -> Range:
 
 
 def _window_counts(op: SumPool, input_shape: Shape, output_shape: Shape) -> list[int]:
-    rows, columns = (
-        tap_masks(size, k, stride, pad, 1, out).sum(axis=1)
-        for size, k, stride, pad, out in zip(
-            input_shape[1:], op.kernel, op.strides, op.pads[:2], output_shape[1:], strict=True
-        )
-    )
+    dims = zip(input_shape[1:], op.kernel, op.strides, op.pads[:2], output_shape[1:], strict=True)
+    rows, columns = (window_counts(*dim) for dim in dims)
     return [int(count) for count in np.unique(np.outer(rows, columns))]
 
 

@@ -16,7 +16,8 @@ from hwgen.integer.types import (
     Requantise,
     SumPool,
 )
-from hwgen.network.types import Pads, Pair, Shape
+from hwgen.network.shapes import window_shape
+from hwgen.network.types import Shape
 
 __all__ = ["verify"]
 
@@ -65,12 +66,20 @@ def _output_shape(network: IntegerNetwork, node: IntNode) -> Shape:
         case Conv() as op:
             if op.weight.shape[1] * op.groups != channels or len(op.bias) != len(op.weight):
                 raise VerifyError(f"Node {node.name!r} has weights that do not fit its input")
-            rows, columns = _window(shapes[0], op.kernel, op.strides, op.pads, op.dilations)
+            rows, columns = window_shape(
+                (height, width), op.kernel, op.strides, op.pads, op.dilations
+            )
             return (len(op.weight), rows, columns)
         case MaxPool() as op:
-            return (channels, *_window(shapes[0], op.kernel, op.strides, op.pads, op.dilations))
+            return (
+                channels,
+                *window_shape((height, width), op.kernel, op.strides, op.pads, op.dilations),
+            )
         case SumPool() as op:
-            return (channels, *_window(shapes[0], op.kernel, op.strides, op.pads, (1, 1)))
+            return (
+                channels,
+                *window_shape((height, width), op.kernel, op.strides, op.pads, (1, 1)),
+            )
         case Requantise() as op:
             if op.multiplier.shape not in ((channels, 1, 1), (1, height, width)):
                 raise VerifyError(f"Node {node.name!r} has multipliers that do not fit its input")
@@ -85,12 +94,3 @@ def _output_shape(network: IntegerNetwork, node: IntNode) -> Shape:
             return (sum(shape[0] for shape in shapes), height, width)
         case ArgMax():
             return (1, 1, 1)
-
-
-def _window(shape: Shape, kernel: Pair, strides: Pair, pads: Pads, dilations: Pair) -> Pair:
-    rows, columns = (
-        (shape[1 + a] + pads[a] + pads[2 + a] - dilations[a] * (kernel[a] - 1) - 1) // strides[a]
-        + 1
-        for a in (0, 1)
-    )
-    return (rows, columns)

@@ -81,7 +81,8 @@ class Activation:
 
     ``kind`` is one of ``relu``, ``leaky_relu``, ``prelu``, ``clip``, ``sigmoid``, ``tanh``,
     ``hard_sigmoid``. ``parameters``, each of shape (1,) or (C,): slope of ``leaky_relu`` and
-    ``prelu``; (lo, hi) of ``clip``; (alpha, beta) of ``hard_sigmoid``.
+    ``prelu``; (lo, hi) of ``clip``, of which one may be infinite; (alpha, beta) of
+    ``hard_sigmoid``, ``clip(alpha * x + beta, 0, 1)``.
     """
 
     kind: str
@@ -150,6 +151,7 @@ class Quantise:
     """Uniform quantiser of activations (QDQ pair or QONNX ``Quant``).
 
     ``q = clip(round(x / scale + zero_point), lo, hi)``, back to real as ``(q - zero_point) * scale``.
+    Ties round to the even integer, as ONNX has it.
     """
 
     scale: float
@@ -160,7 +162,9 @@ class Quantise:
 
 @dataclass(frozen=True)
 class Softmax:
-    """Softmax over the channels of a vector; only at the end of a network."""
+    """Softmax, or its logarithm, over the channels of a vector; only at the end of a network."""
+
+    log: bool = False
 
 
 @dataclass(frozen=True)

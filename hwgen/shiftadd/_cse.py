@@ -19,17 +19,18 @@ __all__ = ["eliminate"]
 _EMPTY = -1
 _DELTA = 128  # shift differences are stored with this offset, in 8 bits
 _Int = npt.NDArray[np.int64]
+_Word = Any  # an int64 in compiled code
 
 
 @numba.njit(cache=True, inline="always")
-def _hash(key: int, mask: int) -> int:
+def _hash(key: _Word, mask: _Word) -> _Word:
     mixed = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)
     mixed ^= mixed >> np.uint64(29)
     return np.int64(mixed & np.uint64(mask))
 
 
 @numba.njit(cache=True)
-def _slot(keys: _Int, key: int) -> int:
+def _slot(keys: _Int, key: _Word) -> _Word:
     """The slot that holds ``key``, or the free one where it belongs."""
     mask = len(keys) - 1
     slot = _hash(key, mask)
@@ -39,7 +40,7 @@ def _slot(keys: _Int, key: int) -> int:
 
 
 @numba.njit(cache=True)
-def _resized(keys: _Int, counts: _Int, extra: int) -> tuple[_Int, _Int, int]:
+def _resized(keys: _Int, counts: _Int, extra: _Word) -> tuple[_Int, _Int, _Word]:
     """The table without patterns of count 0 and with room for ``extra`` more; its patterns."""
     live = 0
     for slot in range(len(keys)):
@@ -59,7 +60,7 @@ def _resized(keys: _Int, counts: _Int, extra: int) -> tuple[_Int, _Int, int]:
 
 
 @numba.njit(cache=True)
-def _push(heap: _Int, size: int, score: int, key: int) -> tuple[_Int, int]:
+def _push(heap: _Int, size: _Word, score: _Word, key: _Word) -> tuple[_Int, _Word]:
     """Add an entry to the heap: rows of (score, key), greatest score and then least key first."""
     if size == len(heap):
         larger = np.empty((2 * len(heap), 2), dtype=np.int64)
@@ -79,7 +80,7 @@ def _push(heap: _Int, size: int, score: int, key: int) -> tuple[_Int, int]:
 
 
 @numba.njit(cache=True)
-def _drop(heap: _Int, size: int) -> int:
+def _drop(heap: _Int, size: _Word) -> _Word:
     """Remove the first entry of the heap; its new size."""
     size -= 1
     score, key = heap[size, 0], heap[size, 1]
@@ -104,7 +105,7 @@ def _drop(heap: _Int, size: int) -> int:
 
 
 @numba.njit(cache=True, inline="always")
-def _key(s1: int, shift1: int, sign1: int, s2: int, shift2: int, sign2: int) -> int:
+def _key(s1: _Word, shift1: _Word, sign1: _Word, s2: _Word, shift2: _Word, sign2: _Word) -> _Word:
     """Pattern of two digits, whichever comes first."""
     if s1 > s2 or (s1 == s2 and shift1 > shift2):
         s1, s2 = s2, s1
@@ -118,7 +119,7 @@ def _key(s1: int, shift1: int, sign1: int, s2: int, shift2: int, sign2: int) -> 
 
 
 @numba.njit(cache=True)
-def _matches(plus: Any, minus: Any, c: int, key: int) -> tuple[int, int]:
+def _matches(plus: Any, minus: Any, c: _Word, key: _Word) -> tuple[_Word, _Word]:
     """Where a pattern occurs in a column: masks of its first value's positive, negative digits.
 
     Occurrences that share a digit (of one value with itself) are taken from the low end.
@@ -150,7 +151,7 @@ def _matches(plus: Any, minus: Any, c: int, key: int) -> tuple[int, int]:
 
 
 @numba.njit(cache=True, inline="always")
-def _ones(mask: int) -> int:
+def _ones(mask: _Word) -> _Word:
     count = 0
     while mask:
         mask &= mask - 1
@@ -160,9 +161,9 @@ def _ones(mask: int) -> int:
 
 @numba.njit(cache=True)
 def _count(
-    plus: Any, minus: Any, members: Any, sizes: Any, c: int, s: int, shift: int, sign: int, by: int,
-    keys: _Int, counts: _Int, used: int, touched: _Int, number: int,
-) -> tuple[int, _Int, int]:  # fmt: skip
+    plus: Any, minus: Any, members: Any, sizes: Any, c: _Word, s: _Word, shift: _Word, sign: _Word, by: _Word,
+    keys: _Int, counts: _Int, used: _Word, touched: _Int, number: _Word,
+) -> tuple[_Word, _Int, _Word]:  # fmt: skip
     """Change by ``by`` the counts of all patterns of one digit with its column's others."""
     for k in range(sizes[c]):
         t = members[c, k]
@@ -194,7 +195,7 @@ def _count(
 
 
 @numba.njit(cache=True)
-def _span(key: int, lo: Any, hi: Any) -> tuple[float, float]:
+def _span(key: _Word, lo: Any, hi: Any) -> tuple[Any, Any]:
     """Range of a pattern by interval arithmetic."""
     s1, s2 = key >> 36, (key >> 9) & 0x7FFFFFF
     delta = ((key >> 1) & 0xFF) - _DELTA
@@ -207,7 +208,9 @@ def _span(key: int, lo: Any, hi: Any) -> tuple[float, float]:
 
 
 @numba.njit(cache=True)
-def _score(key: int, count: int, lo: Any, hi: Any, depths: Any, by_bits: bool, noise: int) -> int:
+def _score(
+    key: _Word, count: _Word, lo: Any, hi: Any, depths: Any, by_bits: bool, noise: _Word
+) -> _Word:
     """Priority of a pattern: adders (or adder cells) saved, then shallow, narrow ones first."""
     s1, s2 = key >> 36, (key >> 9) & 0x7FFFFFF
     delta = ((key >> 1) & 0xFF) - _DELTA
@@ -225,7 +228,7 @@ def _score(key: int, count: int, lo: Any, hi: Any, depths: Any, by_bits: bool, n
 
 
 @numba.njit(cache=True, inline="always")
-def _allowed(key: int, depths: Any, weight: int, limit: int, found: int) -> int:
+def _allowed(key: _Word, depths: Any, weight: _Word, limit: _Word, found: _Word) -> _Word:
     """How many of ``found`` occurrences a column may replace and still reach its depth.
 
     A column sums up within ``max_depth`` exactly if ``weight``, the sum of ``2**depth`` over its
@@ -239,7 +242,7 @@ def _allowed(key: int, depths: Any, weight: int, limit: int, found: int) -> int:
 
 
 @numba.njit(cache=True)
-def _remove(members: Any, sizes: Any, c: int, s: int) -> None:
+def _remove(members: Any, sizes: Any, c: _Word, s: _Word) -> None:
     for k in range(sizes[c]):
         if members[c, k] == s:
             sizes[c] -= 1
@@ -249,8 +252,8 @@ def _remove(members: Any, sizes: Any, c: int, s: int) -> None:
 
 @numba.njit(cache=True)
 def eliminate(
-    plus: Any, minus: Any, lo: Any, hi: Any, depths: Any, sources: int, max_depth: int,
-    by_bits: bool, noise: int,
+    plus: Any, minus: Any, lo: Any, hi: Any, depths: Any, sources: _Word, max_depth: _Word,
+    by_bits: bool, noise: _Word,
 ) -> _Int:  # fmt: skip
     """Replace common two-term patterns until none occurs twice.
 
@@ -263,13 +266,13 @@ def eliminate(
         Range of every value, approximately; filled in for new values.
     depths : int64 (values,)
         Adder depth of every value; filled in for new values.
-    sources : int
+    sources : _Word
         Values that exist, fewer than 2**26.
-    max_depth : int
+    max_depth : _Word
         Depth, 0..60, that no column's balanced sum may exceed (and none does at the start).
     by_bits : bool
         Prefer what saves most adder cells, not most adders.
-    noise : int
+    noise : _Word
         Not 0: break ties at random, by this seed.
 
     Returns

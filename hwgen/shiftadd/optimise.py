@@ -67,7 +67,8 @@ def optimize(
         If the matrix does not hold numbers, or an option is of the wrong kind.
     ValueError
         If the matrix is empty, not two-dimensional, not finite, not whole or too wide; if
-        ``inputs`` does not have one range for each row; if ``max_depth`` is less than the matrix allows.
+        ``inputs`` does not have one range for each row; if ``max_depth`` is less than the matrix
+        allows.
     """
     rows = _checked(matrix)
     ranges = _checked_inputs(inputs, len(rows))

@@ -27,7 +27,7 @@ __all__ = [
     "build_cocotb_model",
     "build_model",
     "find_verilator",
-    "run_program",
+    "run_simulator",
 ]
 
 _PREFIX = "Vtop"
@@ -101,7 +101,7 @@ def find_verilator() -> Verilator:
     )
 
 
-def run_program(
+def run_simulator(
     command: Sequence[str | Path],
     *,
     cwd: Path,
@@ -267,7 +267,7 @@ def _build(
         _compiler(
             tool, work, ["-o", top, *objects, *(str(o) for o in runtime), *link, "-pthread", "-lm"]
         )
-        for path in (work / "main.o", *work.glob(f"{_PREFIX}*")):
+        for path in (*work.glob("main.o"), *work.glob(f"{_PREFIX}*")):
             path.unlink()
         _publish(work, final)
     return executable
@@ -307,7 +307,7 @@ def _translate(tool: Verilator, work: Path, top: str, options: Sequence[str]) ->
 def _compile_all(
     tool: Verilator, work: Path, flags: Sequence[str], level: str
 ) -> tuple[str, ...]:
-    sources = sorted(path.name for path in work.glob(f"{_PREFIX}*.cpp"))
+    sources = ["main.cpp", *sorted(path.name for path in work.glob(f"{_PREFIX}*.cpp"))]
     if sum((work / name).stat().st_size for name in sources) <= _UNITY_LIMIT:
         lines = ["#define VL_INCLUDE_OPT include", *(f'#include "{name}"' for name in sources)]
         (work / f"{_PREFIX}__all.cpp").write_text("\n".join([*lines, ""]))
@@ -321,7 +321,7 @@ def _compile_all(
         return target
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        return tuple(pool.map(compile_one, ["main.cpp", *sources]))
+        return tuple(pool.map(compile_one, sources))
 
 
 def _runtime(
