@@ -12,6 +12,7 @@ from streambench import run_stream
 
 from hwgen.integer.types import MaxPool, SumPool
 from hwgen.numeric import Range
+from hwgen.stream.common import pixel_signature
 from hwgen.stream.pool import MaxTree, pool_window, sum_matrix
 
 RANGES = (Range(0, 255), Range(-8, 7), Range(-9, -3), Range(5, 5))
@@ -27,8 +28,8 @@ class Pool(wiring.Component):
         self.latency = self.window.latency + self.tree.latency
         super().__init__(
             {
-                "i": In(self.window.signature.members["i"].signature),
-                "o": Out(self.tree.signature.members["o"].signature),
+                "i": In(pixel_signature(self.window.ranges)),
+                "o": Out(pixel_signature(self.tree.output_ranges)),
             }
         )
 
