@@ -65,7 +65,8 @@ def integer_outputs(network: IntegerNetwork, x: FloatArray) -> FloatArray:
     """Real outputs (N, C, H, W) of the integer network on float images, by the golden model."""
     q = golden.run(network, network.input_format.quantise(x))
     scale = np.array(network.scale(network.output)).reshape(-1, 1, 1)
-    return q * scale
+    outputs: FloatArray = q * scale
+    return outputs
 
 
 def decide(network: Network, output: FloatArray) -> Decisions | None:

@@ -61,7 +61,8 @@ def verify(network: IntegerNetwork) -> IntegerNetwork:
 
 def _output_shape(network: IntegerNetwork, node: IntNode) -> Shape:
     shapes = [network.shape(name) for name in node.inputs]
-    channels, height, width = shapes[0]
+    channels, *rest = shapes[0]
+    size = (rest[0], rest[1])
     match node.op:
         case Conv() as op:
             if op.weight.shape[1] * op.groups != channels or len(op.bias) != len(op.weight):
@@ -73,15 +74,15 @@ def _output_shape(network: IntegerNetwork, node: IntNode) -> Shape:
         case MaxPool() as op:
             return (
                 channels,
-                *window_shape((height, width), op.kernel, op.strides, op.pads, op.dilations),
+                *window_shape(size, op.kernel, op.strides, op.pads, op.dilations),
             )
         case SumPool() as op:
             return (
                 channels,
-                *window_shape((height, width), op.kernel, op.strides, op.pads, (1, 1)),
+                *window_shape(size, op.kernel, op.strides, op.pads, (1, 1)),
             )
         case Requantise() as op:
-            if op.multiplier.shape not in ((channels, 1, 1), (1, height, width)):
+            if op.multiplier.shape not in ((channels, 1, 1), (1, *size)):
                 raise VerifyError(f"Node {node.name!r} has multipliers that do not fit its input")
             return shapes[0]
         case PiecewiseLinear() as op:
@@ -91,6 +92,6 @@ def _output_shape(network: IntegerNetwork, node: IntNode) -> Shape:
         case Add():
             return shapes[0]
         case Concat():
-            return (sum(shape[0] for shape in shapes), height, width)
+            return (sum(shape[0] for shape in shapes), *size)
         case ArgMax():
             return (1, 1, 1)
