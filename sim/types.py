@@ -47,7 +47,8 @@ class Stall:
     @property
     def thresholds(self) -> tuple[int, int]:
         """Probability, in units of ``2**-32``, that a pause begins (source, sink)."""
-        source, sink = (int(f / (1 - f) / _MEAN * 2**32) for f in (self.source, self.sink))
+        pauses = [f / (1 - f) / _MEAN for f in (self.source, self.sink)]  # a working cycle
+        source, sink = (int(p / (1 + p) * 2**32) for p in pauses)
         return source, sink
 
 

@@ -21,6 +21,7 @@ from importlib import metadata
 from pathlib import Path
 
 from hwgen.errors import ToolError, ToolNotFoundError
+from hwgen.toolchain.process import error_line
 
 __all__ = [
     "Verilator",
@@ -301,12 +302,10 @@ def _translate(tool: Verilator, work: Path, top: str, options: Sequence[str]) ->
     )
     (work / "verilator.log").write_text(done.stdout + done.stderr)
     if done.returncode:
-        raise ToolError(f"Verilator refused module {top!r}: {_first_error(done.stderr)}")
+        raise ToolError(f"Verilator refused module {top!r}: {error_line(done.stderr)}")
 
 
-def _compile_all(
-    tool: Verilator, work: Path, flags: Sequence[str], level: str
-) -> tuple[str, ...]:
+def _compile_all(tool: Verilator, work: Path, flags: Sequence[str], level: str) -> tuple[str, ...]:
     sources = ["main.cpp", *sorted(path.name for path in work.glob(f"{_PREFIX}*.cpp"))]
     if sum((work / name).stat().st_size for name in sources) <= _UNITY_LIMIT:
         lines = ["#define VL_INCLUDE_OPT include", *(f'#include "{name}"' for name in sources)]
@@ -361,7 +360,7 @@ def _compiler(tool: Verilator, work: Path, arguments: Sequence[str]) -> None:
     if done.returncode:
         raise ToolError(
             f"The C++ compiler {tool.compiler.name} failed on a simulator: "
-            f"{_first_error(done.stderr)}"
+            f"{error_line(done.stderr)}"
         )
 
 
@@ -374,14 +373,6 @@ def _publish(work: Path, final: Path) -> None:
             raise
     else:
         work.mkdir()  # the scratch folder's owner removes it
-
-
-def _first_error(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    for line in lines:
-        if "error" in line.lower():
-            return line
-    return lines[-1] if lines else "no message"
 
 
 def _digest(*parts: str) -> str:

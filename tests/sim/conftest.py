@@ -1,0 +1,13 @@
+"""One folder of compiled simulators for all tests of the benches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def build_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where simulators are kept during the session."""
+    return tmp_path_factory.mktemp("simulators")
