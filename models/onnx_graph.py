@@ -1,7 +1,7 @@
 """Write small sequential ONNX graphs with readable names; shared by the scripts in this folder.
 
-Trainable values become initialisers and fixed constants become ``Constant`` nodes, so the trainable
-parameters of a file are the non-zero entries of its initialisers.
+Trainable values become initialisers and fixed constants become ``Constant`` nodes, so that a file's
+trainable parameters can be counted.
 """
 
 from __future__ import annotations
@@ -126,9 +126,11 @@ class GraphWriter:
 
 
 def trainable_parameters(path: Path) -> int:
-    """Number of trainable parameters: the non-zero entries of the float initialisers.
+    """Number of trainable parameters: the entries of the float initialisers.
 
-    The mean and the variance of a BatchNormalization are measured, not trained, and do not count.
+    A kernel (the two last dimensions of four) that is zero throughout is a connection that the
+    network does not have, and the mean and the variance of a BatchNormalization are measured, not
+    trained; neither counts.
     """
     graph = onnx.load_model(path).graph
     measured = {
@@ -137,8 +139,11 @@ def trainable_parameters(path: Path) -> int:
         if node.op_type == "BatchNormalization"
         for name in node.input[3:]
     }
-    return sum(
-        int(np.count_nonzero(numpy_helper.to_array(tensor)))
-        for tensor in graph.initializer
-        if tensor.data_type == TensorProto.FLOAT and tensor.name not in measured
-    )
+    total = 0
+    for tensor in graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT and tensor.name not in measured:
+            values = numpy_helper.to_array(tensor)
+            if values.ndim == 4:
+                values = values[values.any(axis=(2, 3))]
+            total += values.size
+    return total

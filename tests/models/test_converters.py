@@ -1,0 +1,102 @@
+"""The converting scripts reproduce the shipped files and mean what the originals mean."""
+
+import gzip
+import subprocess
+import sys
+from pathlib import Path
+
+import convert_convnetjs
+import convert_resnet
+import fetch_mnist
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from accuracy import outputs
+from onnx import numpy_helper
+
+MODELS = Path(__file__).resolve().parents[2] / "models"
+
+
+def weights(path: Path) -> dict[str, np.ndarray]:
+    graph = onnx.load_model(path).graph
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+
+
+def test_resnet_is_reproduced(tmp_path: Path) -> None:
+    shipped = MODELS / "resnet20" / "resnet20.onnx"
+    convert_resnet.convert(weights(shipped), tmp_path / "again.onnx")
+    assert (tmp_path / "again.onnx").read_bytes() == shipped.read_bytes()
+    shipped_block = MODELS / "resnet20" / "block.onnx"
+    convert_resnet.convert_block(weights(shipped), "layer1.0", tmp_path / "block.onnx")
+    assert (tmp_path / "block.onnx").read_bytes() == shipped_block.read_bytes()
+
+
+def test_convnetjs_is_reproduced(tmp_path: Path) -> None:
+    shipped = MODELS / "convnetjs" / "convnetjs.onnx"
+    convert_convnetjs.convert(weights(shipped), tmp_path / "again.onnx")
+    assert (tmp_path / "again.onnx").read_bytes() == shipped.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["layer1.0", "layer2.0", "layer3.2"])
+def test_blocks_equal_their_part_of_the_whole(name: str, tmp_path: Path) -> None:
+    shipped = MODELS / "resnet20" / "resnet20.onnx"
+    convert_resnet.convert_block(weights(shipped), name, tmp_path / "block.onnx")
+    model = onnx.load_model(shipped)
+    order = convert_resnet.block_names(weights(shipped))
+    before = order.index(name) - 1
+    source = "relu1" if before < 0 else f"{order[before]}.relu2"
+    for tensor in (source, f"{name}.relu2"):
+        model.graph.output.append(onnx.ValueInfoProto(name=tensor))
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    with np.load(MODELS / "resnet20" / "test.npz") as archive:
+        x = archive["x"][:2].astype(np.float32)
+    _, entered, left = session.run(None, {"x": x})
+    alone = outputs(tmp_path / "block.onnx", entered)
+    np.testing.assert_allclose(alone.reshape(left.shape), left, rtol=1e-5, atol=1e-5)
+
+
+def test_option_a_shortcut_keeps_every_second_pixel_and_pads_channels(tmp_path: Path) -> None:
+    values = weights(MODELS / "resnet20" / "resnet20.onnx")
+    for part in ("weight", "bias"):
+        values[f"layer2.0.bn2.{part}"] = np.zeros_like(values[f"layer2.0.bn2.{part}"])
+    convert_resnet.convert_block(values, "layer2.0", tmp_path / "block.onnx")
+    x = np.random.default_rng(1).uniform(0, 4, size=(2, 16, 32, 32)).astype(np.float32)
+    result = outputs(tmp_path / "block.onnx", x).reshape(2, 32, 16, 16)
+    expected = np.pad(x[:, :, ::2, ::2], ((0, 0), (8, 8), (0, 0), (0, 0)))
+    np.testing.assert_array_equal(result, expected)
+
+
+def test_normalisations_are_the_published_ones() -> None:
+    pixels = np.random.default_rng(2).integers(0, 256, size=(1, 3, 32, 32)).astype(np.float32)
+    mean = np.array([0.485, 0.456, 0.406]).reshape(3, 1, 1)
+    std = np.array([0.229, 0.224, 0.225]).reshape(3, 1, 1)
+    expected = {
+        "resnet20": (pixels / 255 - mean) / std,
+        "convnetjs": pixels / 255 - 0.5,
+    }
+    for name, values in expected.items():
+        model = onnx.load_model(MODELS / name / f"{name}.onnx")
+        model.graph.output.append(onnx.ValueInfoProto(name="normalise"))
+        session = onnxruntime.InferenceSession(model.SerializeToString())
+        _, normalised = session.run(None, {"x": pixels})
+        np.testing.assert_allclose(normalised, values, rtol=1e-5, atol=1e-5)
+
+
+def test_resnet_script_names_the_blocks_there_are(tmp_path: Path) -> None:
+    archive = tmp_path / "weights.npz"
+    np.savez(archive, **weights(MODELS / "resnet20" / "resnet20.onnx"))
+    script = MODELS / "convert_resnet.py"
+    command = [sys.executable, str(script), str(archive), str(tmp_path / "b.onnx"), "--block", "x"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "no block 'x'; there are layer1.0, layer1.1" in done.stderr
+    assert not (tmp_path / "b.onnx").exists()
+
+
+def test_mnist_must_be_the_original(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"No IDX file train-images\*"):
+        fetch_mnist.load(tmp_path)
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(b"\0" * 800))
+    with pytest.raises(SystemExit, match="is not the original file: MD5"):
+        fetch_mnist.load(tmp_path)
