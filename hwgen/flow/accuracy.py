@@ -82,8 +82,10 @@ def decide(network: Network, output: FloatArray) -> Decisions | None:
     if output.shape[1] == 1:
         last = _last_op(network)
         probability = isinstance(last, Activation) and "sigmoid" in last.kind
-        return (output[:, 0, 0, 0] > (0.5 if probability else 0.0)).astype(np.int64)
-    return np.argmax(output[:, :, 0, 0], axis=1).astype(np.int64)
+        decisions: Decisions = (output[:, 0, 0, 0] > (0.5 if probability else 0.0)).astype(np.int64)
+    else:
+        decisions = np.argmax(output[:, :, 0, 0], axis=1).astype(np.int64)
+    return decisions
 
 
 def _last_op(network: Network) -> object:

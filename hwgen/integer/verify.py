@@ -67,9 +67,7 @@ def _output_shape(network: IntegerNetwork, node: IntNode) -> Shape:
         case Conv() as op:
             if op.weight.shape[1] * op.groups != channels or len(op.bias) != len(op.weight):
                 raise VerifyError(f"Node {node.name!r} has weights that do not fit its input")
-            rows, columns = window_shape(
-                (height, width), op.kernel, op.strides, op.pads, op.dilations
-            )
+            rows, columns = window_shape(size, op.kernel, op.strides, op.pads, op.dilations)
             return (len(op.weight), rows, columns)
         case MaxPool() as op:
             return (
