@@ -161,8 +161,8 @@ def _ones(mask: _Word) -> _Word:
 
 @numba.njit(cache=True)
 def _count(
-    plus: Any, minus: Any, members: Any, sizes: Any, c: _Word, s: _Word, shift: _Word, sign: _Word, by: _Word,
-    keys: _Int, counts: _Int, used: _Word, touched: _Int, number: _Word,
+    plus: Any, minus: Any, members: Any, sizes: Any, c: _Word, s: _Word, shift: _Word,
+    sign: _Word, by: _Word, keys: _Int, counts: _Int, used: _Word, touched: _Int, number: _Word,
 ) -> tuple[_Word, _Int, _Word]:  # fmt: skip
     """Change by ``by`` the counts of all patterns of one digit with its column's others."""
     for k in range(sizes[c]):

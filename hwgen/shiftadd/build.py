@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from hwgen.numeric import Range
 from hwgen.shiftadd.graph import Adder, AdderGraph, Operand, operand_range
 
-__all__ = ["Builder", "fold_signs", "prune"]
+__all__ = ["Builder", "fold_signs", "prune", "with_bias"]
 
 _MOST_FLIPS = 5
 
@@ -30,9 +30,14 @@ class Builder:
         self.spans = list(self.inputs)
 
     def add(self, a: Operand, b: Operand) -> Operand:
-        """The sum of two operands, by a node that is shifted down and does not negate both."""
+        """The sum of two operands, by a node that is shifted down and subtracts what is cheaper.
+
+        A node must not negate both operands; and the low bits of the operand that reaches lower
+        are wires if it is not negated, so the other one is subtracted.
+        """
         shift = min(a.shift, b.shift)
-        negate = a.negate and b.negate
+        lower = a if a.shift < b.shift else b
+        negate = lower.negate and (a.negate == b.negate or a.shift != b.shift)
         left, right = sorted(
             (replace(o, shift=o.shift - shift, negate=o.negate != negate) for o in (a, b)),
             key=lambda o: (o.negate, o.source, o.shift),
@@ -164,3 +169,33 @@ def _flipped(graph: AdderGraph, flips: frozenset[int]) -> AdderGraph:
         for value, node in enumerate(graph.nodes, start=len(graph.inputs))
     )
     return AdderGraph(graph.inputs, nodes, tuple(o and read(o) for o in graph.outputs))
+
+
+def with_bias(graph: AdderGraph, bias: Sequence[int]) -> AdderGraph:
+    """The graph with a constant added to each output and without negated outputs.
+
+    Each constant becomes an input that has this one value, after the graph's own inputs; an output
+    that is negated or has a bias other than zero becomes a new node at the end.
+    """
+    count = len(graph.inputs)
+    constants: list[Range] = []
+    added: list[tuple[int, Operand]] = []
+    for index, (output, constant) in enumerate(zip(graph.outputs, bias, strict=True)):
+        if (output is not None and output.negate) or constant:
+            added.append((index, Operand(count + len(constants))))
+            constants.append(Range(constant, constant))
+
+    def moved(operand: Operand) -> Operand:
+        source = operand.source
+        return operand if source < count else replace(operand, source=source + len(constants))
+
+    nodes = [Adder(moved(node.left), moved(node.right)) for node in graph.nodes]
+    outputs = [None if o is None else moved(o) for o in graph.outputs]
+    for index, constant_input in added:
+        output = outputs[index]
+        if output is None:
+            outputs[index] = constant_input
+            continue
+        outputs[index] = Operand(count + len(constants) + len(nodes))
+        nodes.append(Adder(constant_input, output))
+    return AdderGraph((*graph.inputs, *constants), tuple(nodes), tuple(outputs))
