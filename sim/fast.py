@@ -124,7 +124,7 @@ def run_fast(
             continue
         if len(pixels) != wanted:
             raise VerifyError(
-                f"Tap {tap.index} ({tap.node}) showed {len(pixels)} words, not {wanted}"
+                f"Stream tap{tap.index} ({tap.node}) showed {len(pixels)} words, not {wanted}"
             )
         kept[tap.node] = pixels_to_frames(pixels, tap.shape)
     return FastResult(
