@@ -115,8 +115,8 @@ LADDER: tuple[DyadicSet, ...] = (
 )
 """Named sets, roughly from coarse to fine.
 
-P1 to P8 are hwgen's own ladder of the kind of sets that Cintra et al. (TNNLS 2018) evaluate as D1 to
-D8, whose definitions are not public. P9 to P11 continue it: all k/32, k/64 and k/128 up to 1.
+P1 to P8 are hwgen's own ladder of the kind of sets that Cintra et al. (TNNLS 2018) evaluate as D1
+to D8, whose definitions are not public. P9 to P11 continue it: all k/32, k/64 and k/128 up to 1.
 """
 
 _TERMS = re.compile(r"terms\(\s*(\d+)\s*,\s*([+-]?\d+)\s*,\s*([+-]?\d+)\s*\)")
