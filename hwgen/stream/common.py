@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, ValueLike, signed, unsigned
 from amaranth.lib import data, stream
 
-from hwgen.numeric import Range
+from hwgen.numeric import IntArray, Range
 
-__all__ = ["Pipeline", "clamped", "pixel_layout", "pixel_signature", "range_shape"]
+__all__ = [
+    "Pipeline",
+    "Registers",
+    "clamped",
+    "lookup",
+    "pixel_layout",
+    "pixel_signature",
+    "range_shape",
+]
 
 
 def range_shape(r: Range) -> Shape:
@@ -28,18 +37,47 @@ def pixel_signature(ranges: Sequence[Range]) -> stream.Signature:
     return stream.Signature(pixel_layout(ranges))
 
 
-class Pipeline:
+class Registers:
+    """Data registers that share one clock enable and have no reset.
+
+    Parameters
+    ----------
+    m : :class:`Module`
+        Module under construction.
+    ce : Signal
+        Clock enable.
+    """
+
+    def __init__(self, m: Module, ce: Signal) -> None:
+        self.ce = ce
+        self._m = m
+
+    def register(self, value: ValueLike, shape: Any, *, name: str) -> Signal:
+        """Return a data register that takes ``value`` in each enabled cycle."""
+        register = Signal(shape, name=name, reset_less=True)
+        with self._m.If(self.ce):
+            self._m.d.sync += register.eq(value)
+        return register
+
+    def delay(self, value: Value, cycles: int, *, name: str) -> Value:
+        """``value``, ``cycles`` enabled cycles later."""
+        for cycle in range(cycles):
+            value = self.register(value, value.shape(), name=f"{name}_d{cycle + 1}")
+        return value
+
+
+class Pipeline(Registers):
     """Control and registers of a block of fixed latency that stalls as a whole.
 
-    All registers share one clock enable ``ce``, high unless a finished item waits at ``o``. Bubbles
-    advance. Registers of data have no reset; the valid bits have.
+    The clock enable is high unless a finished item waits at ``o``. Bubbles advance. The valid bits
+    are reset.
 
     Parameters
     ----------
     m : :class:`Module`
         Module under construction.
     i, o : stream interfaces
-        Input and output; ``i.ready``, ``o.valid`` and the enables are driven here.
+        Input and output; ``i.ready``, ``o.valid`` and the enable are driven here.
     latency : int
         Cycles from an accepted input to its output, at least 1.
     """
@@ -47,8 +85,7 @@ class Pipeline:
     def __init__(self, m: Module, i: Any, o: Any, *, latency: int) -> None:
         if latency < 1:
             raise ValueError(f"Latency must be at least 1, not {latency!r}")
-        self._m = m
-        self.ce = Signal(name="ce")
+        super().__init__(m, Signal(name="ce"))
         valid = Signal(latency, name="valid")
         m.d.comb += [
             self.ce.eq(~o.valid | o.ready),
@@ -57,23 +94,6 @@ class Pipeline:
         ]
         with m.If(self.ce):
             m.d.sync += valid.eq(Cat(i.valid, valid[:-1]))
-
-    def register(self, value: ValueLike, shape: Any, *, name: str) -> Signal:
-        """Return a data register that takes ``value`` in each enabled cycle."""
-        register = Signal(shape, name=name, reset_less=True)
-        self.enabled(register.eq(value))
-        return register
-
-    def enabled(self, *statements: Any) -> None:
-        """Add synchronous statements that run in enabled cycles."""
-        with self._m.If(self.ce):
-            self._m.d.sync += list(statements)
-
-    def delay(self, value: Value, cycles: int, *, name: str) -> Value:
-        """``value``, ``cycles`` enabled cycles later."""
-        for cycle in range(cycles):
-            value = self.register(value, value.shape(), name=f"{name}_d{cycle + 1}")
-        return value
 
 
 def clamped(value: Value, r: Range, lo: int, hi: int) -> Value:
@@ -101,3 +121,15 @@ def _above(value: Value, r: Range, hi: int) -> Value:
             return ~value[-1] & value[hi.bit_length() : -1].any()
         return value[hi.bit_length() :].any()
     return value > hi
+
+
+def lookup(m: Module, index: Value, table: IntArray, *, name: str) -> Signal:
+    """``table[index]`` as logic; the commonest entry is the default."""
+    value = Signal(range(int(table.max()) + 1), name=name)
+    default = int(np.bincount(table).argmax())
+    m.d.comb += value.eq(default)
+    with m.Switch(index):
+        for entry in sorted(set(table.tolist()) - {default}):
+            with m.Case(*np.flatnonzero(table == entry).tolist()):
+                m.d.comb += value.eq(entry)
+    return value

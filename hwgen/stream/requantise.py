@@ -14,7 +14,7 @@ from amaranth.lib.wiring import In, Out
 from hwgen.integer.types import Requantise as RequantiseOp
 from hwgen.network.types import Shape
 from hwgen.numeric import IntArray, Range, odd_part, round_shift, saturate
-from hwgen.stream.common import Pipeline, clamped, pixel_signature, range_shape
+from hwgen.stream.common import Pipeline, clamped, lookup, pixel_signature, range_shape
 from hwgen.stream.shiftsum import affine, affine_stages, shifted_left
 
 __all__ = ["Requantise"]
@@ -226,24 +226,12 @@ class Requantise(wiring.Component):
                     m.d.sync += row.eq(0)
         _, row_kinds = np.unique(self._positions, axis=0, return_inverse=True)
         _, column_kinds = np.unique(self._positions, axis=1, return_inverse=True)
-        row_kind = _lookup(m, row, row_kinds.ravel(), name="row_kind")
-        column_kind = _lookup(m, column, column_kinds.ravel(), name="column_kind")
+        row_kind = lookup(m, row, row_kinds.ravel(), name="row_kind")
+        column_kind = lookup(m, column, column_kinds.ravel(), name="column_kind")
         table = np.zeros((1 << len(row_kind), 1 << len(column_kind)), dtype=np.int64)
         table[np.ix_(row_kinds.ravel(), column_kinds.ravel())] = self._positions
-        kind = _lookup(m, Cat(column_kind, row_kind), table.ravel(), name="position")
+        kind = lookup(m, Cat(column_kind, row_kind), table.ravel(), name="position")
         kinds: list[Value] = [kind]
         for stage in range(stages):
             kinds.append(pipeline.register(kinds[-1], kind.shape(), name=f"position_d{stage + 1}"))
         return kinds
-
-
-def _lookup(m: Module, index: Value, table: IntArray, *, name: str) -> Signal:
-    """``table[index]`` as logic; the commonest entry is the default."""
-    value = Signal(range(int(table.max()) + 1), name=name)
-    default = int(np.bincount(table).argmax())
-    m.d.comb += value.eq(default)
-    with m.Switch(index):
-        for entry in sorted(set(table.tolist()) - {default}):
-            with m.Case(*np.flatnonzero(table == entry).tolist()):
-                m.d.comb += value.eq(entry)
-    return value

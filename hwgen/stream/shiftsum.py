@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from amaranth.hdl import Cat, Const, Value
 
 from hwgen.numeric import Range, csd, odd_part
-from hwgen.stream.common import Pipeline, range_shape
+from hwgen.stream.common import Registers, range_shape
 
 __all__ = ["affine", "affine_stages", "shifted_left", "sum_shifted"]
 
@@ -50,13 +50,13 @@ def affine_stages(coefficient: int, constant: int) -> int:
 
 
 def affine(
-    pipeline: Pipeline, x: Value, r: Range, *, coefficient: int, constant: int, name: str
+    registers: Registers, x: Value, r: Range, *, coefficient: int, constant: int, name: str
 ) -> Value:
     """``coefficient * x + constant``, :func:`affine_stages` enabled cycles later.
 
     Parameters
     ----------
-    pipeline : Pipeline
+    registers : Registers
         Where the registers go.
     x : Value
         Input, of range ``r``.
@@ -77,11 +77,11 @@ def affine(
     while len(nodes) > 1:
         stage += 1
         paired = [
-            _sum(pipeline, a, b, r, name=f"{name}_s{stage}_{k}")
+            _sum(registers, a, b, r, name=f"{name}_s{stage}_{k}")
             for k, (a, b) in enumerate(zip(nodes[::2], nodes[1::2], strict=False))
         ]
         if len(nodes) % 2:
-            paired.append(_delayed(pipeline, nodes[-1], name=f"{name}_s{stage}_d"))
+            paired.append(_delayed(registers, nodes[-1], name=f"{name}_s{stage}_d"))
         nodes = paired
     node = nodes[0]
     assert not node.negate
@@ -97,13 +97,13 @@ def shifted_left(value: Value, shift: int) -> Value:
     return wide.as_signed() if value.shape().signed else wide
 
 
-def _delayed(pipeline: Pipeline, node: _Node, *, name: str) -> _Node:
+def _delayed(registers: Registers, node: _Node, *, name: str) -> _Node:
     if isinstance(node.value, Const):
         return node
-    return replace(node, value=pipeline.register(node.value, node.value.shape(), name=name))
+    return replace(node, value=registers.register(node.value, node.value.shape(), name=name))
 
 
-def _sum(pipeline: Pipeline, a: _Node, b: _Node, r: Range, *, name: str) -> _Node:
+def _sum(registers: Registers, a: _Node, b: _Node, r: Range, *, name: str) -> _Node:
     if a.negate and not b.negate:
         a, b = b, a
     negate = a.negate
@@ -120,7 +120,7 @@ def _sum(pipeline: Pipeline, a: _Node, b: _Node, r: Range, *, name: str) -> _Nod
     factor = (-1 if negate else 1) << common
     coefficient, constant = (ka + kb) // factor, (ca + cb) // factor
     exact = r.scale(coefficient) + Range(constant, constant)
-    value = pipeline.register(total, range_shape(exact), name=name)
+    value = registers.register(total, range_shape(exact), name=name)
     return _Node(value, coefficient, constant, common, negate)
 
 

@@ -1,0 +1,508 @@
+"""Fully connected layers: dyadic codes in memory, shift-add accumulators that take turns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from hwgen.integer.types import Conv
+from hwgen.network.types import Shape
+from hwgen.numeric import IntArray, Range, odd_part
+from hwgen.stream.codes import WeightCode, weight_code
+from hwgen.stream.common import Registers, lookup, pixel_signature, range_shape
+from hwgen.stream.shiftsum import affine, affine_stages, shifted_left
+
+__all__ = ["Dense", "dense_cycles", "is_dense", "lanes_for"]
+
+
+def is_dense(op: Conv, shape: Shape) -> bool:
+    """Whether a convolution covers its whole input (C, H, W), and so is a fully connected layer."""
+    return op.kernel == shape[1:] and not any(op.pads)
+
+
+def dense_cycles(op: Conv, *, lanes: int) -> int:
+    """Cycles that :class:`Dense` is busy with an image."""
+    outputs, channels, height, width = op.weight.shape
+    return -(-outputs // lanes) * channels * height * width
+
+
+def lanes_for(op: Conv, *, interval: int) -> int:
+    """Fewest lanes with which an image takes at most ``interval`` cycles.
+
+    If none suffice, one lane an output, which is the most there can be.
+    """
+    outputs = op.weight.shape[0]
+    batches = max(1, interval // dense_cycles(op, lanes=outputs))
+    return -(-outputs // batches)
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Which channel the lanes that follow each other through the same groups read.
+
+    ``groups[b]`` is the group of batch b, ``range`` that of all channels read.
+    """
+
+    groups: tuple[int, ...]
+    lanes: tuple[int, ...]
+    range: Range
+
+
+@dataclass(frozen=True)
+class _Schedule:
+    """What happens in a cycle: whether a value is read, whether it is a batch's last, which one.
+
+    ``word`` is the pixel that was addressed in the cycle before.
+    """
+
+    running: Signal
+    last: Signal
+    channel: Value
+    batch: Value
+    word: Any
+
+
+@dataclass(frozen=True)
+class _Partial:
+    """A sum ``value + carry`` whose carry (one bit) waits for the next adder."""
+
+    value: Value
+    carry: Value
+    range: Range
+
+
+class Dense(wiring.Component):
+    """Fully connected layer ``y[o] = bias[o] + sum weight[o, k] * x[k]``, exact.
+
+    A frame is written to one half of a memory while the other half is read. ``lanes``
+    accumulators compute as many outputs at once, one input value a cycle, batch after batch; the
+    weights are code words in a memory that is read once an image from start to end. A code word
+    chooses, digit by digit, among multiples of the input that all lanes share (see
+    :func:`hwgen.stream.codes.weight_code`). All outputs leave together as one pixel.
+
+    An image keeps the lanes busy for :py:`cycles` cycles, and the first image's result follows its
+    last pixel by :py:`latency` cycles. The next image may come in meanwhile, so that results
+    follow each other by ``max(H * W, cycles)`` cycles.
+
+    Parameters
+    ----------
+    op : :class:`hwgen.integer.types.Conv`
+        Convolution whose kernel is the whole input; groups divide channels and outputs.
+    ranges : sequence of Range
+        Range of each input channel (C entries).
+    shape : (int, int, int)
+        Shape (C, H, W) of a frame.
+    lanes : int
+        Outputs computed at once, from 1 to the number of outputs.
+
+    Attributes
+    ----------
+    code : :class:`hwgen.stream.codes.WeightCode`
+        How a code word stands for a weight.
+
+    Members
+    -------
+    i : :py:`In(pixel_signature(ranges))`
+    o : :py:`Out(pixel_signature(output_ranges))`
+    """
+
+    def __init__(self, op: Conv, *, ranges: Sequence[Range], shape: Shape, lanes: int) -> None:
+        if not is_dense(op, shape):
+            raise ValueError(f"Kernel {op.kernel} must cover the input {shape[1:]} unpadded")
+        if len(ranges) != shape[0] or op.weight.shape[1] * op.groups != shape[0]:
+            raise ValueError(
+                f"Input must have {op.weight.shape[1] * op.groups} channels, not {shape[0]}"
+            )
+        if not 1 <= lanes <= op.weight.shape[0]:
+            raise ValueError(f"Lanes must be 1 to {op.weight.shape[0]}, not {lanes!r}")
+        self.op = op
+        self.ranges = tuple(ranges)
+        self.shape = shape
+        self.lanes = lanes
+        width = max(r.width for r in self.ranges)
+        self.code = weight_code(op.weight, width=width, sharing=lanes / len(self._readers))
+        super().__init__(
+            {
+                "i": In(pixel_signature(self.ranges)),
+                "o": Out(pixel_signature(self.output_ranges)),
+            }
+        )
+
+    @property
+    def output_ranges(self) -> tuple[Range, ...]:
+        """Exact range of each output."""
+        outputs, per_group = self.op.weight.shape[:2]
+        weights = self.op.weight.reshape(outputs, per_group, -1)
+        up = np.maximum(weights, 0).sum(axis=2)
+        down = np.minimum(weights, 0).sum(axis=2)
+        lo = np.array([r.lo for r in self.ranges]).reshape(self.op.groups, per_group)
+        hi = np.array([r.hi for r in self.ranges]).reshape(self.op.groups, per_group)
+        group = np.arange(outputs) // (outputs // self.op.groups)
+        least = self.op.bias + (up * lo[group] + down * hi[group]).sum(axis=1)
+        most = self.op.bias + (up * hi[group] + down * lo[group]).sum(axis=1)
+        return tuple(map(Range, least.tolist(), most.tolist()))
+
+    @property
+    def batches(self) -> int:
+        """Times that the input is read for an image."""
+        return -(-self.op.weight.shape[0] // self.lanes)
+
+    @property
+    def cycles(self) -> int:
+        """Cycles for which an image keeps the lanes busy."""
+        return dense_cycles(self.op, lanes=self.lanes)
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the last accepted pixel of an image to its result, if the lanes are idle."""
+        return self.cycles + self._select_stages + self._multiple_stages + self._sum_stages + 4
+
+    @property
+    def _readers(self) -> tuple[_Reader, ...]:
+        outputs = self.op.weight.shape[0]
+        per_group = outputs // self.op.groups
+        readers: dict[tuple[int, ...], list[int]] = {}
+        for lane in range(self.lanes):
+            last = lane
+            groups = []
+            for output in range(lane, self.batches * self.lanes, self.lanes):
+                last = output if output < outputs else last
+                groups.append(last // per_group)
+            readers.setdefault(tuple(groups), []).append(lane)
+        return tuple(
+            _Reader(groups, tuple(lanes), self._range_of(groups))
+            for groups, lanes in readers.items()
+        )
+
+    def _range_of(self, groups: Sequence[int]) -> Range:
+        per_group = self.op.weight.shape[1]
+        read = [self.ranges[g * per_group + c] for g in groups for c in range(per_group)]
+        return Range(min(r.lo for r in read), max(r.hi for r in read))
+
+    @property
+    def _select_stages(self) -> int:
+        groups = max(len(set(reader.groups)) for reader in self._readers)
+        return _select_stages(groups) + _select_stages(self.op.weight.shape[1])
+
+    @property
+    def _multiple_stages(self) -> int:
+        return max(
+            (affine_stages(odd_part(m)[0], 0) for digit in self.code.multiples for m in digit),
+            default=0,
+        )
+
+    @property
+    def _sum_stages(self) -> int:
+        return (len(self.code.digits) - 1).bit_length()
+
+    def model(self, x: IntArray) -> IntArray:
+        """Outputs (N, O, 1, 1) of frames (N, C, H, W)."""
+        outputs = self.op.weight.shape[0]
+        frames = x.reshape(len(x), self.op.groups, -1)
+        weights = self.op.weight.reshape(self.op.groups, outputs // self.op.groups, -1)
+        sums = np.einsum("ngk,gok->ngo", frames, weights).reshape(len(x), outputs)
+        return (sums + self.op.bias)[:, :, None, None]
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        finished = Signal()
+        ce = Signal()
+        m.d.comb += ce.eq(~(finished & self.o.valid & ~self.o.ready))
+        registers = Registers(m, ce)
+        schedule = self._schedule(m, ce)
+        inputs = self._inputs(m, registers, schedule)
+
+        code = self.code
+        before = self._select_stages + self._multiple_stages
+        running = _delayed_flags(m, ce, schedule.running, 3 + before + self._sum_stages)
+        last = _delayed_flags(m, ce, schedule.last, 3 + before + self._sum_stages)
+        words = self._words(m, ce, running[before])
+        sums: dict[int, _Partial] = {}
+        for reader, x in zip(self._readers, inputs, strict=True):
+            name = f"lane{reader.lanes[0]}"
+            multiples = self._multiples(registers, x, reader.range, name=name)
+            for lane in reader.lanes:
+                word = words[lane * code.width :][: code.width]
+                sums[lane] = self._product(registers, word, multiples, reader.range, lane)
+
+        arrived, ends = running[-2], last[-2]
+        accumulators = self._accumulators(m, ce, sums, arrived, ends)
+        m.d.comb += finished.eq(running[-1] & last[-1])
+        self._gather(m, ce, accumulators, finished)
+        return m
+
+    def _schedule(self, m: Module, ce: Value) -> _Schedule:
+        """Write frames to the memory, and read each of them ``batches`` times."""
+        pixels = self.shape[1] * self.shape[2]
+        per_group = self.op.weight.shape[1]
+        m.submodules.frames = frames = memory.Memory(
+            shape=self.i.payload.shape(), depth=2 * pixels, init=[]
+        )
+        write, read = frames.write_port(), frames.read_port()
+        filled = Signal(range(3))
+        written, finished = Signal(), Signal()
+        m.d.sync += filled.eq(filled + written - finished)
+
+        write_address = Signal(range(2 * pixels))
+        m.d.comb += [
+            self.i.ready.eq(filled != 2),
+            write.addr.eq(write_address),
+            write.data.eq(self.i.payload),
+            write.en.eq(self.i.valid & self.i.ready),
+        ]
+        with m.If(write.en):
+            m.d.sync += write_address.eq(_next(write_address, 2 * pixels))
+            m.d.comb += written.eq(
+                (write_address == pixels - 1) | (write_address == 2 * pixels - 1)
+            )
+
+        running = Signal()
+        channel = Signal(range(per_group))
+        pixel = Signal(range(pixels))
+        batch = Signal(range(self.batches))
+        half = Signal()
+        end_of_pixel, end_of_batch, end_of_image = Signal(), Signal(), Signal()
+        m.d.comb += [
+            running.eq(filled != 0),
+            end_of_pixel.eq(channel == per_group - 1),
+            end_of_batch.eq(end_of_pixel & (pixel == pixels - 1)),
+            end_of_image.eq(end_of_batch & (batch == self.batches - 1)),
+            finished.eq(running & ce & end_of_image),
+            read.addr.eq(pixel + Mux(half, pixels, 0)),
+            read.en.eq(ce),
+        ]
+        with m.If(running & ce):
+            m.d.sync += channel.eq(_next(channel, per_group))
+            with m.If(end_of_pixel):
+                m.d.sync += pixel.eq(_next(pixel, pixels))
+            with m.If(end_of_batch):
+                m.d.sync += batch.eq(_next(batch, self.batches))
+            with m.If(end_of_image):
+                m.d.sync += half.eq(~half)
+        return _Schedule(running, end_of_batch, channel, batch, read.data)
+
+    def _inputs(self, m: Module, registers: Registers, schedule: _Schedule) -> list[Value]:
+        """Input value of each reader, ``_select_stages`` stages after the word was read."""
+        per_group = self.op.weight.shape[1]
+        first = _select_stages(per_group)
+        channel = registers.register(schedule.channel, schedule.channel.shape(), name="channel_d")
+        batch = registers.delay(schedule.batch, 1 + first, name="batch")
+        inputs = []
+        for reader in self._readers:
+            name = f"x{reader.lanes[0]}"
+            groups = sorted(set(reader.groups))
+            shape = range_shape(reader.range)
+            values = [
+                _select(
+                    registers,
+                    [schedule.word[f"c{group * per_group + c}"] for c in range(per_group)],
+                    channel,
+                    shape,
+                    name=f"{name}_g{group}",
+                )
+                for group in groups
+            ]
+            table = np.array([groups.index(group) for group in reader.groups])
+            choice = lookup(m, batch, table, name=f"{name}_group")
+            value = _select(registers, values, choice, shape, name=name)
+            rest = self._select_stages - first - _select_stages(len(groups))
+            inputs.append(registers.delay(value, rest, name=name))
+        return inputs
+
+    def _words(self, m: Module, ce: Value, running: Value) -> Value:
+        """Code words of all lanes, a stage after ``running``."""
+        code = self.code
+        outputs, per_group, height, width = self.op.weight.shape
+        length = per_group * height * width
+        if code.width == 0:
+            return Const(0, 0)
+        words = np.zeros((self.batches * self.lanes, length), dtype=np.int64)
+        words[:outputs] = code.words(self.op.weight.transpose(0, 2, 3, 1).reshape(outputs, -1))
+        rows = words.reshape(self.batches, self.lanes, length).transpose(0, 2, 1)
+        init = [
+            sum(word << (lane * code.width) for lane, word in enumerate(row))
+            for row in rows.reshape(-1, self.lanes).tolist()
+        ]
+        m.submodules.codes = codes = memory.Memory(
+            shape=unsigned(self.lanes * code.width), depth=len(init), init=init
+        )
+        read = codes.read_port()
+        address = Signal(range(len(init)))
+        m.d.comb += [read.addr.eq(address), read.en.eq(ce)]
+        with m.If(running & ce):
+            m.d.sync += address.eq(_next(address, len(init)))
+        return read.data
+
+    def _multiples(
+        self, registers: Registers, x: Value, r: Range, *, name: str
+    ) -> dict[int, Value]:
+        """Every multiple of ``x`` that a code word may choose, all in the same stage."""
+        stages = self._multiple_stages
+        odds: dict[int, Value] = {}
+        multiples: dict[int, Value] = {0: Const(0, 1)}
+        for magnitude in sorted({m for digit in self.code.multiples for m in digit}):
+            odd, shift = odd_part(magnitude)
+            if odd not in odds:
+                product = affine(
+                    registers, x, r, coefficient=odd, constant=0, name=f"{name}_x{odd}"
+                )
+                rest = stages - affine_stages(odd, 0)
+                odds[odd] = registers.delay(product, rest, name=f"{name}_x{odd}")
+            multiples[magnitude] = shifted_left(odds[odd], shift)
+        return multiples
+
+    def _product(
+        self, registers: Registers, word: Value, multiples: dict[int, Value], r: Range, lane: int
+    ) -> _Partial:
+        """Weight times input, ``1 + _sum_stages`` stages after its code word."""
+        code = self.code
+        partials = []
+        offset = 0
+        for n, (magnitudes, negative, width) in enumerate(
+            zip(code.multiples, code.signed, code.index_widths, strict=True)
+        ):
+            exact = Range(0, 0)
+            for magnitude in magnitudes:
+                exact = exact.union(r.scale(magnitude))
+            value = _choose(word[offset:][:width], [multiples[k] for k in (0, *magnitudes)])
+            offset += width
+            carry: Value = Const(0, 1)
+            if negative:
+                exact = exact.union(Range(-exact.hi - 1, -exact.lo - 1))
+                carry = registers.register(word[offset], 1, name=f"sign{lane}_{n}")
+                extended = Cat(value, _sign(value).replicate(exact.width))[: exact.width]
+                value = (extended ^ word[offset].replicate(exact.width)).as_signed()
+                offset += 1
+            value = registers.register(value, range_shape(exact), name=f"digit{lane}_{n}")
+            partials.append(_Partial(value, carry, exact))
+        stage = 0
+        while len(partials) > 1:
+            stage += 1
+            partials = [
+                _added(registers, partials[k : k + 2], name=f"product{lane}_s{stage}_{k // 2}")
+                for k in range(0, len(partials), 2)
+            ]
+        return partials[0]
+
+    def _accumulators(
+        self, m: Module, ce: Value, sums: dict[int, _Partial], running: Value, last: Value
+    ) -> list[Value]:
+        """Running sum of each lane, of the width of the widest of its outputs."""
+        first = Signal(init=1)
+        with m.If(running & ce):
+            m.d.sync += first.eq(last)
+        ranges, bias = self.output_ranges, self.op.bias.tolist()
+        batch = Signal(range(self.batches))
+        if any(bias):
+            with m.If(running & last & ce):
+                m.d.sync += batch.eq(_next(batch, self.batches))
+        accumulators = []
+        for lane in range(self.lanes):
+            partial = sums[lane]
+            outputs = range(lane, len(ranges), self.lanes)
+            width = max(ranges[k].width + (not ranges[k].signed) for k in outputs)
+            start = Signal(signed(width), name=f"start{lane}")
+            with m.Switch(batch):
+                for k, output in enumerate(outputs):
+                    with m.Case(k):
+                        m.d.comb += start.eq(bias[output])
+            total = Signal(signed(width), name=f"total{lane}", reset_less=True)
+            base = Mux(first, start, total)
+            with m.If(running & ce):
+                m.d.sync += total.eq(_with_carry(base, partial.value, partial.carry))
+            accumulators.append(total)
+        return accumulators
+
+    def _gather(self, m: Module, ce: Value, totals: list[Value], finished: Value) -> None:
+        """Collect the batches of an image, and offer them at the output after the last."""
+        batch = Signal(range(self.batches))
+        with m.If(finished & ce):
+            m.d.sync += [
+                batch.eq(_next(batch, self.batches)),
+                self.o.valid.eq(batch == self.batches - 1),
+            ]
+        with m.Elif(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        for k, r in enumerate(self.output_ranges):
+            y = Signal(range_shape(r), name=f"y{k}", reset_less=True)
+            m.d.comb += self.o.payload[f"c{k}"].eq(y)
+            with m.If(finished & ce & (batch == k // self.lanes)):
+                m.d.sync += y.eq(totals[k % self.lanes])
+
+
+def _next(counter: Signal, count: int) -> Value:
+    return Mux(counter == count - 1, 0, counter + 1)
+
+
+def _delayed_flags(m: Module, ce: Value, flag: Value, cycles: int) -> list[Value]:
+    """``flag``, and the same 1, 2, ... ``cycles`` enabled cycles later."""
+    delayed = Signal(cycles, name=f"{flag.name}_d")
+    with m.If(ce):
+        m.d.sync += delayed.eq(Cat(flag, delayed[:-1]))
+    return [flag, *delayed]
+
+
+def _select_stages(count: int) -> int:
+    """Stages of :func:`_select`: one for each three bits of the index."""
+    return -(-(count - 1).bit_length() // 3)
+
+
+def _select(
+    registers: Registers, values: Sequence[Value], index: Value, shape: object, *, name: str
+) -> Value:
+    """``values[index]``, eight to one a stage, ``_select_stages(len(values))`` stages later."""
+    stage = 0
+    while len(values) > 1:
+        stage += 1
+        values = [
+            registers.register(
+                _choose(index[:3], values[k : k + 8]), shape, name=f"{name}_s{stage}_{k // 8}"
+            )
+            for k in range(0, len(values), 8)
+        ]
+        if len(values) > 1:
+            index = registers.register(index[3:], len(index) - 3, name=f"{name}_i{stage}")
+    return values[0]
+
+
+def _choose(index: Value, values: Sequence[Value]) -> Value:
+    """``values[index]`` as a tree of multiplexers; beyond the last value, any of them."""
+    for bit in range((len(values) - 1).bit_length()):
+        pairs = [values[k : k + 2] for k in range(0, len(values), 2)]
+        values = [Mux(index[bit], pair[-1], pair[0]) for pair in pairs]
+    return values[0]
+
+
+def _sign(value: Value) -> Value:
+    return value[-1] if value.shape().signed else Const(0, 1)
+
+
+def _with_carry(a: Value, b: Value, carry: Value) -> Value:
+    """``a + b + carry`` as one addition."""
+    if isinstance(carry, Const):
+        return a + b
+    wide_a = Cat(Const(1, 1), a, _sign(a)).as_signed()
+    wide_b = Cat(carry, b, _sign(b)).as_signed()
+    return (wide_a + wide_b).shift_right(1)
+
+
+def _added(registers: Registers, pair: Sequence[_Partial], *, name: str) -> _Partial:
+    if len(pair) == 1:
+        value = registers.delay(pair[0].value, 1, name=name)
+        return _Partial(value, _carried(registers, pair[0].carry, name), pair[0].range)
+    a, b = pair
+    exact = a.range + b.range
+    exact = Range(exact.lo, exact.hi + 1)
+    total = _with_carry(a.value, b.value, a.carry)
+    value = registers.register(total, range_shape(exact), name=name)
+    return _Partial(value, _carried(registers, b.carry, name), exact)
+
+
+def _carried(registers: Registers, carry: Value, name: str) -> Value:
+    return carry if isinstance(carry, Const) else registers.delay(carry, 1, name=f"{name}_carry")
