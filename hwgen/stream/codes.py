@@ -82,8 +82,9 @@ def weight_code(weights: IntArray, *, width: int, sharing: float) -> WeightCode:
     """
     distinct = tuple(np.unique(weights).tolist())
     span = max(abs(w) for w in distinct).bit_length()
-    radices = [partial(_radix, bits=bits) for bits in range(2, span + 2)]
-    codes = [_code(distinct, split) for split in (_powers, *radices)]
+    splits: list[Callable[[int], list[int]]] = [_powers]
+    splits += [partial(_radix, bits=bits) for bits in range(2, span + 2)]
+    codes = [_code(distinct, split) for split in splits]
     return min(codes, key=lambda code: _cost(code, width, sharing))
 
 

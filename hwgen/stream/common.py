@@ -133,3 +133,8 @@ def lookup(m: Module, index: Value, table: IntArray, *, name: str) -> Signal:
             with m.Case(*np.flatnonzero(table == entry).tolist()):
                 m.d.comb += value.eq(entry)
     return value
+
+
+def next_count(counter: Signal, count: int) -> Value:
+    """What a counter of 0 to ``count - 1`` holds next."""
+    return Mux(counter == count - 1, 0, counter + 1)

@@ -15,7 +15,7 @@ from hwgen.integer.types import Conv
 from hwgen.network.types import Shape
 from hwgen.numeric import IntArray, Range, odd_part
 from hwgen.stream.codes import WeightCode, weight_code
-from hwgen.stream.common import Registers, lookup, pixel_signature, range_shape
+from hwgen.stream.common import Registers, lookup, next_count, pixel_signature, range_shape
 from hwgen.stream.shiftsum import affine, affine_stages, shifted_left
 
 __all__ = ["Dense", "dense_cycles", "is_dense", "lanes_for"]
@@ -257,7 +257,7 @@ class Dense(wiring.Component):
             write.en.eq(self.i.valid & self.i.ready),
         ]
         with m.If(write.en):
-            m.d.sync += write_address.eq(_next(write_address, 2 * pixels))
+            m.d.sync += write_address.eq(next_count(write_address, 2 * pixels))
             m.d.comb += written.eq(
                 (write_address == pixels - 1) | (write_address == 2 * pixels - 1)
             )
@@ -278,11 +278,11 @@ class Dense(wiring.Component):
             read.en.eq(ce),
         ]
         with m.If(running & ce):
-            m.d.sync += channel.eq(_next(channel, per_group))
+            m.d.sync += channel.eq(next_count(channel, per_group))
             with m.If(end_of_pixel):
-                m.d.sync += pixel.eq(_next(pixel, pixels))
+                m.d.sync += pixel.eq(next_count(pixel, pixels))
             with m.If(end_of_batch):
-                m.d.sync += batch.eq(_next(batch, self.batches))
+                m.d.sync += batch.eq(next_count(batch, self.batches))
             with m.If(end_of_image):
                 m.d.sync += half.eq(~half)
         return _Schedule(running, end_of_batch, channel, batch, read.data)
@@ -336,7 +336,7 @@ class Dense(wiring.Component):
         address = Signal(range(len(init)))
         m.d.comb += [read.addr.eq(address), read.en.eq(ce)]
         with m.If(running & ce):
-            m.d.sync += address.eq(_next(address, len(init)))
+            m.d.sync += address.eq(next_count(address, len(init)))
         return read.data
 
     def _multiples(
@@ -401,7 +401,7 @@ class Dense(wiring.Component):
         batch = Signal(range(self.batches))
         if any(bias):
             with m.If(running & last & ce):
-                m.d.sync += batch.eq(_next(batch, self.batches))
+                m.d.sync += batch.eq(next_count(batch, self.batches))
         accumulators = []
         for lane in range(self.lanes):
             partial = sums[lane]
@@ -424,7 +424,7 @@ class Dense(wiring.Component):
         batch = Signal(range(self.batches))
         with m.If(finished & ce):
             m.d.sync += [
-                batch.eq(_next(batch, self.batches)),
+                batch.eq(next_count(batch, self.batches)),
                 self.o.valid.eq(batch == self.batches - 1),
             ]
         with m.Elif(self.o.ready):
@@ -434,10 +434,6 @@ class Dense(wiring.Component):
             m.d.comb += self.o.payload[f"c{k}"].eq(y)
             with m.If(finished & ce & (batch == k // self.lanes)):
                 m.d.sync += y.eq(totals[k % self.lanes])
-
-
-def _next(counter: Signal, count: int) -> Value:
-    return Mux(counter == count - 1, 0, counter + 1)
 
 
 def _delayed_flags(m: Module, ce: Value, flag: Value, cycles: int) -> list[Value]:

@@ -14,7 +14,7 @@ from amaranth.lib.wiring import In, Out
 from hwgen.integer.types import Requantise as RequantiseOp
 from hwgen.network.types import Shape
 from hwgen.numeric import IntArray, Range, odd_part, round_shift, saturate
-from hwgen.stream.common import Pipeline, clamped, lookup, pixel_signature, range_shape
+from hwgen.stream.common import Pipeline, clamped, lookup, next_count, pixel_signature, range_shape
 from hwgen.stream.shiftsum import affine, affine_stages, shifted_left
 
 __all__ = ["Requantise"]
@@ -219,11 +219,9 @@ class Requantise(wiring.Component):
         height, width = self._positions.shape
         row, column = Signal(range(height)), Signal(range(width))
         with m.If(self.i.valid & self.i.ready):
-            m.d.sync += column.eq(column + 1)
+            m.d.sync += column.eq(next_count(column, width))
             with m.If(column == width - 1):
-                m.d.sync += [column.eq(0), row.eq(row + 1)]
-                with m.If(row == height - 1):
-                    m.d.sync += row.eq(0)
+                m.d.sync += row.eq(next_count(row, height))
         _, row_kinds = np.unique(self._positions, axis=0, return_inverse=True)
         _, column_kinds = np.unique(self._positions, axis=1, return_inverse=True)
         row_kind = lookup(m, row, row_kinds.ravel(), name="row_kind")
