@@ -150,8 +150,8 @@ class Concat:
 class Quantise:
     """Uniform quantiser of activations (QDQ pair or QONNX ``Quant``).
 
-    ``q = clip(round(x / scale + zero_point), lo, hi)``, back to real as ``(q - zero_point) * scale``.
-    Ties round to the even integer, as ONNX has it.
+    ``q = clip(round(x / scale + zero_point), lo, hi)``, and back to real numbers as
+    ``(q - zero_point) * scale``. Ties round to the even integer, as ONNX has it.
     """
 
     scale: float

@@ -1,0 +1,1 @@
+"""Lowering of ONNX operators onto the float network, one module a group of operators."""
