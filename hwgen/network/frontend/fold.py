@@ -68,8 +68,8 @@ def _broadcast(inputs: Sequence[Array]) -> int:
 def _product(inputs: Sequence[Array]) -> int:
     """Elements of a matrix product, broadcast over its leading dimensions."""
     a, b = inputs[0].shape or (1,), inputs[1].shape or (1,)
-    rows: int = int(math.prod(np.broadcast_shapes(a[:-2], b[:-2])))
-    return rows * max(a) * max(b)
+    elements: int = math.prod(np.broadcast_shapes(a[:-2], b[:-2])) * max(a) * max(b)
+    return elements
 
 
 def _filled(inputs: Sequence[Array]) -> int:

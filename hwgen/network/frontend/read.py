@@ -123,6 +123,7 @@ def read_model(path: Path) -> OnnxModel:
     try:
         model = onnx.load_model_from_string(data)
         external_data_helper.load_external_data_for_model(model, str(path.parent))
+        _settle_shapes(model.graph)
         onnx.checker.check_model(model)
         return _read_graph(model, path.stem)
     except HwgenError:
@@ -133,6 +134,14 @@ def read_model(path: Path) -> OnnxModel:
             f"Model file {str(path)!r} is not a valid ONNX model ({lines[0].rstrip('. :')}): "
             "export it again, with its external data beside it if it has any"
         ) from error
+
+
+def _settle_shapes(graph: onnx.GraphProto) -> None:
+    """Forget the shapes stated for results: they may be missing or wrong, and are derived anew."""
+    del graph.value_info[:]
+    for value in graph.output:
+        value.type.tensor_type.shape.Clear()
+        value.type.tensor_type.shape.SetInParent()
 
 
 def _read_graph(model: onnx.ModelProto, name: str) -> OnnxModel:
