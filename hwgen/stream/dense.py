@@ -13,10 +13,18 @@ from amaranth.lib.wiring import In, Out
 
 from hwgen.integer.types import Conv
 from hwgen.network.types import Shape
-from hwgen.numeric import IntArray, Range, odd_part
-from hwgen.stream.codes import WeightCode, weight_code
+from hwgen.numeric import IntArray, Range
+from hwgen.stream.codes import weight_code
 from hwgen.stream.common import Registers, lookup, next_count, pixel_signature, range_shape
-from hwgen.stream.shiftsum import affine, affine_stages, shifted_left
+from hwgen.stream.product import (
+    Partial,
+    choose,
+    multiple_stages,
+    multiples,
+    product,
+    product_stages,
+    with_carry,
+)
 
 __all__ = ["Dense", "dense_cycles", "is_dense", "lanes_for"]
 
@@ -66,15 +74,6 @@ class _Schedule:
     channel: Value
     batch: Value
     word: Any
-
-
-@dataclass(frozen=True)
-class _Partial:
-    """A sum ``value + carry`` whose carry (one bit) waits for the next adder."""
-
-    value: Value
-    carry: Value
-    range: Range
 
 
 class Dense(wiring.Component):
@@ -161,7 +160,7 @@ class Dense(wiring.Component):
     @property
     def latency(self) -> int:
         """Cycles from the last accepted pixel of an image to its result, if the lanes are idle."""
-        return self.cycles + self._select_stages + self._multiple_stages + self._sum_stages + 4
+        return self.cycles + self._input_stages + product_stages(self.code) + 3
 
     @property
     def _readers(self) -> tuple[_Reader, ...]:
@@ -191,15 +190,18 @@ class Dense(wiring.Component):
         return _select_stages(groups) + _select_stages(self.op.weight.shape[1])
 
     @property
-    def _multiple_stages(self) -> int:
-        return max(
-            (affine_stages(odd_part(m)[0], 0) for digit in self.code.multiples for m in digit),
-            default=0,
-        )
+    def _widths(self) -> list[int]:
+        """Bits of each lane's accumulator, which is signed."""
+        ranges = self.output_ranges
+        return [
+            max(r.width + (not r.signed) for r in ranges[lane :: self.lanes])
+            for lane in range(self.lanes)
+        ]
 
     @property
-    def _sum_stages(self) -> int:
-        return (len(self.code.digits) - 1).bit_length()
+    def _input_stages(self) -> int:
+        """Cycles from the memory's word to the multiples of the chosen value."""
+        return self._select_stages + multiple_stages(self.code)
 
     def model(self, x: IntArray) -> IntArray:
         """Outputs (N, O, 1, 1) of frames (N, C, H, W)."""
@@ -219,17 +221,25 @@ class Dense(wiring.Component):
         inputs = self._inputs(m, registers, schedule)
 
         code = self.code
-        before = self._select_stages + self._multiple_stages
-        running = _delayed_flags(m, ce, schedule.running, 3 + before + self._sum_stages)
-        last = _delayed_flags(m, ce, schedule.last, 3 + before + self._sum_stages)
-        words = self._words(m, ce, running[before])
-        sums: dict[int, _Partial] = {}
+        stages = self._input_stages + product_stages(code) + 2
+        running = _delayed_flags(m, ce, schedule.running, stages)
+        last = _delayed_flags(m, ce, schedule.last, stages)
+        words = self._words(m, ce, running[self._input_stages])
+        sums: dict[int, Partial] = {}
         for reader, x in zip(self._readers, inputs, strict=True):
-            name = f"lane{reader.lanes[0]}"
-            multiples = self._multiples(registers, x, reader.range, name=name)
+            name = f"x{reader.lanes[0]}"
+            found = multiples(registers, x, reader.range, code, name=name)
             for lane in reader.lanes:
                 word = words[lane * code.width :][: code.width]
-                sums[lane] = self._product(registers, word, multiples, reader.range, lane)
+                sums[lane] = product(
+                    registers,
+                    word,
+                    found,
+                    reader.range,
+                    code,
+                    width=self._widths[lane],
+                    name=f"lane{lane}",
+                )
 
         arrived, ends = running[-2], last[-2]
         accumulators = self._accumulators(m, ce, sums, arrived, ends)
@@ -339,59 +349,8 @@ class Dense(wiring.Component):
             m.d.sync += address.eq(next_count(address, len(init)))
         return read.data
 
-    def _multiples(
-        self, registers: Registers, x: Value, r: Range, *, name: str
-    ) -> dict[int, Value]:
-        """Every multiple of ``x`` that a code word may choose, all in the same stage."""
-        stages = self._multiple_stages
-        odds: dict[int, Value] = {}
-        multiples: dict[int, Value] = {0: Const(0, 1)}
-        for magnitude in sorted({m for digit in self.code.multiples for m in digit}):
-            odd, shift = odd_part(magnitude)
-            if odd not in odds:
-                product = affine(
-                    registers, x, r, coefficient=odd, constant=0, name=f"{name}_x{odd}"
-                )
-                rest = stages - affine_stages(odd, 0)
-                odds[odd] = registers.delay(product, rest, name=f"{name}_x{odd}")
-            multiples[magnitude] = shifted_left(odds[odd], shift)
-        return multiples
-
-    def _product(
-        self, registers: Registers, word: Value, multiples: dict[int, Value], r: Range, lane: int
-    ) -> _Partial:
-        """Weight times input, ``1 + _sum_stages`` stages after its code word."""
-        code = self.code
-        partials = []
-        offset = 0
-        for n, (magnitudes, negative, width) in enumerate(
-            zip(code.multiples, code.signed, code.index_widths, strict=True)
-        ):
-            exact = Range(0, 0)
-            for magnitude in magnitudes:
-                exact = exact.union(r.scale(magnitude))
-            value = _choose(word[offset:][:width], [multiples[k] for k in (0, *magnitudes)])
-            offset += width
-            carry: Value = Const(0, 1)
-            if negative:
-                exact = exact.union(Range(-exact.hi - 1, -exact.lo - 1))
-                carry = registers.register(word[offset], 1, name=f"sign{lane}_{n}")
-                extended = Cat(value, _sign(value).replicate(exact.width))[: exact.width]
-                value = (extended ^ word[offset].replicate(exact.width)).as_signed()
-                offset += 1
-            value = registers.register(value, range_shape(exact), name=f"digit{lane}_{n}")
-            partials.append(_Partial(value, carry, exact))
-        stage = 0
-        while len(partials) > 1:
-            stage += 1
-            partials = [
-                _added(registers, partials[k : k + 2], name=f"product{lane}_s{stage}_{k // 2}")
-                for k in range(0, len(partials), 2)
-            ]
-        return partials[0]
-
     def _accumulators(
-        self, m: Module, ce: Value, sums: dict[int, _Partial], running: Value, last: Value
+        self, m: Module, ce: Value, sums: dict[int, Partial], running: Value, last: Value
     ) -> list[Value]:
         """Running sum of each lane, of the width of the widest of its outputs."""
         first = Signal(init=1)
@@ -406,16 +365,16 @@ class Dense(wiring.Component):
         for lane in range(self.lanes):
             partial = sums[lane]
             outputs = range(lane, len(ranges), self.lanes)
-            width = max(ranges[k].width + (not ranges[k].signed) for k in outputs)
-            start = Signal(signed(width), name=f"start{lane}")
+            shape = signed(self._widths[lane])
+            start = Signal(shape, name=f"start{lane}")
             with m.Switch(batch):
                 for k, output in enumerate(outputs):
                     with m.Case(k):
                         m.d.comb += start.eq(bias[output])
-            total = Signal(signed(width), name=f"total{lane}", reset_less=True)
+            total = Signal(shape, name=f"total{lane}", reset_less=True)
             base = Mux(first, start, total)
             with m.If(running & ce):
-                m.d.sync += total.eq(_with_carry(base, partial.value, partial.carry))
+                m.d.sync += total.eq(with_carry(base, partial.value, partial.carry))
             accumulators.append(total)
         return accumulators
 
@@ -458,47 +417,10 @@ def _select(
         stage += 1
         values = [
             registers.register(
-                _choose(index[:3], values[k : k + 8]), shape, name=f"{name}_s{stage}_{k // 8}"
+                choose(index[:3], values[k : k + 8]), shape, name=f"{name}_s{stage}_{k // 8}"
             )
             for k in range(0, len(values), 8)
         ]
         if len(values) > 1:
             index = registers.register(index[3:], len(index) - 3, name=f"{name}_i{stage}")
     return values[0]
-
-
-def _choose(index: Value, values: Sequence[Value]) -> Value:
-    """``values[index]`` as a tree of multiplexers; beyond the last value, any of them."""
-    for bit in range((len(values) - 1).bit_length()):
-        pairs = [values[k : k + 2] for k in range(0, len(values), 2)]
-        values = [Mux(index[bit], pair[-1], pair[0]) for pair in pairs]
-    return values[0]
-
-
-def _sign(value: Value) -> Value:
-    return value[-1] if value.shape().signed else Const(0, 1)
-
-
-def _with_carry(a: Value, b: Value, carry: Value) -> Value:
-    """``a + b + carry`` as one addition."""
-    if isinstance(carry, Const):
-        return a + b
-    wide_a = Cat(Const(1, 1), a, _sign(a)).as_signed()
-    wide_b = Cat(carry, b, _sign(b)).as_signed()
-    return (wide_a + wide_b).shift_right(1)
-
-
-def _added(registers: Registers, pair: Sequence[_Partial], *, name: str) -> _Partial:
-    if len(pair) == 1:
-        value = registers.delay(pair[0].value, 1, name=name)
-        return _Partial(value, _carried(registers, pair[0].carry, name), pair[0].range)
-    a, b = pair
-    exact = a.range + b.range
-    exact = Range(exact.lo, exact.hi + 1)
-    total = _with_carry(a.value, b.value, a.carry)
-    value = registers.register(total, range_shape(exact), name=name)
-    return _Partial(value, _carried(registers, b.carry, name), exact)
-
-
-def _carried(registers: Registers, carry: Value, name: str) -> Value:
-    return carry if isinstance(carry, Const) else registers.delay(carry, 1, name=f"{name}_carry")
