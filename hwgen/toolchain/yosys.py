@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from hwgen.errors import ToolNotFoundError
-from hwgen.toolchain.process import Finished, run_program
+from hwgen.toolchain.plan import BuildPlan, Step, run_step
+from hwgen.toolchain.process import Finished
 
-__all__ = ["require_pyosys", "rtlil_to_verilog", "run_yosys", "yosys_command"]
-
-_CHILD = Path(__file__).with_name("_yosys_child.py")
-
-
-def require_pyosys() -> None:
-    """Raise :class:`ToolNotFoundError` if the package pyosys is not installed."""
-    if importlib.util.find_spec("pyosys") is None:
-        raise ToolNotFoundError(
-            "Synthesis needs Yosys, the Python package 'pyosys': run 'pip install pyosys'"
-        )
-
-
-def yosys_command(script: str) -> tuple[str, ...]:
-    """Command that runs the script file ``script`` with the installed pyosys."""
-    require_pyosys()
-    return (sys.executable, "-P", str(_CHILD), "-s", script)
+__all__ = ["rtlil_to_verilog", "run_yosys"]
 
 
 def run_yosys(
@@ -50,15 +32,10 @@ def run_yosys(
     ToolError
         If a command fails; the text is Yosys's own line of error.
     """
-    script = directory / f"{name}.ys"
-    script.write_text("".join(f"{command}\n" for command in commands), encoding="utf-8")
-    return run_program(
-        yosys_command(script.name),
-        name="Yosys",
-        directory=directory,
-        log=directory / f"{name}.log",
-        time_limit=time_limit,
-    )
+    script = "".join(f"{command}\n" for command in commands)
+    step = Step("yosys", ("-s", f"{name}.ys"), f"{name}.log")
+    BuildPlan(((f"{name}.ys", script),), (step,)).write_files(directory)
+    return run_step(step, directory, time_limit=time_limit)
 
 
 def rtlil_to_verilog(rtlil: str, *, flatten: bool = False, time_limit: float = 1800) -> str:

@@ -69,7 +69,7 @@ def test_flattened_verilog_is_one_module() -> None:
 
 def test_failing_command_raises_its_own_line(tmp_path: Path) -> None:
     (tmp_path / "bad.v").write_text("modul a\n")
-    with pytest.raises(ToolError, match=r"Yosys failed: bad\.v:1: ERROR: syntax error"):
+    with pytest.raises(ToolError, match=r"yosys failed: bad\.v:1: ERROR: syntax error"):
         run_yosys(["read_verilog bad.v"], directory=tmp_path)
     assert "Executing Verilog-2005 frontend" in (tmp_path / "yosys.log").read_text()
 
