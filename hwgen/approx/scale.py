@@ -9,6 +9,7 @@ the least error ``<W,W> - <W,T>**2 / <T,T>`` over all scales. No other (scale, T
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,7 +23,6 @@ from hwgen.numeric import Dyadic, IntArray, csd_weight
 
 __all__ = [
     "ScaledCodes",
-    "as_dyadic",
     "best_dyadic_scale",
     "best_scale",
     "nearest_codes",
@@ -107,18 +107,12 @@ def nearest_dyadic(x: float, *, terms: int, bits: int = 8) -> Dyadic:
     ValueError
         If ``x`` is not finite, or ``terms`` or ``bits`` is out of range.
     """
-    if not np.isfinite(x):
+    if not math.isfinite(x):
         raise ValueError(f"Value must be finite, not {x!r}")
     if x == 0:
         return Dyadic(0, 0)
     near = float(_round_to(np.array([abs(x)]), _mantissas(terms, bits))[0])
-    return as_dyadic(np.copysign(near, x))
-
-
-def as_dyadic(x: float) -> Dyadic:
-    """The finite float ``x`` as the dyadic number that it is."""
-    numerator, denominator = float(x).as_integer_ratio()
-    return Dyadic(numerator, 1 - denominator.bit_length())
+    return Dyadic.exact(math.copysign(near, x))
 
 
 @lru_cache(maxsize=32)

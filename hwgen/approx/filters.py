@@ -1,0 +1,78 @@
+"""Dyadic filters of one linear layer."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hwgen.approx.scale import best_dyadic_scale
+from hwgen.approx.sets import DyadicSet
+from hwgen.approx.types import DyadicFilters
+from hwgen.network.types import Conv, FloatArray
+from hwgen.numeric import Dyadic
+
+__all__ = ["EXACT", "approximate_filters", "exact_filters", "rounded", "squared_error"]
+
+EXACT = "exact"
+"""``set_name`` of filters that are kept as they are because each weight is a power of two."""
+
+_EXACT_SPAN = 15
+
+
+def approximate_filters(
+    op: Conv,
+    dyadic_set: DyadicSet,
+    *,
+    scale_terms: int = 3,
+    scale_bits: int = 8,
+    bias_bits: int = 16,
+) -> DyadicFilters:
+    """The nearest dyadic filters of the layer ``op``, each at its globally best dyadic scale.
+
+    A layer whose weights are all 0 or signed powers of two (a permutation, a pad, a shift) is kept
+    exactly, whatever the set.
+
+    Parameters
+    ----------
+    op
+        Float layer.
+    dyadic_set
+        Set that the weights are taken from.
+    scale_terms, scale_bits
+        Most signed powers of two in a filter's scale, and its precision in bits.
+    bias_bits
+        Significant bits of the bias.
+    """
+    bias = rounded(op.bias, bias_bits)
+    if (exact := exact_filters(op, bias)) is not None:
+        return exact
+    flat = op.weight.reshape(len(op.weight), -1)
+    fit = best_dyadic_scale(flat, dyadic_set, terms=scale_terms, bits=scale_bits)
+    scale = tuple(Dyadic.exact(float(s)) for s in fit.scale)
+    return DyadicFilters(fit.codes.reshape(op.weight.shape), fit.frac, scale, bias, dyadic_set.name)
+
+
+def exact_filters(op: Conv, bias: FloatArray) -> DyadicFilters | None:
+    """The weights themselves as codes, if all are 0 or signed powers of two of similar size."""
+    fraction, exponent = np.frexp(op.weight)
+    present = op.weight != 0
+    if not present.any() or (np.abs(fraction[present]) != 0.5).any():
+        return None
+    low, high = int(exponent[present].min()) - 1, int(exponent[present].max()) - 1
+    if high - low > _EXACT_SPAN:
+        return None
+    frac = max(0, -low) if high <= _EXACT_SPAN else -low
+    codes = np.ldexp(op.weight, frac).astype(np.int64)
+    return DyadicFilters(codes, frac, (Dyadic(1, 0),) * len(op.weight), bias, EXACT)
+
+
+def rounded(x: FloatArray, bits: int) -> FloatArray:
+    """``x`` rounded to ``bits`` significant bits, entry by entry."""
+    fraction, exponent = np.frexp(x)
+    whole = np.rint(np.ldexp(fraction, bits))
+    return np.asarray(np.ldexp(whole, exponent - bits), dtype=np.float64)
+
+
+def squared_error(op: Conv, filters: DyadicFilters) -> float:
+    """Squared error of the weights relative to their energy; 0 for a layer of zeros."""
+    energy = float((op.weight**2).sum())
+    return float(((op.weight - filters.weight) ** 2).sum()) / energy if energy else 0.0
