@@ -1,0 +1,168 @@
+# amaranth: UnusedElaboratable=no
+"""A stage of a pipeline as data, and the component that implements it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from amaranth.lib import wiring
+
+from hwgen.integer.types import Add, Concat, Conv, IntOp, PiecewiseLinear, Requantise, SumPool
+from hwgen.network.types import Shape
+from hwgen.numeric import Range
+from hwgen.shiftadd.graph import AdderGraph
+from hwgen.stream import branch
+from hwgen.stream.accumulate import Accumulate
+from hwgen.stream.argmax import ArgMax
+from hwgen.stream.common import pixel_layout
+from hwgen.stream.datapath import ShiftAdd
+from hwgen.stream.dense import Dense, dense_cycles
+from hwgen.stream.piecewise import PiecewiseLinear as PiecewiseLinearBlock
+from hwgen.stream.pool import MaxTree
+from hwgen.stream.requantise import Requantise as RequantiseBlock
+from hwgen.stream.window import Scan, Window
+
+__all__ = ["FORMS", "Stage", "component"]
+
+FORMS = (
+    "accumulate",
+    "adders",
+    "add",
+    "argmax",
+    "buffer",
+    "concat",
+    "dense",
+    "fork",
+    "max",
+    "piecewise",
+    "requantise",
+    "window",
+)
+"""Kinds of stage."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One block of a pipeline.
+
+    Parameters
+    ----------
+    name : str
+        Name of its module and instance, an identifier.
+    form : str
+        One of :data:`FORMS`.
+    node : str
+        Tensor of the integer network that it computes, wholly or in part.
+    layer : str
+        Layer of the float network that it belongs to.
+    sources : tuple of str
+        What each input is connected to: the name of an earlier stage, with ``.k`` for branch k of a
+        fork, or the empty text for the input of the pipeline.
+    shape, output_shape : (int, int, int)
+        Fields, rows and columns of the frames in (at the first input) and out.
+    ranges : tuple of tuples of Range
+        Ranges of the fields of each input.
+    output_ranges : tuple of Range
+        Ranges of the fields of the output.
+    latency : int
+        Cycles from an item in to the item that it gives, if the stage gives one for each.
+    gives : bool
+        Whether the output is the tensor ``node``.
+    op : IntOp, optional
+        The operator, where the block needs it.
+    graph : AdderGraph, optional
+        Of ``adders``.
+    bias : tuple of int
+        Constants that ``adders`` or ``requantise`` add to each channel; empty for none.
+    scan : Scan, optional
+        Of ``window``.
+    fill : tuple of int
+        Padding of a ``window``.
+    lanes : int
+        Of ``dense``.
+    depth : int
+        Items that a ``buffer`` holds; branches of a ``fork``; taps of a ``max``; adders between
+        two registers of ``adders``.
+    """
+
+    name: str
+    form: str
+    node: str
+    layer: str
+    sources: tuple[str, ...]
+    shape: Shape
+    ranges: tuple[tuple[Range, ...], ...]
+    output_shape: Shape
+    output_ranges: tuple[Range, ...]
+    latency: int = 0
+    gives: bool = False
+    op: IntOp | None = None
+    graph: AdderGraph | None = None
+    bias: tuple[int, ...] = ()
+    scan: Scan | None = None
+    fill: tuple[int, ...] = ()
+    lanes: int = 0
+    depth: int = 0
+
+    @property
+    def cycles(self) -> int:
+        """Cycles for which a frame keeps the stage busy."""
+        pixels = self.shape[1] * self.shape[2]
+        if self.scan is not None:
+            return self.scan.beats
+        if self.form == "dense":
+            assert isinstance(self.op, Conv)
+            return max(pixels, dense_cycles(self.op, lanes=self.lanes))
+        return pixels
+
+
+def component(stage: Stage) -> wiring.Component:
+    """The block that implements a stage."""
+    ranges = stage.ranges[0]
+    op: Any = stage.op
+    match stage.form:
+        case "window":
+            assert stage.scan is not None
+            scan = stage.scan
+            return Window(
+                stage.shape,
+                scan.kernel,
+                scan.strides,
+                scan.pads,
+                scan.dilations,
+                ranges=ranges,
+                fill=stage.fill,
+            )
+        case "adders":
+            assert stage.graph is not None
+            return ShiftAdd(stage.graph, bias=stage.bias or None, adders_per_stage=stage.depth)
+        case "max":
+            return MaxTree(stage.depth, ranges=ranges, shape=stage.shape)
+        case "requantise":
+            assert isinstance(op, Requantise)
+            offset = stage.bias or None
+            return RequantiseBlock(op, ranges=ranges, shape=stage.shape, offset=offset)
+        case "piecewise":
+            assert isinstance(op, PiecewiseLinear)
+            return PiecewiseLinearBlock(op, ranges=ranges, shape=stage.shape)
+        case "dense":
+            assert isinstance(op, Conv)
+            return Dense(op, ranges=ranges, shape=stage.shape, lanes=stage.lanes)
+        case "accumulate":
+            assert isinstance(op, SumPool)
+            return Accumulate(op, ranges=ranges, shape=stage.shape)
+        case "argmax":
+            return ArgMax(ranges)
+        case "add":
+            assert isinstance(op, Add)
+            return branch.Add(op, ranges=stage.ranges)
+        case "concat":
+            assert isinstance(op, Concat)
+            return branch.Concat(op, ranges=stage.ranges)
+        case "fork":
+            return branch.Fork(pixel_layout(ranges), stage.depth)
+        case "buffer":
+            return branch.Buffer(pixel_layout(ranges), stage.depth)
+        case _:
+            raise ValueError(f"Form of a stage must be one of {FORMS}, not {stage.form!r}")

@@ -1,0 +1,139 @@
+"""Comments of the emitted Verilog: what the network is, what each stage does, where weights go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from hwgen.numeric import Range
+from hwgen.shiftadd.graph import AdderGraph, Operand
+from hwgen.stream.blocks import Stage
+from hwgen.stream.plan import PipelinePlan
+
+__all__ = ["header", "stage_comment"]
+
+_WHAT = {
+    "accumulate": "sums each channel over the whole frame",
+    "add": "adds tensors pixel by pixel",
+    "adders": "multiplies by constants with shifts and additions",
+    "argmax": "gives the index of the greatest channel",
+    "buffer": "holds pixels, first in, first out",
+    "concat": "joins channels",
+    "dense": "fully connected layer, weights as codes in memory",
+    "fork": "copies a stream",
+    "max": "takes the greatest value of each channel's window",
+    "piecewise": "piecewise-linear function with dyadic slopes",
+    "requantise": "scales, rounds and saturates each channel",
+    "window": "collects the window of each output position",
+}
+
+
+def header(plan: PipelinePlan, name: str, tapped: Sequence[Stage]) -> str:
+    """Comment at the head of the file."""
+    return "".join(f"{line}\n" for line in _commented(_header(plan, name, tapped)))
+
+
+def stage_comment(stage: Stage, note: str) -> str:
+    """Comment before the module of a stage; ``note`` says where its weights come from."""
+    return "".join(f"{line}\n" for line in _commented(_stage(stage, note)))
+
+
+def _commented(lines: Iterator[str]) -> Iterator[str]:
+    return (f"// {line}".rstrip() for line in lines)
+
+
+def _header(plan: PipelinePlan, name: str, tapped: Sequence[Stage]) -> Iterator[str]:
+    timing, last = plan.timing, plan.output_stage
+    yield f"{name}: the network {plan.name!r} as a stream of pixels, without a multiplier."
+    yield ""
+    yield "Streams: a transfer happens at a rising edge of clk with valid and ready both high. A"
+    yield "transfer carries one pixel of all channels, channel 0 in the least significant bits;"
+    yield "pixels follow in raster order, images without a gap or a mark between them. valid never"
+    yield "waits for ready, and a payload stays until it is taken. rst is synchronous and clears"
+    yield "everything; pixels of an unfinished image are forgotten."
+    yield ""
+    yield f"  i  {_size(plan.input_shape)}: {_fields(plan.input_ranges)}"
+    yield f"  o  {_size(last.output_shape)}: {_fields(last.output_ranges)}"
+    for k, stage in enumerate(tapped):
+        yield f"  tap{k}  tensor {stage.node}, {_size(stage.output_shape)}: " + _fields(
+            stage.output_ranges
+        )
+    if tapped:
+        yield "  tap*__valid is high in each cycle in which a pixel of that tensor passes."
+    yield ""
+    yield f"{timing.interval:g} cycles an image; the first result after {timing.first} cycles, the"
+    yield f"last of the first image after {timing.image}, if neither side waits."
+    yield ""
+    width = max(len(stage.name) for stage in plan.stages)
+    columns = f"{'':<13}{'adders':>7}{'depth':>6}{'lanes':>6}{'latency':>8}{'cycles':>8}"
+    yield f"{'module':<{width}}  {'output':<14}{columns.lstrip():>35}"
+    for stage in plan.stages:
+        graph = stage.graph
+        figures = (
+            f"{graph.adders if graph else '':>7}{graph.depth if graph else '':>6}"
+            f"{stage.lanes or '':>6}{stage.latency:>8}{stage.cycles:>8}"
+        )
+        yield f"{stage.name:<{width}}  {_size(stage.output_shape):<14}{figures}"
+
+
+def _stage(stage: Stage, note: str) -> Iterator[str]:
+    yield "-" * 76
+    yield f"{stage.name}: {_WHAT[stage.form]} (layer {stage.layer}, tensor {stage.node})"
+    yield f"in  {_size(stage.shape)}: {_fields(stage.ranges[0])}"
+    yield f"out {_size(stage.output_shape)}: {_fields(stage.output_ranges)}"
+    if note and stage.form in ("adders", "dense"):
+        yield f"weights: {note}"
+    if stage.form == "adders":
+        yield from _adders(stage)
+    if stage.form == "dense":
+        yield f"{stage.lanes} lanes; filters k, k + {stage.lanes}, ... share lane k"
+    if stage.form == "buffer":
+        yield f"{stage.depth} pixels"
+    if stage.scan is not None:
+        scan = stage.scan
+        yield f"kernel {scan.kernel}, strides {scan.strides}, pads {scan.pads},"
+        yield f"dilations {scan.dilations}; {scan.beats} cycles a frame"
+
+
+def _adders(stage: Stage) -> Iterator[str]:
+    """Every filter as a sum of its inputs, and every node."""
+    graph = stage.graph
+    assert graph is not None
+    yield f"{graph.adders} adders, depth {graph.depth}; c<k> is filter k:"
+    matrix = graph.matrix
+    for k, output in enumerate(graph.outputs):
+        taps = [(int(w), i) for i, w in enumerate(matrix[:, k].tolist()) if w]
+        terms = " ".join(f"{w:+d}*x{i}" for w, i in taps) or "0"
+        bias = f" {stage.bias[k]:+d}" if stage.bias and stage.bias[k] else ""
+        source = "0" if output is None else _operand(graph, output)
+        yield from _wrapped(f"  c{k} = {source}{bias} = {terms}{bias}")
+
+
+def _operand(graph: AdderGraph, operand: Operand) -> str:
+    count = len(graph.inputs)
+    source = operand.source
+    name = f"x{source}" if source < count else f"n{source - count}"
+    shift = operand.shift
+    shifted = f"({name} {'<<' if shift > 0 else '>>'} {abs(shift)})" if shift else name
+    return f"-{shifted}" if operand.negate else shifted
+
+
+def _wrapped(text: str) -> Iterator[str]:
+    line = ""
+    for word in text.split(" "):
+        if len(line) + len(word) > 92:
+            yield line
+            line = "      "
+        line += word + " "
+    yield line.rstrip()
+
+
+def _size(shape: tuple[int, int, int]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _fields(ranges: Sequence[Range]) -> str:
+    """Widths of the fields, runs of equal ones together."""
+    kinds = [f"{'s' if r.signed else 'u'}{r.width}" for r in ranges]
+    runs = [(kind, len(list(run))) for kind, run in groupby(kinds)]
+    return " ".join(f"{count} x {kind}" if count > 1 else kind for kind, count in runs)

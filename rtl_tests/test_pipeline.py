@@ -1,0 +1,77 @@
+# amaranth: UnusedElaboratable=no
+"""Whole pipelines against the golden model, bit for bit and cycle for cycle."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from networks import NETWORKS, images_for
+from streambench import run_stream
+
+from hwgen.sim.golden import run
+from hwgen.stream.pipeline import Pipeline
+from hwgen.stream.plan import PipelinePlan, plan_pipeline
+
+PLANS: dict[str, PipelinePlan] = {}
+
+
+def plan_of(name: str) -> PipelinePlan:
+    if name not in PLANS:
+        PLANS[name] = plan_pipeline(NETWORKS[name]())
+    return PLANS[name]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("stalls", [(0.0, 0.0), (0.3, 0.3)], ids=str)
+def test_pipeline_equals_golden(name: str, stalls: tuple[float, float]) -> None:
+    network, plan = NETWORKS[name](), plan_of(name)
+    images = images_for(network, 4)
+    golden = run(network, images)
+    limit = int(12 * (plan.timing.image + 4 * plan.timing.interval)) + 500
+    result = run_stream(
+        Pipeline(plan),
+        images,
+        expected=golden,
+        stall_in=stalls[0],
+        stall_out=stalls[1],
+        seed=1,
+        deadline=limit,
+        drain=int(2 * plan.timing.image),
+    )
+    if not any(stalls):
+        per_image = golden[0, 0].size
+        assert result.first_latency == plan.timing.first
+        assert result.produced[per_image - 1] == plan.timing.image
+        ends = result.produced[per_image - 1 :: per_image]
+        assert ends[-1] - ends[-2] == plan.timing.interval
+
+
+@pytest.mark.parametrize("name", ["chain", "residual", "inception"])
+def test_slow_sides(name: str) -> None:
+    network, plan = NETWORKS[name](), plan_of(name)
+    images = images_for(network, 2, seed=3)
+    golden = run(network, images)
+    for stall_in, stall_out in ((0.9, 0.0), (0.0, 0.95)):
+        run_stream(
+            Pipeline(plan),
+            images,
+            expected=golden,
+            stall_in=stall_in,
+            stall_out=stall_out,
+            seed=4,
+            deadline=20_000,
+        )
+
+
+def test_plan_is_repeatable() -> None:
+    assert [s.name for s in plan_pipeline(NETWORKS["residual"]()).stages] == [
+        s.name for s in plan_of("residual").stages
+    ]
+
+
+def test_golden_is_not_constant() -> None:
+    """The sketches must not saturate everything away."""
+    for make in NETWORKS.values():
+        network = make()
+        golden = run(network, images_for(network, 8, seed=5))
+        assert len(np.unique(golden)) > 2 or golden.shape[1] == 1
