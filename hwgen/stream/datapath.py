@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from amaranth.hdl import Cat, Const, Module, Shape, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -16,6 +16,7 @@ from hwgen.numeric import Range
 from hwgen.shiftadd.build import with_bias
 from hwgen.shiftadd.graph import AdderGraph, Operand, operand_range
 from hwgen.shiftadd.schedule import Schedule, pipeline_stages, schedule
+from hwgen.stream.common import pixel_signature, range_shape
 
 __all__ = ["ShiftAdd"]
 
@@ -71,10 +72,11 @@ class ShiftAdd(wiring.Component):
             )
         if not isinstance(adders_per_stage, int) or adders_per_stage < 1:
             raise ValueError(f"Adders per stage must be at least 1, not {adders_per_stage!r}")
+        shapes = {name: range_shape(r) for name, r in zip(self.fields, graph.inputs, strict=True)}
         super().__init__(
             {
-                "i": In(stream.Signature(_layout(self.fields, graph.inputs))),
-                "o": Out(stream.Signature(_layout([f"c{k}" for k in range(count)], self.ranges))),
+                "i": In(stream.Signature(data.StructLayout(shapes))),
+                "o": Out(pixel_signature(self.ranges)),
             }
         )
 
@@ -122,7 +124,7 @@ class ShiftAdd(wiring.Component):
                 name = self.fields[value]
                 now: Value = self.i.payload[name]
             elif span.lo == span.hi:
-                chains.append([Const(span.lo, _shape(span))] * (plan.stages + 1))
+                chains.append([Const(span.lo, range_shape(span))] * (plan.stages + 1))
                 continue
             else:
                 index = value - len(network.inputs)
@@ -131,13 +133,13 @@ class ShiftAdd(wiring.Component):
                 if plan.read[value] == plan.made[value] or (
                     self.adders_per_stage > 1 and registers > 0
                 ):
-                    wire = Signal(_shape(span), name=f"{name}_now")
+                    wire = Signal(range_shape(span), name=f"{name}_now")
                     m.d.comb += wire.eq(now)
                     now = wire
             chain = [now]
             for k in range(registers):
                 suffix = f"_{k}" if k or value < len(self.fields) else ""
-                register = Signal(_shape(span), name=f"{name}{suffix}", reset_less=True)
+                register = Signal(range_shape(span), name=f"{name}{suffix}", reset_less=True)
                 updates.append(register.eq(chain[-1]))
                 chain.append(register)
             chains.append(chain)
@@ -149,14 +151,6 @@ class ShiftAdd(wiring.Component):
                 result = _operand(chains[output.source][-1], output)
                 m.d.comb += self.o.payload[f"c{column}"].eq(result)
         return m
-
-
-def _shape(span: Range) -> Shape:
-    return Shape(span.width, signed=span.signed)
-
-
-def _layout(names: Sequence[str], ranges: Sequence[Range]) -> data.StructLayout:
-    return data.StructLayout({n: _shape(r) for n, r in zip(names, ranges, strict=True)})
 
 
 def _operand(value: Value, operand: Operand) -> Value:
