@@ -6,13 +6,13 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hwgen.errors import ToolError
+from hwgen.errors import DataError, ToolError, VerifyError
 from hwgen.network.types import Shape
 from hwgen.numeric import IntArray
 from hwgen.sim.fast import check_images, describe_word, stream_fault
@@ -23,7 +23,7 @@ from hwgen.toolchain.verilator import build_cocotb_model, find_verilator, run_si
 
 __all__ = ["run_cocotb"]
 
-DEADLINE = 100_000
+_DEADLINE = 100_000
 
 
 def run_cocotb(
@@ -37,9 +37,10 @@ def run_cocotb(
     taps_expected: Mapping[str, IntArray] | None = None,
     output_name: str = "output",
     reset_after: int | None = None,
-    deadline: int = DEADLINE,
+    deadline: int | None = None,
     timeout: float | None = None,
     waves: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> BenchResult:
     """Run integer ``images`` (N, C, H, W) through ``design`` and compare with ``expected``.
 
@@ -57,11 +58,14 @@ def run_cocotb(
         Reset the design after it has accepted so many words, then start over with the first image;
         what came out before the reset is compared too.
     deadline
-        Cycles without a word accepted or delivered after which the design counts as hung.
+        Cycles without a word accepted or delivered after which the design counts as hung; 100,000
+        if None.
     timeout
         Seconds of wall-clock time after which the simulator is stopped.
     waves
         VCD file to write, if any.
+    progress
+        Called with the number of images done and of all, now and then.
 
     Raises
     ------
@@ -69,6 +73,8 @@ def run_cocotb(
         If the simulator cannot be built, breaks down, or does not run exactly one cocotb test.
     DataError
         If an image does not fit the design's input.
+    VerifyError
+        If an expected frame does not fit the stream that should carry it.
     """
     check_images(design, images)
     wanted = {} if taps_expected is None else dict(taps_expected)
@@ -79,9 +85,7 @@ def run_cocotb(
     ]
     if wanted:
         raise ValueError(f"Design {design.name} has no tap of {', '.join(sorted(wanted))}")
-    streams.append(
-        _Stream("o", output_name, design.output_shape, design.output_layout, expected)
-    )
+    streams.append(_Stream("o", output_name, design.output_shape, design.output_layout, expected))
     for stream in streams:
         if stream.frames.shape != (len(images), *stream.shape):
             raise ValueError(
@@ -104,7 +108,13 @@ def run_cocotb(
         words.tofile(folder / "input.bin")
         for stream in streams:
             pixels = frames_to_pixels(stream.frames)
-            pack_words(stream.layout, pixels).tofile(folder / f"{stream.port}.bin")
+            try:
+                packed = pack_words(stream.layout, pixels)
+            except DataError as error:
+                raise VerifyError(
+                    f"Stream {stream.port} cannot carry {stream.node}: {error}"
+                ) from error
+            packed.tofile(folder / f"{stream.port}.bin")
         job = {
             "top": design.name,
             "model": str(model.parent.resolve()),
@@ -113,7 +123,7 @@ def run_cocotb(
             "seed": seed,
             "source": stall.thresholds[0],
             "sink": stall.thresholds[1],
-            "deadline": deadline,
+            "deadline": _DEADLINE if deadline is None else deadline,
             "reset_after": reset_after,
             "frame_out": design.output_shape[1] * design.output_shape[2],
             "total_out": len(images) * design.output_shape[1] * design.output_shape[2],
@@ -123,7 +133,12 @@ def run_cocotb(
         (folder / "job.json").write_text(json.dumps(job))
         if waves is not None:
             waves.parent.mkdir(parents=True, exist_ok=True)
-        found = _run_job(folder, design.name, timeout)
+
+        def on_line(line: str) -> None:
+            if progress is not None and line.startswith("progress "):
+                progress(int(line.split()[1]), len(images))
+
+        found = _run_job(folder, design.name, timeout, on_line)
     return _result(found, streams, len(words), seed, waves)
 
 
@@ -183,7 +198,9 @@ def _ports(design: StreamDesign) -> list[str]:
     return ports + [f"tap{t.index}__{part}" for t in design.taps for part in ("payload", "valid")]
 
 
-def _run_job(folder: Path, name: str, timeout: float | None) -> dict[str, Any]:
+def _run_job(
+    folder: Path, name: str, timeout: float | None, on_line: Callable[[str], None]
+) -> dict[str, Any]:
     """Run the job in ``folder`` in a process of its own, and return what the bench wrote."""
     hidden = ("COCOTB_", "GPI_", "PYGPI_")
     environment = {
@@ -196,6 +213,7 @@ def _run_job(folder: Path, name: str, timeout: float | None) -> dict[str, Any]:
         cwd=folder,
         env=environment,
         timeout=timeout,
+        on_line=on_line,
     )
     results, tests = folder / "results.json", folder / "tests.json"
     if not results.is_file() or not tests.is_file():

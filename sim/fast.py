@@ -27,7 +27,7 @@ from hwgen.toolchain.verilator import build_model, find_verilator, run_simulator
 __all__ = ["FastRun", "Window", "run_fast", "simulate"]
 
 Progress = Callable[[int, int], None]
-DEADLINE = 500_000
+_DEADLINE = 500_000
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def run_fast(
     build_dir: Path,
     taps: bool = False,
     reset_after: int | None = None,
-    deadline: int = DEADLINE,
+    deadline: int | None = None,
     optimise: bool = False,
     timeout: float | None = None,
     progress: Progress | None = None,
@@ -86,7 +86,8 @@ def run_fast(
         Reset the design after it has accepted so many words, then start over with the first image;
         what came out before the reset is dropped.
     deadline
-        Cycles without a word accepted or delivered after which the design counts as hung.
+        Cycles without a word accepted or delivered after which the design counts as hung; 500,000
+        if None.
     optimise
         Compile for speed, which pays from some ten million cycles on.
     timeout
@@ -146,7 +147,7 @@ def simulate(
     stall: Stall | None = None,
     build_dir: Path,
     reset_after: int | None = None,
-    deadline: int = DEADLINE,
+    deadline: int | None = None,
     optimise: bool = False,
     timeout: float | None = None,
     progress: Progress | None = None,
@@ -154,7 +155,8 @@ def simulate(
 ) -> FastRun:
     """Like :func:`run_fast`, but report a fault of the stream instead of raising it.
 
-    With a ``window`` the run is recorded and ends early, without a fault.
+    With a ``window`` the run is recorded and ends early, without a fault; ``cycles`` then counts to
+    the window's word.
     """
     check_images(design, images)
     stall = stall or Stall()
@@ -185,7 +187,7 @@ def simulate(
             "total_out": total_out,
             "frame_in": frame_in,
             "frame_out": frame_out,
-            "deadline": deadline,
+            "deadline": _DEADLINE if deadline is None else deadline,
             "reset_after": -1 if reset_after is None else reset_after,
             "trace_from": 0 if window is None else window.start,
             "stop_stream": -1 if window is None else window.stream,
@@ -225,6 +227,9 @@ def simulate(
         fault = _describe(
             stats["fault"], design, int(stats["sent"]), len(words), output, total_out, stats
         )
+    cycles_done = int(finished[-1]) + 1 if len(finished) else int(stats["cycle"])
+    if window is not None:
+        cycles_done = int(stats["passed"]) + 1
     return FastRun(
         output=output,
         taps=taps,
@@ -232,7 +237,7 @@ def simulate(
         first_valid_cycle=int(stats["first_valid"]),
         accept_cycles=accepted,
         frame_cycles=finished,
-        cycles=int(finished[-1]) + 1 if len(finished) else int(stats["cycle"]),
+        cycles=cycles_done,
     )
 
 

@@ -184,7 +184,8 @@ int main(int argc, char** argv) {
   std::vector<long long> accepted, finished;
   std::vector<uint32_t> held(OUT_WORDS), idle(IN_WORDS);
   long long sent = 0, cycle = 0, first_valid = -1, progress = 0, reported = 0, drained = 0;
-  long long time = 0, gap = 0, stopping = -1;
+  long long gap = 0, passed = -1;
+  uint64_t time = 0;
   int reset = RESET_CYCLES;
   bool offering = false, waiting = false, was_reset = false;
   const char* fault = "none";
@@ -245,9 +246,9 @@ int main(int argc, char** argv) {
         gap = std::max(gap, cycle - progress);
         progress = cycle;
       }
-      if (stopping < 0 && stop_stream >= 0 && streams[stop_stream].count > stop_word)
-        stopping = cycle + 16;
-      if (cycle == stopping) break;
+      if (passed < 0 && stop_stream >= 0 && streams[stop_stream].count > stop_word)
+        passed = cycle;
+      if (passed >= 0 && cycle == passed + 16) break;
       if (sent == total_in && out.count == total_out) {
         // nothing may follow, for as long as the design was ever silent before
         if (drained++ > 256 + gap) break;
@@ -285,8 +286,8 @@ int main(int argc, char** argv) {
 #if @TRACE@
   trace.close();
 #endif
-  std::printf("fault %s\nsent %lld\ncycle %lld\nfirst_valid %lld\n", fault, sent, cycle,
-              first_valid);
+  std::printf("fault %s\nsent %lld\ncycle %lld\nfirst_valid %lld\npassed %lld\n", fault, sent,
+              cycle, first_valid, passed);
   std::printf("counts");
   for (Stream& stream : streams) {
     std::printf(" %lld", stream.count);

@@ -12,8 +12,10 @@ __all__ = [
     "Difference",
     "FastResult",
     "LayerCheck",
+    "Outcome",
     "Stall",
     "VerifyReport",
+    "interval",
 ]
 
 _LIMIT = 0.75
@@ -87,21 +89,16 @@ class LayerCheck:
 
 
 @dataclass(frozen=True)
-class BenchResult:
-    """What a cocotb bench found.
+class Outcome:
+    """What a comparison of streams found.
 
     ``layers`` holds the taps in the order of the network, then the output stream. ``fault`` says,
-    in a sentence, what was wrong with the stream itself: words that never came or that nobody
-    expected, or a broken handshake. ``cycles`` counts from the release of reset to the last
-    word.
+    in a sentence, what was wrong with the streams themselves: words that never came or that
+    nobody expected, or a broken handshake.
     """
 
     layers: tuple[LayerCheck, ...]
     fault: str | None
-    cycles: int
-    cycles_per_image: float
-    seed: int
-    waveform: str | None = None
 
     @property
     def passed(self) -> bool:
@@ -122,6 +119,19 @@ class BenchResult:
     def first_difference(self) -> Difference | None:
         """First difference of the earliest layer that has any."""
         return next((c.first_difference for c in self.layers if c.first_difference), None)
+
+
+@dataclass(frozen=True)
+class BenchResult(Outcome):
+    """What a cocotb bench found.
+
+    ``cycles`` counts from the release of reset to the last word.
+    """
+
+    cycles: int
+    cycles_per_image: float
+    seed: int
+    waveform: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,43 +169,22 @@ def interval(frame_cycles: IntArray) -> float:
 
 
 @dataclass(frozen=True)
-class VerifyReport:
+class VerifyReport(Outcome):
     """Outcome of a verification, for the records.
 
-    ``fault`` is None or what was wrong with the streams themselves; ``waveform`` the path of a VCD
-    file that shows the first difference.
+    ``cycles`` is the number of all cycles simulated, ``cycles_per_image`` the average distance of
+    two images, both under the stalls of the bench. ``waveform`` is the path of a VCD file that
+    shows the first difference.
     """
 
     mode: str
     images: int
-    layers: tuple[LayerCheck, ...]
-    fault: str | None
     cycles: int
     cycles_per_image: float
     seed: int
     stall: Stall
     simulator: str
     waveform: str | None = None
-
-    @property
-    def passed(self) -> bool:
-        """Whether every word of every stream arrived and was right."""
-        return self.fault is None and self.words_differed == 0 and self.words_compared > 0
-
-    @property
-    def words_compared(self) -> int:
-        """Words of all streams that were compared."""
-        return sum(layer.words_compared for layer in self.layers)
-
-    @property
-    def words_differed(self) -> int:
-        """Words of all streams that differed."""
-        return sum(layer.words_differed for layer in self.layers)
-
-    @property
-    def first_difference(self) -> Difference | None:
-        """First difference of the earliest layer that has any."""
-        return next((c.first_difference for c in self.layers if c.first_difference), None)
 
     @property
     def summary(self) -> str:

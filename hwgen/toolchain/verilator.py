@@ -249,22 +249,17 @@ def _build(
     if executable.is_file():
         return executable
     build_dir.mkdir(parents=True, exist_ok=True)
-    flags = (
-        "-std=gnu++20",
-        *_DEFINES,
-        f"-DVM_TRACE={int(trace)}",
-        f"-DVM_TRACE_VCD={int(trace)}",
-        f"-I{tool.root / 'include'}",
-        f"-I{tool.root / 'include' / 'vltstd'}",
-    )
+    include = tool.root / "include"
+    flags = ("-std=gnu++20", *_DEFINES, f"-I{include}", f"-I{include / 'vltstd'}")
     runtime = _runtime(tool, build_dir, flags, vpi="--vpi" in options, trace=trace)
+    tracing = (f"-DVM_TRACE={int(trace)}", f"-DVM_TRACE_VCD={int(trace)}")
     with tempfile.TemporaryDirectory(dir=build_dir, prefix="build-") as scratch:
         work = Path(scratch)
         (work / "design.v").write_text(verilog)
         (work / "main.cpp").write_text(main)
         (work / "control.vlt").write_text(control or "`verilator_config\n")
         _translate(tool, work, top, options)
-        objects = _compile_all(tool, work, (*flags, "-I."), level)
+        objects = _compile_all(tool, work, (*flags, *tracing, "-I."), level)
         _compiler(
             tool, work, ["-o", top, *objects, *(str(o) for o in runtime), *link, "-pthread", "-lm"]
         )
@@ -340,7 +335,8 @@ def _runtime(
             source = tool.root / "include" / f"{unit}.cpp"
             with tempfile.TemporaryDirectory(dir=folder) as scratch:
                 partial = Path(scratch) / target.name
-                _compiler(tool, folder, ["-O2", *flags, "-c", str(source), "-o", str(partial)])
+                level = "-O1" if unit == "verilated" else "-O0"  # the rest is rarely run
+                _compiler(tool, folder, [level, *flags, "-c", str(source), "-o", str(partial)])
                 partial.replace(target)
         return target
 

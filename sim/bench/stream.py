@@ -24,7 +24,7 @@ _DRAIN = 256  # cycles of silence, besides the longest so far, after which nothi
 @cocotb.test()
 async def stream(dut: Any) -> None:
     """Drive the design as the job says, write what was found, and fail if it was not right."""
-    job = json.loads(Path(cocotb.plusargs["job"]).read_text())
+    job = json.loads(Path(str(cocotb.plusargs["job"])).read_text())
     bench = _Bench(dut, job)
     await bench.run()
     Path(job["results"]).write_text(json.dumps(bench.report()))
@@ -72,6 +72,7 @@ class _Bench:
                 self.fault = "extra"
             if taken and self._output.received % self._job["frame_out"] == 0:
                 self._frames.append(self._cycle)
+                print(f"progress {len(self._frames)}", flush=True)
             if accepted or taken:
                 gap = max(gap, self._cycle - progress)
                 progress = self._cycle

@@ -93,7 +93,7 @@ def test_a_reset_in_mid_frame_starts_over(words: int, build_dir: Path) -> None:
         (Fault.EXTRA, r"offers more than the 24 words expected"),
         (Fault.RETRACTS, r"o__valid fell before the word was taken"),
         (Fault.CHANGES, r"o__payload changed before the word was taken"),
-        (Fault.TAP_TWICE, r"Tap 1 \(second\) showed 25 words, not 24"),
+        (Fault.TAP_TWICE, r"Stream tap1 \(second\) showed 25 words, not 24"),
     ],
 )
 def test_each_fault_is_named(fault: Fault, message: str, build_dir: Path) -> None:
