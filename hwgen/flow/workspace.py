@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,21 +127,51 @@ class Workspace:
         bool
             Whether the stage ran.
         """
-        key = self._key(stage, reads, options)
-        if self._record(stage) == {"key": key, "outputs": self._outputs(writes)}:
+        inputs = [[self._name_of(path), _digest_of_input(path)] for path in reads]
+        key = self._key(stage, [digest for _, digest in inputs], options)
+        record = self.record(stage)
+        if record.get("key") == key and record.get("outputs") == self._outputs(writes):
             return False
         self._record_path(stage).unlink(missing_ok=True)
+        start = time.monotonic()
         work()
-        record = {"key": key, "outputs": self._outputs(writes)}
-        self.write(f"stages/{stage}.json", json.dumps(record, indent=1, sort_keys=True))
+        done = {
+            "key": key,
+            "options": dict(options),
+            "reads": inputs,
+            "outputs": self._outputs(writes),
+            "seconds": round(time.monotonic() - start, 2),
+        }
+        self.write(f"stages/{stage}.json", json.dumps(done, indent=1, sort_keys=True))
         return True
 
-    def _key(self, stage: str, reads: Sequence[Path], options: Mapping[str, object]) -> str:
+    def seconds(self, stage: str) -> float | None:
+        """Wall-clock seconds that the stage took when it last ran, or None if it never did."""
+        seconds = self.record(stage).get("seconds")
+        return seconds if isinstance(seconds, float) else None
+
+    def record(self, stage: str) -> dict[str, object]:
+        """What the stage left when it last ended well, or nothing.
+
+        ``options``, ``seconds``, ``reads`` (pairs of a name or path and the file's digest, in the
+        order in which the stage gave them) and ``outputs`` (digest by name).
+        """
+        try:
+            record = json.loads(self._record_path(stage).read_text())
+        except (OSError, ValueError):
+            return {}
+        return record if isinstance(record, dict) else {}
+
+    def _name_of(self, path: Path) -> str:
+        """The name of a file of the workspace; the path of any other as it was given."""
+        return str(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
+
+    def _key(self, stage: str, digests: Sequence[str], options: Mapping[str, object]) -> str:
         parts = {
             "stage": stage,
             "version": __version__,
             "options": dict(options),
-            "reads": [file_digest(path) for path in reads],
+            "reads": list(digests),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -153,8 +184,9 @@ class Workspace:
     def _record_path(self, stage: str) -> Path:
         return self.path(f"stages/{stage}.json")
 
-    def _record(self, stage: str) -> object:
-        try:
-            return json.loads(self._record_path(stage).read_text())
-        except (OSError, ValueError):
-            return None
+
+def _digest_of_input(path: Path) -> str:
+    try:
+        return file_digest(path)
+    except OSError as error:
+        raise DataError(f"Cannot read {str(path)!r}: {error.strerror}") from None
