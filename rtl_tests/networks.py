@@ -77,8 +77,9 @@ class Sketch:
     def requantise(self, x: str, *, lo: int = 0, hi: int = 255, name: str = "") -> str:
         shape = self.network.shape(x)
         ranges = self.network.ranges(x)
-        shifts = [max(0, r.width - 7 - int(self.rng.integers(0, 3))) for r in ranges]
         multiplier = self.rng.choice([1, 2, 3, 5], (shape[0], 1, 1))
+        widths = [r.scale(int(k)).width for r, k in zip(ranges, multiplier.ravel(), strict=True)]
+        shifts = [max(0, w - 8 - int(self.rng.integers(0, 2))) for w in widths]
         op = Requantise(multiplier, np.array(shifts).reshape(-1, 1, 1), lo, hi)
         return self.add(op, x, shape=shape, name=name)
 

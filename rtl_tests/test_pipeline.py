@@ -71,7 +71,6 @@ def test_plan_is_repeatable() -> None:
 
 def test_golden_is_not_constant() -> None:
     """The sketches must not saturate everything away."""
-    for make in NETWORKS.values():
-        network = make()
-        golden = run(network, images_for(network, 8, seed=5))
-        assert len(np.unique(golden)) > 2 or golden.shape[1] == 1
+    for name, make in NETWORKS.items():
+        golden = run(make(), images_for(make(), 8, seed=5))
+        assert len(np.unique(golden)) > (1 if name == "classifier" else 8), name

@@ -21,7 +21,7 @@ __all__ = ["check_multiplierless", "emit"]
 
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _MODULE = re.compile(r"^module (\S+?) ?\(.*?^endmodule\n", re.MULTILINE | re.DOTALL)
-_PORT = re.compile(r"^  wire (?:width \d+ )?(?:input|output) \d+ \\(\S+)$", re.MULTILINE)
+_PORT = re.compile(r"^  wire (?:width \d+ )?(?:input|output) \d+ +\\(\S+)$", re.MULTILINE)
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/|\(\*.*?\*\)", re.DOTALL)
 _MULTIPLIER = re.compile(r"\*|\$mul|\$macc|\bMULT\w*|\bSB_MAC16\b|\bDSP\w*")
 

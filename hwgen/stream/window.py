@@ -296,18 +296,19 @@ class Window(wiring.Component):
         # Rows enter masked (the mask of a row is constant while it enters); columns are masked on
         # their way into a tap, because one pixel is inside for one tap and outside for another.
         column_inside = scan.inside(1)
+        column_masks = {s: position.column_mask(s) for s in range(kw) if not column_inside[s].all()}
         taps: dict[tuple[int, int], Value] = {}
         for r, value in enumerate([*above, pixel]):
             entering: Value = Mux(position.row_mask(r), value, fill)
             for d in reversed(range(scan.extent[1])):
                 s, between = divmod(d, scan.dilations[1])
-                masked = not between and not column_inside[s].all()
+                masked = not between and s in column_masks
                 if masked:
                     taps[r, s] = tap = Signal(
                         self._pixel_width(), name=f"tap_r{r}_s{s}", reset_less=True
                     )
                     with m.If(go):
-                        m.d.sync += tap.eq(Mux(position.column_mask(s), entering, fill))
+                        m.d.sync += tap.eq(Mux(column_masks[s], entering, fill))
                 if d or not masked:
                     register = Signal(self._pixel_width(), name=f"row{r}_{d}", reset_less=True)
                     with m.If(go):
@@ -337,7 +338,8 @@ class Window(wiring.Component):
             word = Signal(width, name="word", reset_less=True)
         else:
             m.submodules.lines = lines = memory.Memory(shape=width, depth=depth, init=[])
-            read, write = lines.read_port(), lines.write_port()
+            read = lines.read_port()
+            write = lines.write_port()
             word = read.data
             address = Signal(range(depth))
             following = Signal(range(depth))
