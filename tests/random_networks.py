@@ -174,17 +174,15 @@ class _Writer:
         pads = [0, 0, 0, 0]
         if self.chance(0.4):
             pads = [self.integer(0, (kernel[k % 2] - 1) // 2) for k in range(4)]
-        ceil = self.chance(0.4)
-        sizes = []
-        for k, size in enumerate((height, width)):
-            room = size + pads[k] + pads[k + 2] - kernel[k]
-            begins = -(-room // strides[k]) * strides[k]
-            ceil = ceil and begins < size + pads[k]  # past the image, standards disagree
-            sizes.append(room)
-        sizes = [
-            (-(-room // strides[k]) if ceil else room // strides[k]) + 1
-            for k, room in enumerate(sizes)
-        ]
+        rooms = [size + pads[k] + pads[k + 2] - kernel[k] for k, size in enumerate((height, width))]
+        ceilings = [-(-room // stride) for room, stride in zip(rooms, strides, strict=True)]
+        ceil = self.chance(0.4) and all(
+            # Implementations disagree on a window that begins past the image.
+            ceilings[k] * strides[k] < size + pads[k]
+            for k, size in enumerate((height, width))
+        )
+        floors = [room // stride for room, stride in zip(rooms, strides, strict=True)]
+        sizes = [count + 1 for count in (ceilings if ceil else floors)]
         options: dict[str, object] = {"kernel_shape": kernel, "strides": strides, "pads": pads}
         if self.chance(0.5):
             self.add("MaxPool", **options, ceil_mode=int(ceil))

@@ -181,11 +181,23 @@ def _affine_into_conv_before(graph: _Graph, node: Node) -> bool:
     if gains is None or not isinstance(before, Conv) or not graph.alone(node.inputs[0]):
         return False
     assert isinstance(node.op, Conv)
+    if _is_selection(before) and _joins_readers(graph, node):
+        return False
     weight = before.weight * gains[:, None, None, None]
     merged = replace(before, weight=weight, bias=before.bias * gains + node.op.bias)
     graph.put(node.inputs[0], merged, graph.nodes[node.inputs[0]].inputs[0])
     graph.drop(node.name)
     return True
+
+
+def _joins_readers(graph: _Graph, node: Node) -> bool:
+    """Whether every reader of ``scale * x + offset`` is a convolution that can absorb it."""
+    assert isinstance(node.op, Conv)
+    offset = bool(node.op.bias.any())
+    return node.name != graph.output and all(
+        isinstance(reader.op, Conv) and not (offset and any(reader.op.pads))
+        for reader in graph.readers(node.name)
+    )
 
 
 def _affine_into_pool_before(graph: _Graph, node: Node) -> bool:
