@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from streambench import run_stream
 
 from hwgen.numeric import Range
-from hwgen.stream.window import Scan, Window
+from hwgen.stream.scan import Scan
+from hwgen.stream.window import Window
 
 RANGES = (Range(0, 255), Range(-8, 7), Range(3, 9), Range(-1, 0), Range(-7, -2))
 

@@ -21,7 +21,8 @@ from hwgen.stream.dense import Dense, dense_cycles
 from hwgen.stream.piecewise import PiecewiseLinear as PiecewiseLinearBlock
 from hwgen.stream.pool import MaxTree
 from hwgen.stream.requantise import Requantise as RequantiseBlock
-from hwgen.stream.window import Scan, Window
+from hwgen.stream.scan import Scan
+from hwgen.stream.window import Window
 
 __all__ = ["FORMS", "Stage", "component"]
 

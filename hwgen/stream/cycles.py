@@ -15,7 +15,7 @@ from hwgen.errors import VerifyError
 from hwgen.integer.types import Conv
 from hwgen.stream.blocks import Stage
 from hwgen.stream.dense import dense_cycles
-from hwgen.stream.window import Scan
+from hwgen.stream.scan import Scan
 
 __all__ = ["Timing", "balance", "predict"]
 
