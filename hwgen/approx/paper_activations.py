@@ -67,7 +67,7 @@ def linear(x: FloatArray, *, knee: float) -> FloatArray:
 
 
 def quadratic(x: FloatArray, *, knee: float) -> FloatArray:
-    """``1 - (x / knee - 1)**2`` below the knee, 1 above: Quadratic I knee 4, Quadratic II knee 2."""
+    """``1 - (x / knee - 1)**2`` up to the knee, then 1: Quadratic I has knee 4, II has knee 2."""
     return np.asarray(np.where(x < knee, 1 - (x / knee - 1) ** 2, 1.0))
 
 
@@ -95,8 +95,8 @@ def to_piecewise(
     """``post * activation(pre * x)`` as a piecewise-linear operator.
 
     ASG, which has endlessly many segments, is cut after eight and stays at its value there, 1/256
-    below 1. Give a ``pre`` and ``post`` of few signed powers of two (the paper's amplitude is 7/4) to
-    keep the slopes dyadic.
+    below 1. Give a ``pre`` and ``post`` of few signed powers of two (the paper's amplitude is 7/4)
+    to keep the slopes dyadic.
 
     Raises
     ------

@@ -93,8 +93,8 @@ def solve_zero_one(
     options = {"mip_rel_gap": 0.0, "mip_abs_gap": 1e-12, "time_limit": time_limit, "threads": 1}
     try:
         problem.solve(solver=_cvxpy.HIGHS, highs_options=options)
-    except cvxpy.SolverError as error:
-        raise BudgetError(f"Zero-one program was not solved ({error}); allow more time") from None
+    except cvxpy.SolverError as failure:
+        raise BudgetError(f"Zero-one program was not solved ({failure}); allow more time") from None
     if problem.status != _cvxpy.OPTIMAL:
         limits = f"{terms} terms" if gain_error is None else f"{terms} terms, gain {gain_error}"
         raise BudgetError(
