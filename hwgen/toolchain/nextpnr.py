@@ -28,7 +28,7 @@ _logger = logging.getLogger(__name__)
 
 _USED = re.compile(r"^Info:\s+(?P<kind>\w+):\s+(?P<used>\d+)/\s*(?P<available>\d+)\s+\d+%", re.M)
 _CLOCK_NAME = re.compile(r"\$(?:glbnet\$|TRELLIS_IO_IN|SB_IO_IN|PACKER_\w+)|_?\$glb_clk")
-_PLACING = "Placed 0 cells based on constraints"
+_PLACING = "Creating initial analytic placement"
 
 
 @dataclass(frozen=True)

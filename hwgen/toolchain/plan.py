@@ -7,10 +7,10 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from hwgen.toolchain.process import Finished, run_program
+from hwgen.toolchain.process import Finished, Program, run_program
 from hwgen.toolchain.tools import TOOLS
 
-__all__ = ["BuildPlan", "Step", "run_step", "write_whole"]
+__all__ = ["BuildPlan", "Step", "run_step", "step_program", "write_whole"]
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,11 @@ def write_whole(path: Path, content: bytes) -> None:
 
 def run_step(step: Step, directory: Path, *, time_limit: float) -> Finished:
     """Run one step of a plan whose files are in ``directory``; errors as :func:`run_program`."""
-    return run_program(
-        TOOLS[step.tool].command(*step.arguments),
-        name=step.tool,
-        directory=directory,
-        log=directory / step.log,
-        time_limit=time_limit,
+    return run_program(step_program(step, directory), time_limit=time_limit)
+
+
+def step_program(step: Step, directory: Path) -> Program:
+    """The program that one step of a plan runs in ``directory``."""
+    return Program(
+        TOOLS[step.tool].command(*step.arguments), step.tool, directory, directory / step.log
     )

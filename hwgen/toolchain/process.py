@@ -14,7 +14,16 @@ from pathlib import Path
 
 from hwgen.errors import ResourceError, ToolError, ToolNotFoundError
 
-__all__ = ["Finished", "TimeLimitError", "error_line", "run_program"]
+__all__ = [
+    "Finished",
+    "Program",
+    "TimeLimitError",
+    "error_line",
+    "run_program",
+    "run_together",
+]
+
+_POLL = 0.02  # seconds between looks at the running programs
 
 _ERROR = re.compile(r"(?:^|\b)(?:ERROR|Error|error|FATAL):\s*(?P<text>.*\S)")
 
@@ -42,54 +51,83 @@ def error_line(log: str) -> str:
     return lines[-1] if lines else "it printed nothing"
 
 
-def run_program(
-    command: Sequence[str],
-    *,
-    name: str,
-    directory: Path,
-    log: Path,
-    time_limit: float,
-    check: bool = True,
-) -> Finished:
-    """Run ``command`` in ``directory`` and keep its output in the file ``log``.
+@dataclass(frozen=True)
+class Program:
+    """A program to run: ``command`` in ``directory``, its output kept in the file ``log``.
 
-    The program and all that it started are killed when the time is over and when this process is
-    interrupted. ``name`` is what messages call the program.
+    ``name`` is what messages call it.
+    """
+
+    command: tuple[str, ...]
+    name: str
+    directory: Path
+    log: Path
+
+
+def run_program(program: Program, *, time_limit: float) -> Finished:
+    """Run a program to its end; the same as :func:`run_together` of it alone."""
+    (finished,) = run_together((program,), time_limit=time_limit)
+    return finished
+
+
+def run_together(programs: Sequence[Program], *, time_limit: float) -> tuple[Finished, ...]:
+    """Run programs at the same time, each as a process of its own, until all have ended.
+
+    All of them, and all that they started, are killed when one fails, when the time is over and
+    when this process is interrupted.
 
     Raises
     ------
     ToolNotFoundError
-        If the program cannot be started.
+        If a program cannot be started.
     TimeLimitError
-        If it takes longer than ``time_limit`` seconds.
+        If one takes longer than ``time_limit`` seconds.
     ToolError
-        If ``check`` and it exits with anything but 0; the text holds the line that matters.
+        If one exits with anything but 0; the text holds the line of its output that matters.
     """
     start = time.monotonic()
-    with log.open("wb") as output:
+    finished: list[Finished | None] = [None] * len(programs)
+    with contextlib.ExitStack() as stack:
+        processes = []
+        for program in programs:
+            processes.append(_start(program))
+            stack.callback(_kill_group, processes[-1])
+        while None in finished:
+            for index, (program, process) in enumerate(zip(programs, processes, strict=True)):
+                if finished[index] is None and process.poll() is not None:
+                    seconds = time.monotonic() - start
+                    finished[index] = _finish(program, process.returncode, seconds)
+            if None in finished:
+                if time.monotonic() - start > time_limit:
+                    slow = programs[finished.index(None)]
+                    raise TimeLimitError(
+                        f"{slow.name} did not end within {time_limit:g} s; its log is {slow.log}"
+                    )
+                time.sleep(_POLL)
+    return tuple(one for one in finished if one is not None)
+
+
+def _start(program: Program) -> subprocess.Popen[bytes]:
+    with program.log.open("wb") as output:
         try:
-            process = subprocess.Popen(
-                list(command),
-                cwd=directory,
+            return subprocess.Popen(
+                program.command,
+                cwd=program.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
         except OSError as error:
-            raise ToolNotFoundError(f"{name} cannot be started: {error}") from error
-        try:
-            process.wait(timeout=time_limit)
-        except subprocess.TimeoutExpired:
-            raise TimeLimitError(
-                f"{name} did not end within {time_limit:g} s; its log is {log}"
-            ) from None
-        finally:
-            _kill_group(process)
-    text = log.read_text(encoding="utf-8", errors="replace")
-    finished = Finished(text, process.returncode, time.monotonic() - start)
-    if check and finished.returncode:
-        raise ToolError(f"{name} failed: {_reason(finished)} (log: {log})")
+            raise ToolNotFoundError(f"{program.name} cannot be started: {error}") from error
+
+
+def _finish(program: Program, returncode: int, seconds: float) -> Finished:
+    finished = Finished(
+        program.log.read_text(encoding="utf-8", errors="replace"), returncode, seconds
+    )
+    if returncode:
+        raise ToolError(f"{program.name} failed: {_reason(finished)} (log: {program.log})")
     return finished
 
 

@@ -11,13 +11,15 @@ from types import MappingProxyType
 from typing import Literal
 
 from hwgen.errors import ToolError, VerifyError
-from hwgen.toolchain.plan import BuildPlan, Step, run_step
+from hwgen.toolchain.plan import BuildPlan, Step, step_program
+from hwgen.toolchain.process import run_together
 
 __all__ = [
     "FAMILIES",
     "Area",
     "Family",
     "Multipliers",
+    "SynthesisJob",
     "SynthesisResult",
     "synthesis_plan",
     "synthesise",
@@ -215,47 +217,66 @@ def synthesis_plan(
     )
 
 
-def synthesise(
-    sources: Mapping[str, str],
-    *,
-    top: str,
-    family: str,
-    directory: Path,
-    multipliers: Multipliers = "none",
-    time_limit: float = 3600,
-) -> SynthesisResult:
-    """Synthesise as :func:`synthesis_plan` plans it, in ``directory``.
+@dataclass(frozen=True)
+class SynthesisJob:
+    """One synthesis: module ``top`` of ``sources`` for ``family``, in ``directory``."""
+
+    sources: Mapping[str, str]
+    top: str
+    family: str
+    directory: Path
+    multipliers: Multipliers = "none"
+
+    @property
+    def plan(self) -> BuildPlan:
+        """What the job runs, as :func:`synthesis_plan`."""
+        return synthesis_plan(
+            self.sources, top=self.top, family=self.family, multipliers=self.multipliers
+        )
+
+
+def synthesise(*jobs: SynthesisJob, time_limit: float = 3600) -> tuple[SynthesisResult, ...]:
+    """Run syntheses at the same time, each as :func:`synthesis_plan` plans it.
 
     Raises
     ------
     VerifyError
-        If the design holds a multiplier, a DSP block or a latch.
+        If a design holds a multiplier, a DSP block or a latch.
     ToolError, ToolNotFoundError, TimeLimitError
         If Yosys fails, is missing, or takes longer than ``time_limit`` seconds.
     """
-    plan = synthesis_plan(sources, top=top, family=family, multipliers=multipliers)
-    plan.write_files(directory)
-    (step,) = plan.steps
+    programs = []
+    for job in jobs:
+        plan = job.plan
+        plan.write_files(job.directory)
+        programs.append(step_program(plan.steps[0], job.directory))
     try:
-        finished = run_step(step, directory, time_limit=time_limit)
-    except ToolError as error:
-        log = (directory / step.log).read_text(encoding="utf-8", errors="replace")
-        raise _selection_error(top, log) or error from error
-    counted = json.loads((directory / f"{top}.stat.json").read_text(encoding="utf-8"))
-    cells: dict[str, int] = counted["design"].get("num_cells_by_type", {})
-    area = Area.from_cells(cells, FAMILIES[family])
-    return SynthesisResult(area, directory / f"{top}.json", finished.seconds)
+        finished = run_together(programs, time_limit=time_limit)
+    except ToolError:
+        for job, program in zip(jobs, programs, strict=True):
+            _raise_if_multiplier(job.top, program.log)
+        raise
+    return tuple(_result(job, one.seconds) for job, one in zip(jobs, finished, strict=True))
 
 
-def _selection_error(top: str, log: str) -> VerifyError | None:
-    """The error of a ``select -assert-none`` that found cells, or ``None``."""
+def _result(job: SynthesisJob, seconds: float) -> SynthesisResult:
+    text = (job.directory / f"{job.top}.stat.json").read_text(encoding="utf-8")
+    cells: dict[str, int] = json.loads(text)["design"].get("num_cells_by_type", {})
+    area = Area.from_cells(cells, FAMILIES[job.family])
+    return SynthesisResult(area, job.directory / f"{job.top}.json", seconds)
+
+
+def _raise_if_multiplier(top: str, log: Path) -> None:
+    """Raise :class:`VerifyError` if a ``select -assert-none`` of the log found cells."""
+    if not log.is_file():
+        return
+    text = log.read_text(encoding="utf-8", errors="replace")
     found = re.search(
-        r"selection is not empty:(?P<types>.*)\nSelection contains:\n(?P<rest>.*)", log
+        r"selection is not empty:(?P<types>.*)\nSelection contains:\n(?P<cell>.*)", text
     )
-    if found is None:
-        return None
-    kind = "a latch" if "$dlatch" in found["types"] else "a multiplier"
-    return VerifyError(
-        f"Module {top!r} must hold no multiplier, DSP block or latch, but {kind} is there: "
-        f"{found['rest'].strip()}"
-    )
+    if found is not None:
+        kind = "a latch" if "$dlatch" in found["types"] else "a multiplier"
+        raise VerifyError(
+            f"Module {top!r} must hold no multiplier, DSP block or latch, but {kind} is there: "
+            f"{found['cell'].strip()}"
+        )

@@ -43,8 +43,9 @@ def rtlil_to_verilog(rtlil: str, *, flatten: bool = False, time_limit: float = 1
 
     Processes become multiplexers and registers, memories stay arrays, public names stay as they
     are, and nothing is optimised beyond constants and unused wires; the result holds no attributes
-    and no ``always @*``. With ``flatten`` the hierarchy becomes one module whose names join the
-    instance names with dots. The text depends on nothing but ``rtlil`` and the version of Yosys.
+    and no ``always @*``. Instances of modules that the design does not hold are kept. With
+    ``flatten`` the hierarchy becomes one module whose names join the instance names with dots. The
+    text depends on nothing but ``rtlil`` and the version of Yosys.
 
     Raises
     ------
@@ -56,7 +57,6 @@ def rtlil_to_verilog(rtlil: str, *, flatten: bool = False, time_limit: float = 1
         (directory / "design.il").write_text(rtlil, encoding="utf-8")
         commands = [
             "read_rtlil design.il",
-            "hierarchy -check",
             "proc",
             "memory_collect",
             *(["flatten -noscopeinfo"] if flatten else []),

@@ -1,0 +1,195 @@
+"""A streaming design built for a board: synthesis, fit, place and route, bitstream."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from hwgen.boards.constraints import constraints
+from hwgen.boards.top import top_name, top_verilog
+from hwgen.boards.types import Board
+from hwgen.errors import ResourceError
+from hwgen.stream.design import StreamDesign
+from hwgen.toolchain.nextpnr import Utilisation, pack, pack_plan, place_and_route, route_plan
+from hwgen.toolchain.plan import BuildPlan
+from hwgen.toolchain.synthesis import Area, SynthesisJob, synthesis_plan, synthesise
+from hwgen.toolchain.tools import TOOLS
+
+__all__ = ["BuildResult", "Progress", "board_plan", "build_board"]
+
+
+class Progress(Protocol):
+    """Called with what is being done and the share of it that is done, 0 to 1."""
+
+    def __call__(self, task: str, fraction: float) -> None: ...
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What a build measured; everything is read from the tools' JSON reports.
+
+    ``core`` is the area of the design alone, ``top`` that of the whole module on the board.
+    ``fmax_mhz`` is the highest clock of the routed top, which runs at the board's ``clock_mhz``;
+    ``target_mhz`` was asked for, and ``seed`` reached it; ``attempts`` holds (seed, outcome).
+    Without place and route ``fmax_mhz``, ``seed`` and ``bitstream`` are ``None``. ``bitstream`` and
+    ``script``, which repeats the build by hand, are names in the build's directory. ``tools``
+    holds (tool, version), ``seconds`` (step, wall time).
+    """
+
+    board: str
+    part: str
+    core: Area
+    top: Area
+    utilisation: tuple[Utilisation, ...]
+    clock_mhz: float
+    target_mhz: float
+    fmax_mhz: float | None
+    seed: int | None
+    attempts: tuple[tuple[int, str], ...]
+    bitstream: str | None
+    script: str
+    tools: tuple[tuple[str, str], ...]
+    seconds: tuple[tuple[str, float], ...]
+
+
+def board_plan(
+    design: StreamDesign, board: Board, *, frequency: float | None = None, seed: int = 1
+) -> BuildPlan:
+    """Plan the whole build of ``design`` for ``board``, Verilog to bitstream, with one ``seed``.
+
+    ``frequency`` is the clock in MHz that place and route aims at, the board's own target if
+    ``None``.
+    """
+    name = top_name(design)
+    target = board.target_mhz if frequency is None else frequency
+    pins = constraints(board)
+    return (
+        synthesis_plan(_sources(design, board), top=name, family=board.family)
+        .then(route_plan(board.device, name=name, constraints=pins, freq=target, seed=seed))
+        .then(pack_plan(board.device, name=name))
+    )
+
+
+def build_board(
+    design: StreamDesign,
+    board: Board,
+    directory: Path,
+    *,
+    frequency: float | None = None,
+    time_limit: float = 1800,
+    attempts: int = 3,
+    route: bool = True,
+    progress: Progress | None = None,
+) -> BuildResult:
+    """Build ``design`` for ``board`` in ``directory``, which is made if missing.
+
+    Parameters
+    ----------
+    frequency
+        Clock in MHz that place and route aims at; the board's own target if ``None``.
+    time_limit
+        Seconds for each synthesis and for each attempt of place and route.
+    attempts
+        Seeds that place and route tries: 1, 2, ...
+    route
+        Whether to place, route and pack after synthesis.
+
+    Raises
+    ------
+    ResourceError
+        If the design is larger than the board, or the time is over.
+    VerifyError
+        If the design holds a multiplier, a DSP block or a latch.
+    ToolError
+        If a tool fails or is missing.
+    """
+    if attempts < 1:
+        raise ValueError(f"Number of attempts must be at least 1, not {attempts}")
+    for tool in _tools(board, route=route):
+        TOOLS[tool].require()
+    told: Callable[[str, float], object] = progress or (lambda task, fraction: None)
+    target = board.target_mhz if frequency is None else frequency
+    name = top_name(design)
+    directory.mkdir(parents=True, exist_ok=True)
+
+    told(f"Synthesis for {board.title}", 0.0)
+    start = time.monotonic()
+    sources = _sources(design, board)
+    alone = {f"{design.name}.v": design.verilog}
+    core, top = synthesise(
+        SynthesisJob(alone, design.name, board.family, directory / "core"),
+        SynthesisJob(sources, name, board.family, directory),
+        time_limit=time_limit,
+    )
+    seconds = [("synthesis", time.monotonic() - start)]
+    _check_fit(top.area, board)
+    plan = board_plan(design, board, frequency=frequency)
+
+    routed = None
+    bitstream = None
+    if route:
+        told(f"Place and route for {board.title}", 0.3)
+        routed = place_and_route(
+            board.device,
+            name=name,
+            directory=directory,
+            constraints=constraints(board),
+            freq=target,
+            seeds=range(1, attempts + 1),
+            time_limit=time_limit,
+        )
+        seconds.append(("place and route", routed.seconds))
+        told("Packing the bitstream", 0.95)
+        start = time.monotonic()
+        bitstream = pack(board.device, name=name, directory=directory).name
+        seconds.append(("packing", time.monotonic() - start))
+        plan = board_plan(design, board, frequency=frequency, seed=routed.seed)
+    plan.write(directory)
+    told(f"Build for {board.title}", 1.0)
+    return BuildResult(
+        board=board.name,
+        part=board.part,
+        core=core.area,
+        top=top.area,
+        utilisation=routed.utilisation if routed else (),
+        clock_mhz=board.clock_hz / 1e6,
+        target_mhz=target,
+        fmax_mhz=routed.fmax_mhz if routed else None,
+        seed=routed.seed if routed else None,
+        attempts=routed.attempts if routed else (),
+        bitstream=bitstream,
+        script="build.sh",
+        tools=tuple((tool, TOOLS[tool].version) for tool in _tools(board, route=route)),
+        seconds=tuple(seconds),
+    )
+
+
+def _sources(design: StreamDesign, board: Board) -> dict[str, str]:
+    return {
+        f"{design.name}.v": design.verilog,
+        f"{top_name(design)}.v": top_verilog(design, board),
+    }
+
+
+def _check_fit(area: Area, board: Board) -> None:
+    """Raise :class:`ResourceError` if a netlist needs more than the board's FPGA has."""
+    capacity = board.capacity
+    needs = (
+        ("LUTs", area.luts, capacity.luts),
+        ("flip-flops", area.ffs, capacity.ffs),
+        ("memory blocks", area.brams, capacity.brams),
+    )
+    over = [f"{used} {what} of {there}" for what, used, there in needs if used > there]
+    if over:
+        raise ResourceError(
+            f"The design does not fit {board.title}, it needs {', '.join(over)}: "
+            "choose a larger board, a smaller network or a coarser approximation"
+        )
+
+
+def _tools(board: Board, *, route: bool) -> tuple[str, ...]:
+    packer = {"ecp5": "ecppack", "ice40": "icepack"}[board.family]
+    return ("yosys", *((f"nextpnr-{board.family}", packer) if route else ()))

@@ -1,0 +1,89 @@
+"""A board as a value: its FPGA, its clock, its pins and how much fits on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hwgen.toolchain.nextpnr import Device
+
+__all__ = ["SERIAL_SIGNALS", "Board", "Capacity", "Pin"]
+
+SERIAL_SIGNALS = (
+    "sclk",
+    "sdi",
+    "sdi_valid",
+    "sdi_ready",
+    "sdo",
+    "sdo_valid",
+    "sdo_ready",
+)
+"""Ports of the serial top that need a pin each, in the order in which boards list their pins."""
+
+
+@dataclass(frozen=True)
+class Pin:
+    """A package pin: its ``site``, the electrical ``attributes`` of its buffer, its polarity."""
+
+    site: str
+    attributes: tuple[tuple[str, str], ...] = ()
+    invert: bool = False
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What the FPGA holds: four-input LUTs, flip-flops, memory blocks and their bits, DSP blocks.
+
+    ``bram_bits`` counts all blocks together, and on iCE40 UltraPlus not its single-port memories.
+    """
+
+    luts: int
+    ffs: int
+    brams: int
+    bram_bits: int
+    dsps: int
+
+
+@dataclass(frozen=True)
+class Board:
+    """A board that hwgen can build for.
+
+    ``name`` is what the command line takes, ``title`` what people call it; ``part`` names the FPGA
+    and ``device`` chooses it for nextpnr. ``clock`` is the pin of the oscillator of ``clock_hz``,
+    which clocks the design; ``target_mhz`` the clock that place and route aims at, so that its
+    report says what the design could do. ``leds`` start with the least significant bit; ``serial``
+    holds one pin for each of :data:`SERIAL_SIGNALS`, on the connector that ``connector`` names.
+    """
+
+    name: str
+    title: str
+    vendor: str
+    part: str
+    device: Device
+    capacity: Capacity
+    clock: Pin
+    clock_hz: int
+    target_mhz: float
+    leds: tuple[Pin, ...]
+    serial: tuple[Pin, ...]
+    connector: str
+
+    def __post_init__(self) -> None:
+        if len(self.serial) != len(SERIAL_SIGNALS):
+            raise ValueError(
+                f"Board {self.name!r} must give {len(SERIAL_SIGNALS)} serial pins, "
+                f"not {len(self.serial)}"
+            )
+
+    @property
+    def family(self) -> str:
+        """FPGA family, ``ecp5`` or ``ice40``."""
+        return self.device.family
+
+    @property
+    def ports(self) -> tuple[tuple[str, Pin], ...]:
+        """Every port of the serial top, one bit each, with its pin."""
+        return (
+            ("clk", self.clock),
+            *zip(SERIAL_SIGNALS, self.serial, strict=True),
+            *((f"led{index}", pin) for index, pin in enumerate(self.leds)),
+        )

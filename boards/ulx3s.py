@@ -1,0 +1,39 @@
+"""Radiona ULX3S: Lattice ECP5 in three sizes."""
+
+from typing import Any
+
+from amaranth_boards.ulx3s import ULX3S_25F_Platform, ULX3S_45F_Platform, ULX3S_85F_Platform
+
+from hwgen.boards.resources import connector_pins, resource_pins
+from hwgen.boards.types import Board, Capacity
+from hwgen.toolchain.nextpnr import Device
+
+__all__ = ["ULX3S_25F", "ULX3S_45F", "ULX3S_85F"]
+
+
+def _ulx3s(size: str, platform: type[Any], capacity: Capacity) -> Board:
+    return Board(
+        name=f"ulx3s-{size}f",
+        title=f"ULX3S {size}F",
+        vendor="Radiona",
+        part=platform.device,
+        device=Device("ecp5", (f"--{size}k", "--package", "CABGA381", "--speed", platform.speed)),
+        capacity=capacity,
+        clock=resource_pins(platform, "clk25")[0],
+        clock_hz=25_000_000,
+        target_mhz=150.0,
+        leds=tuple(resource_pins(platform, "led", number)[0] for number in range(8)),
+        serial=connector_pins(
+            platform,
+            "gpio",
+            0,
+            ("0+", "1+", "2+", "3+", "4+", "5+", "6+"),
+            {"IO_TYPE": "LVCMOS33", "PULLMODE": "DOWN"},
+        ),
+        connector="J1, GP0 to GP6",
+    )
+
+
+ULX3S_25F = _ulx3s("25", ULX3S_25F_Platform, Capacity(24_288, 24_288, 56, 56 * 18_432, 28))
+ULX3S_45F = _ulx3s("45", ULX3S_45F_Platform, Capacity(43_848, 43_848, 108, 108 * 18_432, 72))
+ULX3S_85F = _ulx3s("85", ULX3S_85F_Platform, Capacity(83_640, 83_640, 208, 208 * 18_432, 156))
