@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hwgen import __version__
 from hwgen.errors import DataError, ResourceError
@@ -150,7 +151,7 @@ class Workspace:
         seconds = self.record(stage).get("seconds")
         return seconds if isinstance(seconds, float) else None
 
-    def record(self, stage: str) -> dict[str, object]:
+    def record(self, stage: str) -> dict[str, Any]:
         """What the stage left when it last ended well, or nothing.
 
         ``options``, ``seconds``, ``reads`` (pairs of a name or path and the file's digest, in the

@@ -1,0 +1,99 @@
+"""The commands that lead to what is in a workspace, from the records of its stages."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from hwgen.flow.options import ApproximateOptions, SynthOptions, VerifyOptions
+from hwgen.flow.workspace import Workspace
+
+__all__ = ["reproduce"]
+
+_V, _S = VerifyOptions, SynthOptions
+
+
+def reproduce(workspace: Workspace) -> list[str]:
+    """Shell commands that make the workspace again; one ``hwgen build`` if every stage ran.
+
+    Options that have their default value are left out. Paths are those that the user gave.
+    """
+    root = str(workspace.root)
+    stages = ("import", "approximate", "generate", "verify", "synth")
+    records: dict[str, dict[str, Any]] = {stage: workspace.record(stage) for stage in stages}
+    model = _outside(records["import"])
+    options = {
+        "approximate": _approximate(records["approximate"]),
+        "generate": [],
+        "verify": _verify(records["verify"]),
+        "synth": _synth(records["synth"]),
+    }
+    if all(records.values()):
+        chosen = [word for words in options.values() for word in words]
+        return [shlex.join(["hwgen", "build", *model, "--out", root, *chosen])]
+    commands = []
+    if records["import"]:
+        commands.append(["hwgen", "import", *model, "--out", root])
+    for stage, words in options.items():
+        if records[stage]:
+            commands.append(["hwgen", stage, root, *words])
+    return [shlex.join(command) for command in commands]
+
+
+def _outside(record: Mapping[str, Any]) -> list[str]:
+    """Files that a stage read from outside the workspace: those whose path it was given."""
+    own = ("network.json",)
+    return [name for name, _ in record.get("reads", []) if name not in own]
+
+
+def _approximate(record: Mapping[str, Any]) -> list[str]:
+    if not record:
+        return []
+    files, options = _outside(record), record["options"]
+    words = [word for pair in zip(("--data", "--test"), files, strict=False) for word in pair]
+    if options["budget"] != ApproximateOptions.budget:
+        words += ["--budget", f"{100 * options['budget']:g}%"]
+    return words + _changed(
+        options,
+        ("set", "--set", ApproximateOptions.dyadic_set),
+        ("bits", "--bits", ApproximateOptions.bits),
+        ("seed", "--seed", ApproximateOptions.seed),
+    )
+
+
+def _verify(record: Mapping[str, Any]) -> list[str]:
+    if not record:
+        return []
+    options = record["options"]
+    if options["images"] == 0:
+        words = ["--fast"]
+    else:
+        words = _changed(options, ("images", "--images", _V.images))
+    words += _changed(options, ("fast_images", "--fast-images", _V.fast_images))
+    words += ["--layers"] if options["layers"] else []
+    return words + _changed(options, ("seed", "--verify-seed", _V.seed))
+
+
+def _synth(record: Mapping[str, Any]) -> list[str]:
+    if not record:
+        return []
+    options = record["options"]
+    words = ["--board", options["board"]]
+    words += _changed(
+        options,
+        ("frequency", "--frequency", _S.frequency),
+        ("time_limit", "--time-limit", _S.time_limit),
+        ("attempts", "--attempts", _S.attempts),
+    )
+    return words if options["route"] else [*words, "--no-route"]
+
+
+def _changed(options: Mapping[str, Any], *known: tuple[str, str, object]) -> list[str]:
+    """Words for those options, as (key, flag, default), that differ from their defaults."""
+    words = []
+    for key, flag, default in known:
+        value = options[key]
+        if value != default:
+            words += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
+    return words

@@ -1,0 +1,96 @@
+"""What the numbers of a summary do not say, in sentences, and how sure an accuracy is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["limits", "wilson_interval"]
+
+_Group = Mapping[str, Any]
+_Z95 = 1.959964
+_FEW_IMAGES = 1000
+_STATES = {
+    "not run": "The stage '{stage}' has not run.",
+    "out of date": "The result of '{stage}' is left out: what it worked on has changed since.",
+    "failed": "The stage '{stage}' failed.",
+}
+
+
+def wilson_interval(share: float, count: int) -> list[float]:
+    """95 % interval [lo, hi] of a share that was seen in ``count`` independent trials.
+
+    E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
+    """
+    if count < 1 or not 0 <= share <= 1:
+        raise ValueError(f"Share must be within 0 .. 1 of at least 1, not {share!r} of {count!r}")
+    square = _Z95**2 / count
+    middle = (share + square / 2) / (1 + square)
+    reach = _Z95 / (1 + square) * math.sqrt(share * (1 - share) / count + square / (4 * count))
+    return [max(0.0, middle - reach), min(1.0, middle + reach)]
+
+
+def limits(summary: Mapping[str, Any]) -> list[str]:
+    """Sentences about a summary that lacks only its ``limits``."""
+    states = [
+        _STATES[how].format(stage=stage)
+        for stage, how in summary["stages"].items()
+        if how in _STATES
+    ]
+    return [
+        *states,
+        *_accuracy(summary["accuracy"]),
+        *_hardware(summary["hardware"]),
+        *_verification(summary["verification"], summary["accuracy"]),
+    ]
+
+
+def _accuracy(accuracy: _Group | None) -> list[str]:
+    if accuracy is None:
+        return []
+    images, sentences = accuracy["images"], []
+    if accuracy["integer"] is None:
+        sentences.append("The test images have no labels, so no accuracy is known.")
+    elif images < _FEW_IMAGES:
+        low, high = accuracy["interval"]["integer"]
+        sentences.append(
+            f"Accuracy was measured on {images} images only: that of the integer network lies "
+            f"between {100 * low:.1f} % and {100 * high:.1f} % with 95 % confidence."
+        )
+    if accuracy["held_out"]:
+        sentences.append(
+            "No separate test images were given: those of the accuracy were held out of the data "
+            "at random, and chose nothing."
+        )
+    return sentences
+
+
+def _hardware(hardware: _Group | None) -> list[str]:
+    if hardware is None or hardware["board"] is None:
+        return []
+    clock, board = hardware["clock_mhz"], hardware["board_mhz"]
+    if clock is None:
+        return ["The design was synthesised but not placed and routed: no clock is known."]
+    sentence = (
+        f"Images a second and latency are those of the network at {clock:.1f} MHz, the clock that "
+        f"place and route achieved. The bitstream runs it at the board's {board:g} MHz behind a "
+        "serial port of one bit a cycle, which is slower."
+    )
+    if clock >= board:
+        return [sentence]
+    return [sentence, "The bitstream is too slow for the clock of the board and will not work."]
+
+
+def _verification(verification: _Group | None, accuracy: _Group | None) -> list[str]:
+    if verification is None:
+        return []
+    modes = {run["mode"] for run in verification["runs"]}
+    missing = [name for name in ("cocotb", "fast") if name not in modes]
+    sentences = [f"The design was not verified in the mode '{name}'." for name in missing]
+    if accuracy is not None and verification["images"] < accuracy["images"]:
+        sentences.append(
+            f"{verification['images']} of the {accuracy['images']} test images were simulated; "
+            "the accuracy of the integer network comes from the golden model."
+        )
+    return sentences

@@ -1,0 +1,322 @@
+"""What is known about a workspace, as plain JSON: the content of ``summary.json``.
+
+The groups are always there, and None until the stage has run that they come from; so are keys that
+only a later stage fills in. A result that no longer belongs to what is in the workspace (an earlier
+stage has run again since) counts as not there.
+
+================  ==================================================================================
+group             keys
+================  ==================================================================================
+``network``       ``name``; ``input`` and ``output``, shapes (C, H, W); ``parameters``;
+                  ``input_bits``, ``input_step``: a pixel is an integer times the step
+``accuracy``      ``images``, their number; ``held_out`` of DATA, or given as TEST; shares of right
+                  decisions ``float``, ``approximated``, ``integer`` (None without labels), with
+                  their 95 % ``interval``; ``agreement`` with the float network's decisions;
+                  ``error`` of the outputs, relative
+``approximation`` ``budget``; ``set`` if one was fixed; ``sets`` by layer; ``bits`` of activations
+``operations``    an image: ``additions``, ``shifts``, ``multiplications``, ``comparisons``, without
+                  any sharing; ``float_additions``, ``float_multiplications``,
+                  ``float_functions`` of the float network
+``hardware``      ``adders`` in adder graphs; ``cycles_per_image``; ``latency_cycles`` from the
+                  first pixel in to the last result out; ``board``, ``part``; ``luts``, ``ffs``,
+                  ``brams``, ``dsps`` of all that is in the bitstream; ``core``, the same of the
+                  network alone; ``capacity``, the same of the FPGA; ``clock_mhz``, the highest
+                  that place and route achieved, ``target_mhz`` that it aimed at, ``board_mhz`` of
+                  the board's oscillator; ``images_per_second`` and ``latency_us`` at ``clock_mhz``
+``verification``  ``passed``; ``images``; ``words_compared``, ``words_differed``; ``runs``, each
+                  with ``mode``, ``images``, ``words_compared``, ``words_differed``, ``cycles``,
+                  ``cycles_per_image``, ``seed``, ``stall``, ``simulator``, ``layers``, ``fault``,
+                  ``first_difference`` and ``waveform``
+``layers``        one :class:`hwgen.flow.layers.Layer` a layer
+``seeds``         ``split``, ``verification``, ``routing``
+``tools``         versions by name
+``seconds``       wall-clock time by stage; ``steps`` inside ``synth``
+``stages``        ``done``, ``failed``, ``out of date`` or ``not run``, by stage
+``files``         paths in the workspace of what exists: ``bitstream``, ``report``, ``verilog``
+``commands``      that make the workspace again
+``limits``        sentences: what the numbers do not say
+================  ==================================================================================
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from types import MappingProxyType
+from typing import Any
+
+from hwgen.approx import store as approx_store
+from hwgen.approx.complexity import count_operations
+from hwgen.approx.types import ApproxNetwork
+from hwgen.boards import BOARDS
+from hwgen.errors import DataError
+from hwgen.flow.commands import reproduce
+from hwgen.flow.layers import layer_table, output_errors
+from hwgen.flow.limits import limits, wilson_interval
+from hwgen.flow.testset import TEST_SET, load_test_set
+from hwgen.flow.workspace import Workspace, file_digest
+from hwgen.integer import store as integer_store
+from hwgen.integer.types import IntegerNetwork
+from hwgen.network import storage as network_store
+from hwgen.network.types import Network
+from hwgen.stream import store as stream_store
+from hwgen.stream.plan import PipelinePlan
+from hwgen.toolchain.doctor import tool_versions
+
+__all__ = ["STAGES", "stage_states", "summarise"]
+
+STAGES: Mapping[str, str | None] = MappingProxyType(
+    {
+        "import": None,
+        "approximate": "import",
+        "generate": "approximate",
+        "verify": "generate",
+        "synth": "generate",
+    }
+)
+"""The stages in order, each with the one on whose result it works."""
+
+_Json = dict[str, Any]
+_ERROR_IMAGES = 16
+_NETWORKS = ("float", "approximated", "integer")
+_AREA = ("luts", "ffs", "brams", "dsps")
+
+
+def summarise(workspace: Workspace) -> _Json:
+    """Everything that the stages found out so far, as in the table above.
+
+    Raises
+    ------
+    DataError
+        If a file of the workspace is damaged.
+    """
+    state = stage_states(workspace)
+    done = {stage for stage, how in state.items() if how == "done"}
+    approximate = _read(workspace, "approximate") if "approximate" in done else None
+    synth = _read(workspace, "synth") if "synth" in done else None
+    verify = _read(workspace, "verify") if state["verify"] in ("done", "failed") else None
+    network = approx = integer = plan = None
+    if "import" in done:
+        network = network_store.from_json(workspace.path("network.json").read_text())
+    if "approximate" in done:
+        approx = approx_store.from_json(workspace.path("approx.json").read_text())
+        integer = integer_store.from_json(workspace.path("integer.json").read_text())
+    if "generate" in done:
+        plan = stream_store.plan_from_json(workspace.path("plan.json").read_text())
+    summary: _Json = {
+        "network": _network(network, integer),
+        "accuracy": _accuracy(workspace, approximate),
+        "approximation": _approximation(workspace, approx),
+        "operations": _operations(approx),
+        "hardware": _hardware(plan, synth),
+        "verification": _verification(verify),
+        "layers": _layers(workspace, approx, integer, plan),
+        "seeds": _seeds(workspace, synth),
+        "tools": tool_versions() | dict(synth["tools"] if synth else {}),
+        "seconds": _seconds(workspace, synth),
+        "stages": state,
+        "files": _files(workspace, synth),
+        "commands": reproduce(workspace),
+    }
+    return summary | {"limits": limits(summary)}
+
+
+def stage_states(workspace: Workspace) -> dict[str, str]:
+    """``done``, ``failed``, ``out of date`` or ``not run`` for every stage."""
+    written: dict[str, str] = {}
+    for stage in STAGES:
+        written |= workspace.record(stage).get("outputs", {})
+    states: dict[str, str] = {}
+    for stage, before in STAGES.items():
+        record = workspace.record(stage)
+        if record:
+            known = [pair for pair in record["reads"] if pair[0] in written]
+            known += record["outputs"].items()
+            current = all(_digest(workspace, name) == digest for name, digest in known)
+            fresh = current and (before is None or states[before] == "done")
+            states[stage] = "done" if fresh else "out of date"
+        else:
+            states[stage] = "failed" if _found_a_fault(workspace, stage) else "not run"
+    return states
+
+
+def _digest(workspace: Workspace, name: str) -> str | None:
+    path = workspace.path(name)
+    return file_digest(path) if path.is_file() else None
+
+
+def _read(workspace: Workspace, stage: str) -> _Json | None:
+    """Result file of a stage, if there is one."""
+    path = workspace.path(f"results/{stage}.json")
+    try:
+        result = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        result = None
+    if not isinstance(result, dict):
+        raise DataError(f"{str(path)!r} is damaged; run 'hwgen {stage}' again")
+    return result
+
+
+def _found_a_fault(workspace: Workspace, stage: str) -> bool:
+    """Whether a stage that never ended well left a result that says why."""
+    result = _verification(_read(workspace, stage)) if stage == "verify" else None
+    return result is not None and not result["passed"]
+
+
+def _network(network: Network | None, integer: IntegerNetwork | None) -> _Json | None:
+    if network is None:
+        return None
+    return {
+        "name": network.name,
+        "input": list(network.input_shape),
+        "output": list(network.shape(network.output)),
+        "parameters": network.parameters,
+        "input_bits": integer.input_format.width if integer else None,
+        "input_step": integer.input_format.step if integer else None,
+    }
+
+
+def _accuracy(workspace: Workspace, result: _Json | None) -> _Json | None:
+    if result is None:
+        return None
+    compared = result["accuracy"]
+    images = compared["images"]
+    named = {
+        name: compared[key]
+        for name, key in zip(_NETWORKS, ("float_network", "approximated", "integer"), strict=True)
+    }
+    given = len(workspace.record("approximate")["reads"]) > 2
+    return {
+        "images": images,
+        "held_out": not given,
+        **{name: one["accuracy"] for name, one in named.items()},
+        "interval": {
+            name: wilson_interval(one["accuracy"], images)
+            for name, one in named.items()
+            if one["accuracy"] is not None
+        },
+        "agreement": {name: named[name]["agreement"] for name in _NETWORKS[1:]},
+        "error": {name: named[name]["error"] for name in _NETWORKS[1:]},
+    }
+
+
+def _approximation(workspace: Workspace, approx: ApproxNetwork | None) -> _Json | None:
+    if approx is None:
+        return None
+    options = workspace.record("approximate")["options"]
+    return {
+        "budget": options["budget"],
+        "set": options["set"],
+        "sets": {name: filters.set_name for name, filters in approx.filters},
+        "bits": options["bits"],
+    }
+
+
+def _operations(approx: ApproxNetwork | None) -> _Json | None:
+    if approx is None:
+        return None
+    counted = count_operations(approx)
+    exact, dyadic = counted.exact, counted.approximated
+    return {
+        "additions": dyadic.additions,
+        "shifts": dyadic.shifts,
+        "multiplications": dyadic.multiplications,
+        "comparisons": dyadic.comparisons,
+        "float_additions": exact.additions,
+        "float_multiplications": exact.multiplications,
+        "float_functions": exact.functions,
+    }
+
+
+def _hardware(plan: PipelinePlan | None, synth: _Json | None) -> _Json | None:
+    if plan is None:
+        return None
+    area = {key: synth["top"][key] if synth else None for key in _AREA}
+    clock = synth["fmax_mhz"] if synth else None
+    cycles, latency = plan.timing.interval, plan.timing.image + 1
+    capacity = BOARDS[synth["board"]].capacity if synth else None
+    return {
+        "adders": plan.adders,
+        "cycles_per_image": cycles,
+        "latency_cycles": latency,
+        "board": synth["board"] if synth else None,
+        "part": synth["part"] if synth else None,
+        **area,
+        "core": {key: synth["core"][key] for key in _AREA} if synth else None,
+        "capacity": {key: getattr(capacity, key) for key in _AREA} if capacity else None,
+        "clock_mhz": clock,
+        "target_mhz": synth["target_mhz"] if synth else None,
+        "board_mhz": synth["clock_mhz"] if synth else None,
+        "images_per_second": clock * 1e6 / cycles if clock else None,
+        "latency_us": latency / clock if clock else None,
+    }
+
+
+def _verification(result: _Json | None) -> _Json | None:
+    if result is None:
+        return None
+    runs = [_run(report) for report in result["reports"]]
+    return {
+        "passed": bool(runs) and all(run["passed"] for run in runs),
+        "images": max((run["images"] for run in runs), default=0),
+        "words_compared": sum(run["words_compared"] for run in runs),
+        "words_differed": sum(run["words_differed"] for run in runs),
+        "runs": runs,
+    }
+
+
+def _run(report: _Json) -> _Json:
+    """One simulation; it passed if every word of every stream arrived and was right."""
+    layers = report["layers"]
+    compared = sum(layer["words_compared"] for layer in layers)
+    differed = sum(layer["words_differed"] for layer in layers)
+    first = next((la["first_difference"] for la in layers if la["first_difference"]), None)
+    kept = ("mode", "images", "cycles", "cycles_per_image", "seed", "stall", "simulator")
+    return {key: report[key] for key in (*kept, "fault", "waveform")} | {
+        "passed": report["fault"] is None and differed == 0 and compared > 0,
+        "words_compared": compared,
+        "words_differed": differed,
+        "layers": len(layers),
+        "first_difference": first,
+    }
+
+
+def _layers(
+    workspace: Workspace,
+    approx: ApproxNetwork | None,
+    integer: IntegerNetwork | None,
+    plan: PipelinePlan | None,
+) -> list[_Json] | None:
+    if approx is None or integer is None:
+        return None
+    errors = None
+    if workspace.path(TEST_SET).is_file():
+        images = load_test_set(workspace, approx.network.input_shape)[:_ERROR_IMAGES]
+        errors = output_errors(approx.network, integer, images)
+    return [asdict(layer) for layer in layer_table(approx, integer, plan, errors)]
+
+
+def _seeds(workspace: Workspace, synth: _Json | None) -> _Json:
+    split = workspace.record("approximate").get("options", {})
+    verify = workspace.record("verify").get("options", {})
+    return {
+        "split": split.get("seed"),
+        "verification": verify.get("seed"),
+        "routing": synth["seed"] if synth else None,
+    }
+
+
+def _seconds(workspace: Workspace, synth: _Json | None) -> _Json:
+    return {stage: workspace.seconds(stage) for stage in STAGES} | {
+        "steps": dict(synth["seconds"]) if synth else None
+    }
+
+
+def _files(workspace: Workspace, synth: _Json | None) -> dict[str, str]:
+    names = {"verilog": "design.v", "report": "report.html"}
+    if synth and synth["bitstream"]:
+        names["bitstream"] = f"synthesis/{synth['bitstream']}"
+    return {key: name for key, name in names.items() if workspace.path(name).is_file()}
