@@ -71,12 +71,13 @@ CASES = {
 }
 
 
-def _case(name, bias=True):
+def _case(name, bias=True, **serial):
     outputs, per_group, height, width, groups, values, lanes = CASES[name]
     op = _conv(outputs, per_group, height, width, groups=groups, values=values, seed=1, bias=bias)
     kinds = (Range(-128, 127), Range(0, 255), Range(-3, 9), Range(-128, 127))
     ranges = [kinds[k % 4] for k in range(per_group * groups)]
-    return Dense(op, ranges=ranges, shape=(per_group * groups, height, width), lanes=lanes)
+    shape = (per_group * groups, height, width)
+    return Dense(op, ranges=ranges, shape=shape, lanes=lanes, **serial)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -113,6 +114,43 @@ def test_stalls_and_reset(name: str, stalls: tuple[float, float]) -> None:
     run_stream(block, frames, seed=5, reset_at=at, **options)
 
 
+SERIAL = [
+    ("vector", True, False),
+    ("long vector", True, True),
+    ("one of each", True, True),
+    ("uneven", False, True),
+    ("map", False, True),
+    ("all lanes", False, True),
+    ("depthwise, some", False, True),
+]
+
+
+@pytest.mark.parametrize(("name", "serial_in", "serial_out"), SERIAL)
+def test_serial(name: str, serial_in: bool, serial_out: bool) -> None:
+    """Vectors that pass one value a beat: same words, and nothing but the beats takes longer."""
+    block = _case(name, serial_in=serial_in, serial_out=serial_out)
+    outputs = block.op.weight.shape[0]
+    frames = _frames(block.ranges, block.shape[1:], 5, seed=2)
+    expected = _by_definition(block.op, frames)
+    if serial_out:
+        expected = expected.transpose(0, 2, 1, 3)
+    if serial_in:
+        frames = frames.transpose(0, 2, 1, 3)
+    np.testing.assert_array_equal(block.model(frames), expected)
+    beats = frames[0, 0].size
+    deadline = 10 * (block.cycles + beats + outputs) + 200
+    run = run_stream(block, frames, expected=expected, deadline=deadline)
+    assert run.produced[0] - run.accepted[0][beats - 1] == block.latency
+    results = run.produced[:: outputs if serial_out else 1]
+    interval = max(beats, block.cycles, outputs if serial_out else 1)
+    np.testing.assert_array_equal(np.diff(results)[1:], interval)
+    for seed, stalls in enumerate([(0.3, 0.0), (0.0, 0.8), (0.5, 0.5)]):
+        options = {"expected": expected, "stall_in": stalls[0], "stall_out": stalls[1]}
+        run_stream(block, frames, seed=seed, deadline=20 * deadline, **options)
+        at = block.cycles + beats
+        run_stream(block, frames, seed=seed, deadline=20 * deadline, reset_at=at, **options)
+
+
 def test_output_ranges_are_reached() -> None:
     block = _case("groups of channels")
     outputs, per_group = block.op.weight.shape[:2]
@@ -136,6 +174,8 @@ def test_lanes_for_is_the_fewest(interval: int) -> None:
 
 
 def test_errors() -> None:
+    with pytest.raises(ValueError, match="vector of one group"):
+        _case("map", serial_in=True)
     op = _conv(4, 2, 2, 2, values=POWERS, seed=0)
     ranges = [Range(0, 1)] * 2
     with pytest.raises(ValueError, match="must cover the input"):

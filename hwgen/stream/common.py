@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,15 +16,23 @@ __all__ = [
     "Registers",
     "clamped",
     "lookup",
+    "next_count",
     "pixel_layout",
     "pixel_signature",
     "range_shape",
+    "union",
 ]
 
 
 def range_shape(r: Range) -> Shape:
     """Amaranth shape that holds exactly the values of a range."""
     return signed(r.width) if r.signed else unsigned(r.width)
+
+
+def union(ranges: Iterable[Range]) -> Range:
+    """Smallest range that holds all of ``ranges``."""
+    ranges = tuple(ranges)
+    return Range(min(r.lo for r in ranges), max(r.hi for r in ranges))
 
 
 def pixel_layout(ranges: Sequence[Range], *, prefix: str = "c") -> data.StructLayout:

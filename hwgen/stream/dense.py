@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from hwgen.integer.types import Conv
 from hwgen.network.types import Shape
 from hwgen.numeric import IntArray, Range
 from hwgen.stream.codes import weight_code
-from hwgen.stream.common import Registers, lookup, next_count, pixel_signature, range_shape
+from hwgen.stream.common import Registers, lookup, next_count, pixel_signature, range_shape, union
 from hwgen.stream.product import (
     Partial,
     choose,
@@ -83,11 +84,13 @@ class Dense(wiring.Component):
     accumulators compute as many outputs at once, one input value a cycle, batch after batch; the
     weights are code words in a memory that is read once an image from start to end. A code word
     chooses, digit by digit, among multiples of the input that all lanes share (see
-    :func:`hwgen.stream.codes.weight_code`). All outputs leave together as one pixel.
+    :func:`hwgen.stream.codes.weight_code`). All outputs leave together as one pixel; or, with
+    ``serial_out``, one after the other, which needs no register but those of the lanes. With
+    ``serial_in`` a vector comes in likewise, which saves choosing among its channels.
 
-    An image keeps the lanes busy for :py:`cycles` cycles, and the first image's result follows its
-    last pixel by :py:`latency` cycles. The next image may come in meanwhile, so that results
-    follow each other by ``max(H * W, cycles)`` cycles.
+    An image keeps the lanes busy for :py:`cycles` cycles, and the first item of its result follows
+    its last pixel by :py:`latency` cycles if they were idle. The next image may come in meanwhile,
+    so that images follow each other by ``cycles``, or by their beats in or out if these are more.
 
     Parameters
     ----------
@@ -99,6 +102,10 @@ class Dense(wiring.Component):
         Shape (C, H, W) of a frame.
     lanes : int
         Outputs computed at once, from 1 to the number of outputs.
+    serial_in : bool
+        Whether ``i`` carries frames (1, C, 1) instead of (C, 1, 1); only for vectors and one group.
+    serial_out : bool
+        Whether ``o`` carries frames (1, O, 1) instead of (O, 1, 1).
 
     Attributes
     ----------
@@ -107,11 +114,20 @@ class Dense(wiring.Component):
 
     Members
     -------
-    i : :py:`In(pixel_signature(ranges))`
+    i : :py:`In(pixel_signature(input_ranges))`
     o : :py:`Out(pixel_signature(output_ranges))`
     """
 
-    def __init__(self, op: Conv, *, ranges: Sequence[Range], shape: Shape, lanes: int) -> None:
+    def __init__(
+        self,
+        op: Conv,
+        *,
+        ranges: Sequence[Range],
+        shape: Shape,
+        lanes: int,
+        serial_in: bool = False,
+        serial_out: bool = False,
+    ) -> None:
         if not is_dense(op, shape):
             raise ValueError(f"Kernel {op.kernel} must cover the input {shape[1:]} unpadded")
         if len(ranges) != shape[0] or op.weight.shape[1] * op.groups != shape[0]:
@@ -120,21 +136,35 @@ class Dense(wiring.Component):
             )
         if not 1 <= lanes <= op.weight.shape[0]:
             raise ValueError(f"Lanes must be 1 to {op.weight.shape[0]}, not {lanes!r}")
+        if serial_in and (shape[1:] != (1, 1) or op.groups != 1):
+            raise ValueError(f"Serial input must be a vector of one group, not {shape}")
         self.op = op
         self.ranges = tuple(ranges)
         self.shape = shape
         self.lanes = lanes
+        self.serial_in = serial_in
+        self.serial_out = serial_out
         width = max(r.width for r in self.ranges)
         self.code = weight_code(op.weight, width=width, sharing=lanes / len(self._readers))
         super().__init__(
             {
-                "i": In(pixel_signature(self.ranges)),
+                "i": In(pixel_signature(self.input_ranges)),
                 "o": Out(pixel_signature(self.output_ranges)),
             }
         )
 
     @property
+    def input_ranges(self) -> tuple[Range, ...]:
+        """Range of each field of ``i``."""
+        return (union(self.ranges),) if self.serial_in else self.ranges
+
+    @property
     def output_ranges(self) -> tuple[Range, ...]:
+        """Range of each field of ``o``."""
+        return (union(self.value_ranges),) if self.serial_out else self.value_ranges
+
+    @property
+    def value_ranges(self) -> tuple[Range, ...]:
         """Exact range of each output."""
         outputs, per_group = self.op.weight.shape[:2]
         weights = self.op.weight.reshape(outputs, per_group, -1)
@@ -159,8 +189,9 @@ class Dense(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Cycles from the last accepted pixel of an image to its result, if the lanes are idle."""
-        return self.cycles + self._input_stages + product_stages(self.code) + 3
+        """Cycles from the last accepted pixel of an image to its first result, from idle lanes."""
+        cycles = self.cycles // self.batches if self.serial_out else self.cycles
+        return cycles + self._input_stages + product_stages(self.code) + 3
 
     @property
     def _readers(self) -> tuple[_Reader, ...]:
@@ -181,18 +212,27 @@ class Dense(wiring.Component):
 
     def _range_of(self, groups: Sequence[int]) -> Range:
         per_group = self.op.weight.shape[1]
-        read = [self.ranges[g * per_group + c] for g in groups for c in range(per_group)]
-        return Range(min(r.lo for r in read), max(r.hi for r in read))
+        return union([self.ranges[g * per_group + c] for g in groups for c in range(per_group)])
+
+    @property
+    def _beats(self) -> int:
+        """Items in which an image comes in."""
+        return self.shape[0] if self.serial_in else self.shape[1] * self.shape[2]
+
+    @property
+    def _per_beat(self) -> int:
+        """Channels of a group that come in together."""
+        return 1 if self.serial_in else self.op.weight.shape[1]
 
     @property
     def _select_stages(self) -> int:
         groups = max(len(set(reader.groups)) for reader in self._readers)
-        return _select_stages(groups) + _select_stages(self.op.weight.shape[1])
+        return _select_stages(groups) + _select_stages(self._per_beat)
 
     @property
     def _widths(self) -> list[int]:
         """Bits of each lane's accumulator, which is signed."""
-        ranges = self.output_ranges
+        ranges = self.value_ranges
         return [
             max(r.width + (not r.signed) for r in ranges[lane :: self.lanes])
             for lane in range(self.lanes)
@@ -204,18 +244,18 @@ class Dense(wiring.Component):
         return self._select_stages + multiple_stages(self.code)
 
     def model(self, x: IntArray) -> IntArray:
-        """Outputs (N, O, 1, 1) of frames (N, C, H, W)."""
+        """Outputs (N, O, 1, 1), or (N, 1, O, 1) if serial, of frames as they come in."""
         outputs = self.op.weight.shape[0]
         frames = x.reshape(len(x), self.op.groups, -1)
         weights = self.op.weight.reshape(self.op.groups, outputs // self.op.groups, -1)
         sums = np.einsum("ngk,gok->ngo", frames, weights).reshape(len(x), outputs)
-        return (sums + self.op.bias)[:, :, None, None]
+        total = sums + self.op.bias
+        return total.reshape(len(x), *((1, outputs, 1) if self.serial_out else (outputs, 1, 1)))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         finished = Signal()
         ce = Signal()
-        m.d.comb += ce.eq(~(finished & self.o.valid & ~self.o.ready))
         registers = Registers(m, ce)
         schedule = self._schedule(m, ce)
         inputs = self._inputs(m, registers, schedule)
@@ -244,13 +284,15 @@ class Dense(wiring.Component):
         arrived, ends = running[-2], last[-2]
         accumulators = self._accumulators(m, ce, sums, arrived, ends)
         m.d.comb += finished.eq(running[-1] & last[-1])
-        self._gather(m, ce, accumulators, finished)
+        if self.serial_out:
+            self._shift_out(m, ce, accumulators, finished)
+        else:
+            self._gather(m, ce, accumulators, finished)
         return m
 
     def _schedule(self, m: Module, ce: Value) -> _Schedule:
         """Write frames to the memory, and read each of them ``batches`` times."""
-        pixels = self.shape[1] * self.shape[2]
-        per_group = self.op.weight.shape[1]
+        pixels, per_group = self._beats, self._per_beat
         m.submodules.frames = frames = memory.Memory(
             shape=self.i.payload.shape(), depth=2 * pixels, init=[]
         )
@@ -299,7 +341,7 @@ class Dense(wiring.Component):
 
     def _inputs(self, m: Module, registers: Registers, schedule: _Schedule) -> list[Value]:
         """Input value of each reader, ``_select_stages`` stages after the word was read."""
-        per_group = self.op.weight.shape[1]
+        per_group = self._per_beat
         first = _select_stages(per_group)
         channel = registers.register(schedule.channel, schedule.channel.shape(), name="channel_d")
         batch = registers.delay(schedule.batch, 1 + first, name="batch")
@@ -356,7 +398,7 @@ class Dense(wiring.Component):
         first = Signal(init=1)
         with m.If(running & ce):
             m.d.sync += first.eq(last)
-        ranges, bias = self.output_ranges, self.op.bias.tolist()
+        ranges, bias = self.value_ranges, self.op.bias.tolist()
         batch = Signal(range(self.batches))
         if any(bias):
             with m.If(running & last & ce):
@@ -378,8 +420,9 @@ class Dense(wiring.Component):
             accumulators.append(total)
         return accumulators
 
-    def _gather(self, m: Module, ce: Value, totals: list[Value], finished: Value) -> None:
+    def _gather(self, m: Module, ce: Signal, totals: list[Value], finished: Value) -> None:
         """Collect the batches of an image, and offer them at the output after the last."""
+        m.d.comb += ce.eq(~(finished & self.o.valid & ~self.o.ready))
         batch = Signal(range(self.batches))
         with m.If(finished & ce):
             m.d.sync += [
@@ -393,6 +436,30 @@ class Dense(wiring.Component):
             m.d.comb += self.o.payload[f"c{k}"].eq(y)
             with m.If(finished & ce & (batch == k // self.lanes)):
                 m.d.sync += y.eq(totals[k % self.lanes])
+
+    def _shift_out(self, m: Module, ce: Signal, totals: list[Value], finished: Value) -> None:
+        """Offer the outputs of a batch one after the other while the next is computed."""
+        shape = range_shape(self.output_ranges[0])
+        rest = len(self.value_ranges) - (self.batches - 1) * self.lanes
+        batch = Signal(range(self.batches))
+        left = Signal(range(self.lanes + 1))
+        queue = [Signal(shape, name=f"y{lane}", reset_less=True) for lane in range(self.lanes)]
+        m.d.comb += [
+            self.o.valid.eq(left != 0),
+            self.o.payload.c0.eq(queue[0]),
+            ce.eq(~(finished & ~((left == 0) | ((left == 1) & self.o.ready)))),
+        ]
+        with m.If(finished & ce):
+            m.d.sync += [
+                batch.eq(next_count(batch, self.batches)),
+                left.eq(Mux(batch == self.batches - 1, rest, self.lanes)),
+                *(y.eq(total) for y, total in zip(queue, totals, strict=True)),
+            ]
+        with m.Elif(self.o.valid & self.o.ready):
+            m.d.sync += [
+                left.eq(left - 1),
+                *(y.eq(after) for y, after in pairwise(queue)),
+            ]
 
 
 def _delayed_flags(m: Module, ce: Value, flag: Value, cycles: int) -> list[Value]:
