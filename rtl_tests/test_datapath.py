@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from amaranth.back import rtlil
 from amaranth.hdl import Shape
+from amaranth.sim import Simulator
 from streambench import run_stream
 
 from hwgen.errors import ToolError
@@ -86,6 +88,24 @@ def test_one_adder_exhaustively(left: Operand, right: Operand, lo: int) -> None:
     grid = np.meshgrid(*[np.arange(r.lo, r.hi + 1) for r in inputs], indexing="ij")
     x = np.stack([g.ravel() for g in grid], axis=1)
     run_stream(ShiftAdd(graph), x, expected=x @ graph.matrix)
+
+
+def test_pipeline_fills_while_the_output_waits() -> None:
+    dut = ShiftAdd(optimize([[105], [57]]))
+    accepted = 0
+
+    async def bench(ctx: Any) -> None:
+        nonlocal accepted
+        ctx.set(dut.i.valid, 1)
+        for _ in range(dut.latency + 10):
+            accepted += ctx.get(dut.i.ready)
+            await ctx.tick()
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert accepted == dut.latency > 2
 
 
 def test_right_shifts() -> None:
