@@ -121,8 +121,10 @@ def window_counts(
     size: int, kernel: int, stride: int, begin: int, outputs: int, dilation: int = 1
 ) -> FloatArray:
     """How many taps of each of ``outputs`` windows along one axis fall on ``size`` real pixels."""
-    taps = np.arange(outputs)[:, None] * stride - begin + np.arange(kernel) * dilation
-    counts: FloatArray = ((taps >= 0) & (taps < size)).sum(axis=1).astype(np.float64)
+    starts = np.arange(outputs) * stride - begin
+    first = np.clip(-(starts // dilation), 0, kernel)
+    end = np.clip(-((starts - size) // dilation), 0, kernel)
+    counts: FloatArray = np.maximum(end - first, 0).astype(np.float64)
     return counts
 
 

@@ -14,7 +14,7 @@ from hwgen.network.frontend.read import MAX_ELEMENTS, Array, OnnxNode
 from hwgen.network.shapes import output_shape
 from hwgen.network.types import Conv, FloatArray, Node, Op, Shape
 
-__all__ = ["Handler", "Lowering", "Result", "Value", "affine", "identifier"]
+__all__ = ["Handler", "Lowering", "Result", "Value", "affine", "broadcasts", "identifier"]
 
 Value = View | Array
 """An ONNX tensor: elements of a network tensor, or a constant."""
@@ -34,6 +34,14 @@ def identifier(text: str) -> str:
 def affine(scale: FloatArray, offset: FloatArray) -> Conv:
     """``scale[c] * x + offset[c]`` as a depthwise 1x1 convolution."""
     return Conv(scale.reshape(-1, 1, 1, 1), offset, groups=len(scale))
+
+
+def broadcasts(shape: tuple[int, ...], onto: tuple[int, ...]) -> bool:
+    """Whether NumPy can broadcast ``shape`` to ``onto``."""
+    trailing = onto[len(onto) - len(shape) :]
+    return len(shape) <= len(onto) and all(
+        a in (1, b) for a, b in zip(shape, trailing, strict=True)
+    )
 
 
 @dataclass(eq=False)
@@ -81,7 +89,8 @@ class Lowering:
             return None
         if value.dtype.kind in "OSUVc" or value.size > MAX_ELEMENTS:
             raise node.unsupported(f"its constant input {position} must hold real numbers")
-        numbers = value.astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            numbers = value.astype(np.float64)
         if not np.isfinite(numbers).all():
             raise node.wrong(f"its constant input {position} holds NaN or infinity")
         return numbers
@@ -186,7 +195,7 @@ class Lowering:
         or would make the tensor larger.
         """
         dims = view.shape(1)
-        if parameter.ndim > len(dims) or np.broadcast_shapes(dims, parameter.shape) != dims:
+        if not broadcasts(parameter.shape, dims):
             return None
         values = np.broadcast_to(parameter, dims).reshape(view.index.shape)
         channels, height, width = self.shapes[view.tensor]

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from hwgen.network.frontend.layout import Codes, View
-from hwgen.network.frontend.lowering import Handler, Lowering, Result
+from hwgen.network.frontend.lowering import Handler, Lowering, Result, broadcasts
 from hwgen.network.frontend.read import Array, OnnxNode
 from hwgen.network.types import FloatArray, PiecewiseLinear, Quantise
 
@@ -106,11 +106,7 @@ def _quantised_constant(low: Lowering, node: OnnxNode, mode: str, lo: int, hi: i
     x, scale, zero = low.required(node, 0), low.required(node, 1), low.required(node, 2)
     if scale.size == 0 or scale.min() <= 0:
         raise node.wrong("its scale must be positive")
-    try:
-        shape = np.broadcast_shapes(x.shape, scale.shape, zero.shape)
-    except ValueError:
-        shape = ()
-    if shape != x.shape:
+    if not broadcasts(scale.shape, x.shape) or not broadcasts(zero.shape, x.shape):
         raise node.wrong(f"its scale {scale.shape} or zero point does not fit {x.shape}")
     codes = _ROUNDINGS[mode](np.clip(x / scale + zero, lo, hi))
     result: Array = (codes - zero) * scale
@@ -121,7 +117,7 @@ def _bipolar_quant(low: Lowering, node: OnnxNode) -> Result:
     """QONNX BipolarQuant: ``scale`` times the sign, +1 at zero."""
     if not isinstance(low.value(node, 0), View):
         x, scales = low.required(node, 0), low.required(node, 1)
-        if scales.ndim > x.ndim or np.broadcast_shapes(x.shape, scales.shape) != x.shape:
+        if not broadcasts(scales.shape, x.shape):
             raise node.wrong(f"its scale {scales.shape} does not fit {x.shape}")
         signs: Array = np.where(x < 0, -1.0, 1.0) * scales
         return signs

@@ -156,8 +156,8 @@ def _read_graph(model: onnx.ModelProto, name: str) -> OnnxModel:
     graph = model.graph
     if graph.sparse_initializer:
         raise UnsupportedError("Model has sparse initialisers: export it with dense weights")
-    constants = {tensor.name: _array(tensor) for tensor in graph.initializer}
-    inputs = [value for value in graph.input if value.name not in constants]
+    constants = {_text(tensor.name): _array(tensor) for tensor in graph.initializer}
+    inputs = [value for value in graph.input if _text(value.name) not in constants]
     if len(inputs) != 1 or len(graph.output) != 1:
         raise UnsupportedError(
             f"Model must have one input and one output, not {len(inputs)} and "
@@ -170,8 +170,17 @@ def _read_graph(model: onnx.ModelProto, name: str) -> OnnxModel:
         nodes=tuple(_node(proto) for proto in graph.node),
         input_name=inputs[0].name,
         input_dims=_input_dims(inputs[0]),
-        output_name=graph.output[0].name,
+        output_name=_text(graph.output[0].name),
     )
+
+
+def _text(value: str | bytes) -> str:
+    """A name in the file; protobuf hands over what is not UTF-8 as bytes."""
+    if isinstance(value, bytes):
+        raise ModelError(
+            f"Model contains the name {value[:40]!r}, which is not UTF-8: export it again"
+        )
+    return value
 
 
 def _array(tensor: onnx.TensorProto) -> Array:
@@ -188,13 +197,14 @@ def _array(tensor: onnx.TensorProto) -> Array:
 
 
 def _node(proto: onnx.NodeProto) -> OnnxNode:
+    outputs = tuple(map(_text, proto.output))
     return OnnxNode(
-        kind=proto.op_type,
-        domain="" if proto.domain in _STANDARD_DOMAINS else proto.domain,
-        name=proto.name or next(filter(None, proto.output), proto.op_type),
-        inputs=tuple(proto.input),
-        outputs=tuple(proto.output),
-        attributes={attribute.name: _attribute(attribute) for attribute in proto.attribute},
+        kind=_text(proto.op_type),
+        domain="" if proto.domain in _STANDARD_DOMAINS else _text(proto.domain),
+        name=_text(proto.name) or next(filter(None, outputs), _text(proto.op_type)),
+        inputs=tuple(map(_text, proto.input)),
+        outputs=outputs,
+        attributes={_text(each.name): _attribute(each) for each in proto.attribute},
         proto=proto,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hwgen.network.frontend.read import OnnxNode
+from hwgen.network.frontend.read import MAX_ELEMENTS, OnnxNode
 from hwgen.network.types import Pads, Pair, Shape
 
 __all__ = ["Window", "window"]
@@ -43,9 +43,11 @@ def window(node: OnnxNode, kernel: Pair, shape: Shape) -> Window:
             ]
             small, large = [t // 2 for t in totals], [t - t // 2 for t in totals]
             begin, end = (small, large) if where == "SAME_UPPER" else (large, small)
-            return Window(kernel, strides, dilations, (begin[0], begin[1], end[0], end[1]), (0, 0))
+            pads = (begin[0], begin[1], end[0], end[1])
         case other:
             raise node.wrong(f"auto_pad cannot be {other!r}")
+    if shape[0] * (shape[1] + pads[0] + pads[2]) * (shape[2] + pads[1] + pads[3]) > MAX_ELEMENTS:
+        raise node.unsupported(f"its padded input would have more than {MAX_ELEMENTS} elements")
     ceil_pads = (0, 0)
     if node.integer("ceil_mode", 0):
         ceil_pads = (
