@@ -41,11 +41,13 @@ group             keys
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Mapping
 from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any
 
+from hwgen import __version__
 from hwgen.approx import store as approx_store
 from hwgen.approx.complexity import count_operations
 from hwgen.approx.types import ApproxNetwork
@@ -113,7 +115,7 @@ def summarise(workspace: Workspace) -> _Json:
         "verification": _verification(verify),
         "layers": _layers(workspace, approx, integer, plan),
         "seeds": _seeds(workspace, synth),
-        "tools": tool_versions() | dict(synth["tools"] if synth else {}),
+        "tools": _tools(synth),
         "seconds": _seconds(workspace, synth),
         "stages": state,
         "files": _files(workspace, synth),
@@ -307,6 +309,12 @@ def _seeds(workspace: Workspace, synth: _Json | None) -> _Json:
         "verification": verify.get("seed"),
         "routing": synth["seed"] if synth else None,
     }
+
+
+def _tools(synth: _Json | None) -> dict[str, str]:
+    """Versions of those that synthesised, and of those that are installed now."""
+    own = {"hwgen": __version__, "python": platform.python_version()}
+    return tool_versions() | own | dict(synth["tools"] if synth else {})
 
 
 def _seconds(workspace: Workspace, synth: _Json | None) -> _Json:

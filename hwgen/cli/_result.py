@@ -1,0 +1,37 @@
+"""What every command prints when it is done: what is known, what was made, and what comes next."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from hwgen.cli._console import print_json
+from hwgen.flow.summary import summarise
+from hwgen.flow.workspace import Workspace
+from hwgen.report.facts import facts, next_command, verdict
+
+__all__ = ["finish"]
+
+_COLOURS = {"good": "bold green", "bad": "bold red", "open": "bold"}
+
+
+def finish(workspace: Workspace, *, as_json: bool) -> None:
+    """Print the summary of a workspace on standard output, as text or as JSON."""
+    summary = summarise(workspace)
+    if as_json:
+        print_json(summary)
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    sentence, how = verdict(summary)
+    console.print(Text(sentence, style=_COLOURS[how]))
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    rows = facts(summary)
+    rows += [(kind, str(workspace.path(name))) for kind, name in summary["files"].items()]
+    command = next_command(summary, str(workspace.root))
+    rows += [("next", command)] if command else []
+    for subject, line in rows:
+        table.add_row(subject, Text(line))
+    console.print(table)

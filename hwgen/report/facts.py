@@ -1,0 +1,152 @@
+"""A summary in words: the verdict, one line a subject, and what to do next."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["Verdict", "facts", "next_command", "number", "percent", "verdict"]
+
+_Group = Mapping[str, Any]
+_STAGES = ("import", "approximate", "generate", "verify", "synth")
+_RESOURCES = (("luts", "LUTs"), ("ffs", "FFs"), ("brams", "BRAMs"), ("dsps", "DSPs"))
+
+Verdict = tuple[str, str]
+"""A sentence, and ``good``, ``bad`` or ``open``."""
+
+
+def number(value: float, digits: int = 0) -> str:
+    """``value`` with thousands separated and ``digits`` behind the point."""
+    return f"{value:,.{digits}f}"
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """``share`` as a percentage; as many digits as it takes to tell it from 0 % and 100 %."""
+    text = f"{100 * share:.{digits}f}"
+    if 0 < share < 1 and float(text) in (0.0, 100.0) and digits < 4:
+        return percent(share, digits + 1)
+    return f"{text} %"
+
+
+def verdict(summary: _Group) -> Verdict:
+    """What was proved, in one sentence, and how good that is."""
+    verification, hardware = summary["verification"], summary["hardware"]
+    if verification is not None and not verification["passed"]:
+        return "The hardware differs from the golden model", "bad"
+    clock = hardware["clock_mhz"] if hardware else None
+    if clock is not None and clock < hardware["board_mhz"]:
+        return "The bitstream is too slow for the clock of the board", "bad"
+    if verification is None:
+        return _unverified(summary), "open"
+    proved = f"Bit-exact on {number(verification['images'])} images, without a multiplier"
+    return (f"{proved}; bitstream built", "good") if clock else (proved, "open")
+
+
+def _unverified(summary: _Group) -> str:
+    if summary["hardware"] is not None:
+        return "Hardware generated, not verified yet"
+    if summary["approximation"] is not None:
+        return "Approximated, no hardware yet"
+    return "Imported, not approximated yet" if summary["network"] is not None else "Nothing yet"
+
+
+def facts(summary: _Group) -> list[tuple[str, str]]:
+    """Pairs of a subject and a line about it, of all that is known."""
+    lines = (
+        ("network", _network(summary["network"])),
+        ("accuracy", _accuracy(summary["accuracy"])),
+        ("an image", _operations(summary["operations"])),
+        ("adders", _adders(summary["hardware"])),
+        ("area", _area(summary["hardware"])),
+        ("speed", _speed(summary["hardware"])),
+        ("verified", _verified(summary["verification"])),
+    )
+    return [(subject, line) for subject, line in lines if line]
+
+
+def next_command(summary: _Group, directory: str) -> str | None:
+    """The command that runs the first stage without a valid result, or None if all have one."""
+    for stage in _STAGES:
+        how = summary["stages"][stage]
+        if how == "done":
+            continue
+        if how == "failed":
+            return None
+        words = {
+            "import": ["import", "MODEL.onnx", "--out", directory],
+            "approximate": ["approximate", directory, "--data", "DATA.npz"],
+            "synth": ["synth", directory, "--board", "BOARD"],
+        }.get(stage, [stage, directory])
+        return shlex.join(["hwgen", *words])
+    return None if "report" in summary["files"] else shlex.join(["hwgen", "report", directory])
+
+
+def _network(network: _Group | None) -> str:
+    if network is None:
+        return ""
+    shape = " x ".join(str(size) for size in network["input"])
+    return f"{network['name']}, input {shape}, {number(network['parameters'])} parameters"
+
+
+def _accuracy(accuracy: _Group | None) -> str:
+    if accuracy is None:
+        return ""
+    images = f"{number(accuracy['images'])} test images"
+    if accuracy["integer"] is None:
+        error = percent(accuracy["error"]["integer"])
+        return f"unknown without labels; outputs within {error} of float on {images}"
+    parts = (
+        f"{name} {percent(accuracy[name], 2)}" for name in ("float", "approximated", "integer")
+    )
+    return f"{', '.join(parts)} on {images}"
+
+
+def _operations(operations: _Group | None) -> str:
+    if operations is None:
+        return ""
+    counts = (f"{number(operations[key])} {key}" for key in ("additions", "shifts"))
+    return (
+        f"{', '.join(counts)}, {operations['multiplications']} multiplications "
+        f"(float: {number(operations['float_multiplications'])} multiplications)"
+    )
+
+
+def _adders(hardware: _Group | None) -> str:
+    return "" if hardware is None else f"{number(hardware['adders'])} in adder graphs"
+
+
+def _area(hardware: _Group | None) -> str:
+    if hardware is None or hardware["board"] is None:
+        return ""
+    parts = []
+    for key, name in _RESOURCES:
+        used, there = hardware[key], hardware["capacity"][key]
+        share = f" ({percent(used / there, 0)})" if used and there else ""
+        parts.append(f"{number(used)} {name}{share}")
+    return f"{', '.join(parts)} on {hardware['board']}"
+
+
+def _speed(hardware: _Group | None) -> str:
+    if hardware is None:
+        return ""
+    cycles = f"{number(hardware['cycles_per_image'])} cycles an image"
+    if hardware["clock_mhz"] is None:
+        return cycles
+    return (
+        f"{cycles} at {hardware['clock_mhz']:.1f} MHz: "
+        f"{number(hardware['images_per_second'])} images a second, "
+        f"latency {hardware['latency_us']:.1f} us"
+    )
+
+
+def _verified(verification: _Group | None) -> str:
+    if verification is None:
+        return ""
+    modes = ", ".join(
+        f"{run['mode']} {number(run['images'])} images" for run in verification["runs"]
+    )
+    return (
+        f"{number(verification['words_compared'])} words compared, "
+        f"{number(verification['words_differed'])} differed ({modes})"
+    )
