@@ -227,7 +227,7 @@ class Dense(wiring.Component):
     @property
     def _select_stages(self) -> int:
         groups = max(len(set(reader.groups)) for reader in self._readers)
-        return _select_stages(groups) + _select_stages(self._per_beat)
+        return max(1, _select_stages(groups) + _select_stages(self._per_beat))
 
     @property
     def _widths(self) -> list[int]:
@@ -264,7 +264,7 @@ class Dense(wiring.Component):
         stages = self._input_stages + product_stages(code) + 2
         running = _delayed_flags(m, ce, schedule.running, stages)
         last = _delayed_flags(m, ce, schedule.last, stages)
-        words = self._words(m, ce, running[self._input_stages])
+        words = self._words(m, registers, running[self._input_stages - 1])
         sums: dict[int, Partial] = {}
         for reader, x in zip(self._readers, inputs, strict=True):
             name = f"x{reader.lanes[0]}"
@@ -367,8 +367,8 @@ class Dense(wiring.Component):
             inputs.append(registers.delay(value, rest, name=name))
         return inputs
 
-    def _words(self, m: Module, ce: Value, running: Value) -> Value:
-        """Code words of all lanes, a stage after ``running``."""
+    def _words(self, m: Module, registers: Registers, running: Value) -> Value:
+        """Code words of all lanes, two stages after ``running``: memories are slow to read."""
         code = self.code
         outputs, per_group, height, width = self.op.weight.shape
         length = per_group * height * width
@@ -386,10 +386,10 @@ class Dense(wiring.Component):
         )
         read = codes.read_port()
         address = Signal(range(len(init)))
-        m.d.comb += [read.addr.eq(address), read.en.eq(ce)]
-        with m.If(running & ce):
+        m.d.comb += [read.addr.eq(address), read.en.eq(registers.ce)]
+        with m.If(running & registers.ce):
             m.d.sync += address.eq(next_count(address, len(init)))
-        return read.data
+        return registers.register(read.data, len(read.data), name="words")
 
     def _accumulators(
         self, m: Module, ce: Value, sums: dict[int, Partial], running: Value, last: Value
