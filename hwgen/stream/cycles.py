@@ -363,7 +363,7 @@ def balance(stages: Sequence[Stage]) -> tuple[Stage, ...]:
     """The stages with every buffer before a join just deep enough never to hold up its branch.
 
     The pipeline runs with boundless buffers until it repeats itself, and the greatest number of
-    items that each of them ever held is its depth. What a branch must swallow before its first
+    items that each of them ever held gives its depth. What a branch must swallow before its first
     item comes out, and what its registers hold, is thereby counted exactly.
     """
     joins = {
@@ -376,13 +376,26 @@ def balance(stages: Sequence[Stage]) -> tuple[Stage, ...]:
     if not joins:
         return tuple(stages)
     network = _Network([replace(s, depth=_AMPLE) if s.name in joins else s for s in stages])
-    _run(network)
-    depths = {
-        stage.name: machine.most + 2
+    ideal = _run(network).interval
+    held = {
+        stage.name: machine.most
         for stage, machine in zip(stages, network.machines, strict=True)
-        if isinstance(machine, _Buffer)
+        if isinstance(machine, _Buffer) and stage.name in joins
     }
-    return tuple(replace(s, depth=depths.get(s.name, s.depth)) for s in stages)
+    # A full buffer refuses an item even while it gives one, which may or may not matter.
+    tight = _with_depths(stages, {name: max(2, most + 1) for name, most in held.items()})
+    if predict(tight).interval == ideal:
+        return tight
+    return _with_depths(stages, {name: most + 2 for name, most in held.items()})
+
+
+def _with_depths(stages: Sequence[Stage], depths: dict[str, int]) -> tuple[Stage, ...]:
+    return tuple(
+        replace(s, depth=depths[s.name], latency=1 if depths[s.name] == 2 else 2)
+        if s.name in depths
+        else s
+        for s in stages
+    )
 
 
 def _run(network: _Network) -> Timing:

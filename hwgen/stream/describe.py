@@ -65,15 +65,21 @@ def _header(plan: PipelinePlan, name: str, tapped: Sequence[Stage]) -> Iterator[
     yield f"last of the first image after {timing.image}, if neither side waits."
     yield ""
     width = max(len(stage.name) for stage in plan.stages)
-    columns = f"{'':<13}{'adders':>7}{'depth':>6}{'lanes':>6}{'latency':>8}{'cycles':>8}"
-    yield f"{'module':<{width}}  {'output':<14}{columns.lstrip():>35}"
+    columns = ("adders", "depth", "lanes", "latency", "cycles", "pixels")
+    titles = "".join(f"{column:>8}" for column in columns)
+    yield f"{'module':<{width}}  {'output':<14}{titles}"
     for stage in plan.stages:
         graph = stage.graph
         figures = (
-            f"{graph.adders if graph else '':>7}{graph.depth if graph else '':>6}"
-            f"{stage.lanes or '':>6}{stage.latency:>8}{stage.cycles:>8}"
+            graph.adders if graph else "",
+            graph.depth if graph else "",
+            stage.lanes or "",
+            stage.latency,
+            stage.cycles,
+            stage.depth if stage.form == "buffer" else "",
         )
-        yield f"{stage.name:<{width}}  {_size(stage.output_shape):<14}{figures}"
+        row = "".join(f"{figure:>8}" for figure in figures)
+        yield f"{stage.name:<{width}}  {_size(stage.output_shape):<14}{row}".rstrip()
 
 
 def _stage(stage: Stage, note: str) -> Iterator[str]:
@@ -91,6 +97,8 @@ def _stage(stage: Stage, note: str) -> Iterator[str]:
         yield f"{stage.depth} pixels"
     if stage.scan is not None:
         scan = stage.scan
+        kh, kw = scan.kernel
+        yield f"field c * {kh * kw} + r * {kw} + s is channel c, row r, column s of the window"
         yield f"kernel {scan.kernel}, strides {scan.strides}, pads {scan.pads},"
         yield f"dilations {scan.dilations}; {scan.beats} cycles a frame"
 
@@ -99,7 +107,7 @@ def _adders(stage: Stage) -> Iterator[str]:
     """Every filter as a sum of its inputs, and every node."""
     graph = stage.graph
     assert graph is not None
-    yield f"{graph.adders} adders, depth {graph.depth}; c<k> is filter k:"
+    yield f"{graph.adders} adders, depth {graph.depth}; c<k> is filter k, in terms of the inputs:"
     matrix = graph.matrix
     for k, output in enumerate(graph.outputs):
         taps = [(int(w), i) for i, w in enumerate(matrix[:, k].tolist()) if w]

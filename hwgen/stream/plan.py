@@ -368,6 +368,7 @@ def plan_pipeline(
     network: IntegerNetwork,
     *,
     adders_per_stage: int = 1,
+    slack: float = 1 / 16,
     optimise: Callable[..., AdderGraph] = optimize,
     jobs: int = 1,
 ) -> PipelinePlan:
@@ -379,6 +380,9 @@ def plan_pipeline(
         Network to build.
     adders_per_stage
         Adders on the longest path between two registers of an adder graph.
+    slack
+        By how much a fully connected layer may be slower than the slowest other stage, as a
+        fraction, if that saves lanes.
     optimise
         Called as ``optimise(matrix, inputs=ranges)`` for every constant matrix.
     jobs
@@ -401,7 +405,7 @@ def plan_pipeline(
     for name, graph in graphs.items():
         graph.verify(matrices[name])
     stages = [replace(stage, graph=graphs.get(stage.name)) for stage in stages]
-    busiest = _interval(network, stages)
+    busiest = int(_interval(network, stages) * (1 + slack))
     stages = [_timed(stage, busiest) for stage in stages]
     balanced = balance(stages)
     return PipelinePlan(

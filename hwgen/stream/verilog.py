@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
 from amaranth.back import rtlil
+from joblib import Parallel, delayed
 
 from hwgen.errors import VerifyError
 from hwgen.stream.blocks import Stage, component
@@ -17,11 +18,12 @@ from hwgen.stream.design import PixelLayout, StreamDesign, Tap
 from hwgen.stream.plan import PipelinePlan
 from hwgen.toolchain.yosys import run_yosys
 
-__all__ = ["check_multiplierless", "emit"]
+__all__ = ["check_multiplierless", "emit", "emit_both"]
 
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _MODULE = re.compile(r"^module (\S+?) ?\(.*?^endmodule\n", re.MULTILINE | re.DOTALL)
 _PORT = re.compile(r"^  wire (?:width \d+ )?(?:input|output) \d+ +\\(\S+)$", re.MULTILINE)
+_PARALLEL = re.compile(r"(case[xz]? \(\w+\)) // synopsys parallel_case$", re.MULTILINE)
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/|\(\*.*?\*\)", re.DOTALL)
 _MULTIPLIER = re.compile(r"\*|\$mul|\$macc|\bMULT\w*|\bSB_MAC16\b|\bDSP\w*")
 
@@ -32,6 +34,7 @@ def emit(
     taps: bool = False,
     name: str = "hwgen_net",
     notes: Mapping[str, str] = MappingProxyType({}),
+    jobs: int = 1,
 ) -> StreamDesign:
     """Write the Verilog of a pipeline.
 
@@ -45,6 +48,8 @@ def emit(
         Name of the top module.
     notes
         For a layer's name, where its weights come from: set, scale, terms. Goes into comments.
+    jobs
+        Processes that elaborate stages; -1 for one a core.
 
     Returns
     -------
@@ -60,22 +65,51 @@ def emit(
     VerifyError
         If a multiplier is in the result.
     """
+    return _emit(plan, (taps,), name, notes, jobs)[0]
+
+
+def emit_both(
+    plan: PipelinePlan,
+    *,
+    name: str = "hwgen_net",
+    notes: Mapping[str, str] = MappingProxyType({}),
+    jobs: int = 1,
+) -> tuple[StreamDesign, StreamDesign]:
+    """The design without and with taps, as :func:`emit` makes them, in half the time."""
+    plain, tapped = _emit(plan, (False, True), name, notes, jobs)
+    return plain, tapped
+
+
+def _emit(
+    plan: PipelinePlan,
+    variants: Sequence[bool],
+    name: str,
+    notes: Mapping[str, str],
+    jobs: int,
+) -> list[StreamDesign]:
     if not _IDENTIFIER.fullmatch(name) or name in {stage.name for stage in plan.stages}:
         raise ValueError(f"Name of the top must be an identifier that no stage has, not {name!r}")
-    texts = {stage.name: _stage_rtlil(stage) for stage in plan.stages}
+    found = Parallel(n_jobs=jobs)(delayed(_stage_rtlil)(stage) for stage in plan.stages)
+    texts = dict(zip((stage.name for stage in plan.stages), found, strict=True))
     modules = _modules("\n".join(texts.values()))
-    tapped = [stage for stage in plan.stages if stage.gives] if taps else []
-    parts = [header(plan, name, tapped), _top(plan, name, tapped, texts)]
+    parts = []
     for stage in plan.stages:
         parts.append(stage_comment(stage, notes.get(stage.layer, "")) + modules.pop(stage.name))
         inner = sorted(m for m in modules if m.startswith(f"{stage.name}_"))
         parts += [modules.pop(m) for m in inner if m not in texts]
-    verilog = "\n".join(parts)
-    check_multiplierless(verilog)
+    body = "\n".join(parts)
+    check_multiplierless(body)
+    return [_design(plan, name, taps, texts, body) for taps in variants]
+
+
+def _design(
+    plan: PipelinePlan, name: str, taps: bool, texts: Mapping[str, str], body: str
+) -> StreamDesign:
+    tapped = [stage for stage in plan.stages if stage.gives] if taps else []
     last = plan.output_stage
     return StreamDesign(
         name=name,
-        verilog=verilog,
+        verilog="\n".join([header(plan, name, tapped), _top(plan, name, tapped, texts), body]),
         input_shape=plan.input_shape,
         input_layout=PixelLayout.from_ranges(plan.input_ranges),
         output_shape=last.output_shape,
@@ -112,14 +146,16 @@ def _modules(text: str) -> dict[str, str]:
             "read_rtlil design.il",
             "proc",
             "memory_collect",
-            "opt_expr -keepdc",
+            "opt_expr -keepdc -mux_undef",
             "opt_clean",
             "opt_dff -keepdc",
+            "opt_expr -keepdc -mux_undef",
             "opt_clean",
             "write_verilog -noattr design.v",
         ]
         run_yosys(commands, directory=directory)
         verilog = (directory / "design.v").read_text(encoding="utf-8")
+    verilog = _PARALLEL.sub(r"(* parallel_case *) \1", verilog)
     return {found[1]: found[0] for found in _MODULE.finditer(verilog)}
 
 
