@@ -18,6 +18,8 @@ from hwgen.network.types import Activation, AveragePool, Conv, Network, Node, Pi
 __all__ = ["Settings", "approximate", "assemble"]
 
 _ANYWHERE = (-math.inf, math.inf)
+_MARGIN = 0.25
+"""Part of a range that is added at both ends: new images, and what the other layers change."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +67,8 @@ def approximate(
         The dyadic set of every linear layer, or one for each by its node name.
     ranges
         Smallest and greatest value of tensors, by name. A curved activation whose input is named
-        gets segments for this range alone; the others hold on the whole line.
+        gets segments for this range, with a quarter of it added at both ends; the others hold on
+        the whole line.
     settings
         Everything else.
 

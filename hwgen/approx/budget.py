@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,7 @@ from hwgen.network.types import Conv, Network
 __all__ = ["LayerChoice", "SearchResult", "Step", "choose_sets"]
 
 Progress = Callable[[str, float], None]
+Execute = Callable[[ApproxNetwork, Tensor], Tensor]
 
 _PROBES = 128
 _PATIENCE = 8
@@ -107,6 +108,7 @@ def choose_sets(
     ranges: Mapping[str, tuple[float, float]] | None = None,
     settings: Settings | None = None,
     probes: int = _PROBES,
+    execute: Execute | None = None,
     progress: Progress | None = None,
 ) -> tuple[ApproxNetwork, SearchResult]:
     """Choose a dyadic set for each linear layer, as cheap as the budget allows.
@@ -126,6 +128,10 @@ def choose_sets(
         As in :func:`~hwgen.approx.approximate.approximate`.
     probes
         Images on which one layer at a time is tried; the whole split decides.
+    execute
+        Gives the output of an approximated network, in reals, for images; in floating point by
+        default. Running its integer network instead makes the budget cover all rounding. A final
+        Softmax or ArgMax is taken off the network first.
     progress
         Called with what is being done and the share done, 0 to 1.
 
@@ -155,7 +161,7 @@ def choose_sets(
     ladder = {node.name: _ladder(op, candidates, settings) for node, op in network.convs()}
     finest = {name: options[0].filters for name, options in ladder.items()}
     base = assemble(network, finest, ranges=ranges, settings=settings)
-    search = _Search(base, x, y, ladder, probes, report)
+    search = _Search(base, x, y, ladder, probes, execute or _run, report)
     start = search.check(())
     if start.loss > budget + _SLACK:
         raise BudgetError(
@@ -173,6 +179,10 @@ def choose_sets(
 
 def _silent(what: str, share: float) -> None:
     pass
+
+
+def _run(approx: ApproxNetwork, x: Tensor) -> Tensor:
+    return run(approx.to_network(), x)
 
 
 @dataclass(frozen=True)
@@ -213,6 +223,7 @@ class _Search:
     y: npt.NDArray[np.integer] | None
     ladder: dict[str, tuple[_Option, ...]]
     probes: int
+    execute: Execute
     report: Progress
     trace: list[Step] = field(default_factory=list)
 
@@ -227,17 +238,18 @@ class _Search:
     def adders(self, choice: Mapping[str, int]) -> int:
         return sum(self.ladder[name][index].adders for name, index in choice.items())
 
-    def float_network(self, choice: Mapping[str, int]) -> Network:
-        filters = tuple((n, self.ladder[n][index].filters) for n, index in choice.items())
-        approx = ApproxNetwork(
-            self.base.network, filters, self.base.activations, self.base.pool_coefficients
+    def approx(self, choice: Mapping[str, int]) -> ApproxNetwork:
+        """The network up to its logits, approximated by ``choice``."""
+        return replace(
+            self.base,
+            network=without_decision(self.base.network),
+            filters=tuple((n, self.ladder[n][index].filters) for n, index in choice.items()),
         )
-        return without_decision(approx.to_network())
 
     def check(self, moves: Sequence[_Move]) -> Loss:
         """Loss of the whole network after ``moves`` on the whole choosing split."""
         choice = self.choice(moves)
-        loss = self.whole.measure(run(self.float_network(choice), self.x))
+        loss = self.whole.measure(self.execute(self.approx(choice), self.x))
         self._record(choice, moves[-1] if moves else None, loss, joint=True)
         return loss
 
@@ -254,7 +266,7 @@ class _Search:
         count = min(self.probes, len(self.x))
         indices = np.linspace(0, len(self.x) - 1, count).astype(np.intp)
         x, yardstick = self.x[indices], self.whole.take(indices)
-        start = self.float_network(self.choice(()))
+        start = self.approx(self.choice(())).to_network()
         cached = run_all(start, x)
         before = yardstick.measure(cached[start.output]).error ** 2
         rated: list[tuple[float, int, _Move]] = []
@@ -264,7 +276,7 @@ class _Search:
             for index in range(1, len(options)):
                 move = _Move(name, index)
                 choice = self.choice([move])
-                output = run_suffix(self.float_network(choice), cached, [name])
+                output = run_suffix(self.approx(choice).to_network(), cached, [name])
                 loss = yardstick.measure(output)
                 self._record(choice, move, loss, joint=False)
                 added = max(0.0, loss.error**2 - before, points[-1][1])

@@ -13,6 +13,7 @@ from hwgen.approx.budget import LayerChoice, SearchResult, Step, choose_sets
 from hwgen.approx.complexity import filter_adders
 from hwgen.approx.measure import Yardstick, decide, without_decision
 from hwgen.approx.sets import LADDER, parse_set
+from hwgen.approx.types import ApproxNetwork
 from hwgen.errors import BudgetError, DataError
 from hwgen.network.execute import run
 from hwgen.network.types import Activation, ArgMax, Conv, Network, Softmax
@@ -98,6 +99,18 @@ def test_without_decisions_outputs_must_agree(x: np.ndarray) -> None:
     assert result.metric == "error"
     assert result.loss == result.error == pytest.approx(error, rel=1e-5)
     assert 0.01 < result.loss <= 0.1
+
+
+def test_budget_covers_what_the_given_execution_loses(
+    network: Network, x: np.ndarray, y: np.ndarray
+) -> None:
+    def coarse(approx: ApproxNetwork, images: np.ndarray) -> np.ndarray:
+        return np.round(run(approx.to_network(), images) * 4) / 4
+
+    approx, result = choose_sets(network, x, y, budget=0.2, execute=coarse)
+    assert result.loss == pytest.approx(0.9 - np.mean(decide(coarse(approx, x)) == y))
+    assert result.loss <= 0.2
+    assert result.loss_finest > 0.02
 
 
 def test_one_output_decides_by_its_sign() -> None:
