@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import click
 
@@ -18,6 +19,15 @@ __all__ = [
     "VERIFY_OPTIONS",
     "add_options",
 ]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class Decorator(Protocol):
+    """A decorator that leaves the type of what it decorates alone."""
+
+    def __call__(self, function: _F, /) -> _F: ...
+
 
 _PATH = click.Path(path_type=Path)
 _A, _V, _S = ApproximateOptions, VerifyOptions, SynthOptions
@@ -124,10 +134,10 @@ SYNTH_OPTIONS = (
 )
 
 
-def add_options(options: tuple[Any, ...]) -> Any:
+def add_options(options: tuple[Decorator, ...]) -> Decorator:
     """Decorator that adds each of ``options`` to a command, in this order."""
 
-    def decorate(function: Any) -> Any:
+    def decorate(function: _F) -> _F:
         for option in reversed(options):
             function = option(function)
         return function

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from hwgen.cli._console import print_json
@@ -22,16 +21,13 @@ def finish(workspace: Workspace, *, as_json: bool) -> None:
     if as_json:
         print_json(summary)
         return
-    console = Console(highlight=False, soft_wrap=True)
     sentence, how = verdict(summary)
-    console.print(Text(sentence, style=_COLOURS[how]))
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
     rows = facts(summary)
     rows += [(kind, str(workspace.path(name))) for kind, name in summary["files"].items()]
     command = next_command(summary, str(workspace.root))
     rows += [("next", command)] if command else []
+    width = max((len(subject) for subject, _ in rows), default=0)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(Text(sentence, style=_COLOURS[how]))
     for subject, line in rows:
-        table.add_row(subject, Text(line))
-    console.print(table)
+        console.print(Text.assemble((f"  {subject:<{width}}  ", "dim"), line))

@@ -7,7 +7,7 @@ stage has run again since) counts as not there.
 ================  ==================================================================================
 group             keys
 ================  ==================================================================================
-``network``       ``name``; ``input`` and ``output``, shapes (C, H, W); ``parameters``;
+``network``       ``name``; ``input`` and ``output``, shapes (C, H, W); ``constants``, weights and biases that are not 0;
                   ``input_bits``, ``input_step``: a pixel is an integer times the step
 ``accuracy``      ``images``, their number; ``held_out`` of DATA, or given as TEST; shares of right
                   decisions ``float``, ``approximated``, ``integer`` (None without labels), with
@@ -175,7 +175,7 @@ def _network(network: Network | None, integer: IntegerNetwork | None) -> _Json |
         "name": network.name,
         "input": list(network.input_shape),
         "output": list(network.shape(network.output)),
-        "parameters": network.parameters,
+        "constants": network.parameters,
         "input_bits": integer.input_format.width if integer else None,
         "input_step": integer.input_format.step if integer else None,
     }

@@ -1,0 +1,237 @@
+"""The stages: each reads files of the workspace, calls one package, and writes its results.
+
+Plain results, for people and other programs, are JSON files in ``results/``; what later stages
+read are ``network.json``, ``approx.json``, ``integer.json``, ``plan.json``, ``design.json`` and
+``design.v``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from hwgen.approx import store as approx_store
+from hwgen.boards import find_board
+from hwgen.boards.build import build_board
+from hwgen.errors import ModelError, VerifyError
+from hwgen.flow.approximation import search
+from hwgen.flow.data import load_images, split
+from hwgen.flow.notes import weight_notes
+from hwgen.flow.options import ApproximateOptions, SynthOptions, VerifyOptions
+from hwgen.flow.progress import Progress
+from hwgen.flow.summary import summarise
+from hwgen.flow.testset import TEST_SET, encode_test_set, load_test_set
+from hwgen.flow.workspace import Workspace
+from hwgen.integer import store as integer_store
+from hwgen.integer.types import IntegerNetwork
+from hwgen.network import storage as network_store
+from hwgen.network.onnx_import import import_onnx
+from hwgen.network.types import FloatArray
+from hwgen.sim.types import VerifyReport
+from hwgen.sim.verify import Mode
+from hwgen.sim.verify import verify as verify_design
+from hwgen.stream import store as stream_store
+from hwgen.stream.design import StreamDesign
+from hwgen.stream.plan import plan_pipeline
+from hwgen.stream.verilog import emit_both
+
+__all__ = ["approximate", "build", "generate", "import_model", "report", "synthesise", "verify"]
+
+
+def import_model(workspace: Workspace, model: Path) -> None:
+    """Read the ONNX file ``model`` into ``network.json``."""
+    if not model.is_file():
+        raise ModelError(f"The model {str(model)!r} does not exist or is not a file")
+
+    def work() -> None:
+        network = import_onnx(model)
+        workspace.write("network.json", network_store.to_json(network))
+
+    workspace.run("import", work, reads=[model], writes=["network.json"], options={})
+
+
+def approximate(workspace: Workspace, options: ApproximateOptions, progress: Progress) -> None:
+    """Choose dyadic constants and formats; write ``approx.json`` and ``integer.json``."""
+    network = network_store.from_json(workspace.read("network.json", made_by="import"))
+    reads = [workspace.path("network.json"), options.data]
+    reads += [options.test] if options.test is not None else []
+
+    def work() -> None:
+        data = load_images(options.data, network.input_shape)
+        test = load_images(options.test, network.input_shape) if options.test else None
+        splits = split(data, test, seed=options.seed)
+        found = search(network, splits, options, progress)
+        workspace.write("approx.json", approx_store.to_json(found.approx))
+        workspace.write("integer.json", integer_store.to_json(found.integer))
+        workspace.write(TEST_SET, encode_test_set(splits.test))
+        _write_result(workspace, "approximate", found.record())
+
+    workspace.run(
+        "approximate",
+        work,
+        reads=reads,
+        writes=["approx.json", "integer.json", TEST_SET, "results/approximate.json"],
+        options={
+            "budget": options.budget,
+            "set": options.dyadic_set,
+            "bits": options.bits,
+            "seed": options.seed,
+        },
+    )
+
+
+def generate(workspace: Workspace, progress: Progress) -> None:
+    """Plan the pipeline and write ``plan.json``, ``design.json`` and ``design.v``."""
+    integer = integer_store.from_json(workspace.read("integer.json", made_by="approximate"))
+    approx = approx_store.from_json(workspace.read("approx.json", made_by="approximate"))
+
+    def work() -> None:
+        progress("Adder graphs", 0.0)
+        plan = plan_pipeline(integer, jobs=-1)
+        workspace.write("plan.json", stream_store.plan_to_json(plan))
+        progress("Adder graphs", 1.0)
+        progress("Verilog", 0.0)
+        design, tapped = emit_both(plan, notes=weight_notes(approx), jobs=-1)
+        workspace.write("design.v", design.verilog)
+        workspace.write("design.json", stream_store.design_to_json(design))
+        workspace.write("design_taps.json", stream_store.design_to_json(tapped))
+        progress("Verilog", 1.0)
+
+    workspace.run(
+        "generate",
+        work,
+        reads=[workspace.path("integer.json"), workspace.path("approx.json")],
+        writes=["plan.json", "design.json", "design_taps.json", "design.v"],
+        options={},
+    )
+
+
+def verify(workspace: Workspace, options: VerifyOptions, progress: Progress) -> None:
+    """Compare the design with the golden model.
+
+    Raises
+    ------
+    VerifyError
+        If one bit differs; the report is written all the same.
+    """
+    integer = integer_store.from_json(workspace.read("integer.json", made_by="approximate"))
+    name = "design_taps.json" if options.layers else "design.json"
+    design = stream_store.design_from_json(workspace.read(name, made_by="generate"))
+    images = load_test_set(workspace, integer.input_shape)
+
+    def work() -> None:
+        runs: tuple[tuple[Mode, int | None], ...] = (
+            ("cocotb", options.images),
+            ("fast", options.fast_images),
+        )
+        reports = [
+            _simulate(workspace, integer, design, mode, images[:count], options, progress)
+            for mode, count in runs
+            if count != 0
+        ]
+        _write_result(workspace, "verify", {"reports": [asdict(r) for r in reports]})
+        for failed in (r for r in reports if not r.passed):
+            raise VerifyError(_fault(failed))
+
+    workspace.run(
+        "verify",
+        work,
+        reads=[workspace.path(n) for n in ("integer.json", name, TEST_SET)],
+        writes=["results/verify.json"],
+        options=asdict(options),
+    )
+
+
+def _simulate(
+    workspace: Workspace,
+    integer: IntegerNetwork,
+    design: StreamDesign,
+    mode: Mode,
+    images: FloatArray,
+    options: VerifyOptions,
+    progress: Progress,
+) -> VerifyReport:
+    task = f"Verification of {len(images)} images ({mode})"
+    progress(task, 0.0)
+    report = verify_design(
+        integer,
+        design,
+        images,
+        mode=mode,
+        layers=options.layers,
+        seed=options.seed,
+        build_dir=workspace.path(f"simulation/{mode}"),
+        progress=lambda done, total: progress(task, done / total),
+    )
+    progress(task, 1.0)
+    return report
+
+
+def _fault(report: VerifyReport) -> str:
+    """One sentence on what a simulation found wrong."""
+    what = report.fault or (
+        f"{report.words_differed} of {report.words_compared} words differ, the first at "
+        f"{report.first_difference}"
+    )
+    waveform = f"; waveform: {report.waveform}" if report.waveform else ""
+    return f"The Verilog is not the golden model ({report.mode}): {what}{waveform}"
+
+
+def synthesise(workspace: Workspace, options: SynthOptions, progress: Progress) -> None:
+    """Synthesise, place, route and pack; write the bitstream and ``results/synth.json``."""
+    design = stream_store.design_from_json(workspace.read("design.json", made_by="generate"))
+    board = find_board(options.board)
+
+    def work() -> None:
+        result = build_board(
+            design,
+            board,
+            workspace.path("synthesis"),
+            frequency=options.frequency,
+            time_limit=options.time_limit,
+            attempts=options.attempts,
+            route=options.route,
+            progress=progress,
+        )
+        _write_result(workspace, "synth", asdict(result))
+
+    workspace.run(
+        "synth",
+        work,
+        reads=[workspace.path("design.json")],
+        writes=["results/synth.json"],
+        options=asdict(options),
+    )
+
+
+def report(workspace: Workspace) -> None:
+    """Write ``summary.json`` and ``report.html`` from whatever stages have run."""
+    summary = summarise(workspace)
+    workspace.write("summary.json", json.dumps(summary, indent=1, sort_keys=True) + "\n")
+    if not workspace.path("integer.json").is_file():
+        return
+
+
+def build(
+    workspace: Workspace,
+    model: Path,
+    approximate_options: ApproximateOptions,
+    verify_options: VerifyOptions,
+    synth_options: SynthOptions,
+    progress: Progress,
+) -> None:
+    """Run every stage; those whose inputs have not changed are skipped."""
+    find_board(synth_options.board)
+    import_model(workspace, model)
+    approximate(workspace, approximate_options, progress)
+    generate(workspace, progress)
+    verify(workspace, verify_options, progress)
+    synthesise(workspace, synth_options, progress)
+    report(workspace)
+
+
+def _write_result(workspace: Workspace, stage: str, result: Mapping[str, object]) -> None:
+    text = json.dumps(result, indent=1, sort_keys=True, default=str)
+    workspace.write(f"results/{stage}.json", text + "\n")
