@@ -299,7 +299,10 @@ class Dense(wiring.Component):
         write, read = frames.write_port(), frames.read_port()
         filled = Signal(range(3))
         written, finished = Signal(), Signal()
-        m.d.sync += filled.eq(filled + written - finished)
+        with m.If(written & ~finished):
+            m.d.sync += filled.eq(filled + 1)
+        with m.Elif(finished & ~written):
+            m.d.sync += filled.eq(filled - 1)
 
         write_address = Signal(range(2 * pixels))
         m.d.comb += [
