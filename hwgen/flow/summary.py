@@ -7,8 +7,9 @@ stage has run again since) counts as not there.
 ================  ==================================================================================
 group             keys
 ================  ==================================================================================
-``network``       ``name``; ``input`` and ``output``, shapes (C, H, W); ``constants``, weights and biases that are not 0;
-                  ``input_bits``, ``input_step``: a pixel is an integer times the step
+``network``       ``name``; ``input`` and ``output``, shapes (C, H, W); ``constants``, weights
+                  other than 0 and biases; ``input_bits``, ``input_step``: a pixel is an integer of
+                  so many bits times the step
 ``accuracy``      ``images``, their number; ``held_out`` of DATA, or given as TEST; shares of right
                   decisions ``float``, ``approximated``, ``integer`` (None without labels), with
                   their 95 % ``interval``; ``agreement`` with the float network's decisions;

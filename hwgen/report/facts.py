@@ -86,7 +86,7 @@ def _network(network: _Group | None) -> str:
     if network is None:
         return ""
     shape = " x ".join(str(size) for size in network["input"])
-    return f"{network['name']}, input {shape}, {number(network['parameters'])} parameters"
+    return f"{network['name']}, input {shape}, {number(network['constants'])} constants"
 
 
 def _accuracy(accuracy: _Group | None) -> str:
