@@ -70,7 +70,6 @@ def run_fast(
     taps: bool = False,
     reset_after: int | None = None,
     deadline: int | None = None,
-    optimise: bool = False,
     timeout: float | None = None,
     progress: Progress | None = None,
 ) -> FastResult:
@@ -88,8 +87,6 @@ def run_fast(
     deadline
         Cycles without a word accepted or delivered after which the design counts as hung; 500,000
         if None.
-    optimise
-        Compile for speed, which pays from some ten million cycles on.
     timeout
         Seconds of wall-clock time after which the simulator is stopped.
     progress
@@ -112,7 +109,6 @@ def run_fast(
         build_dir=build_dir,
         reset_after=reset_after,
         deadline=deadline,
-        optimise=optimise,
         timeout=timeout,
         progress=progress,
     )
@@ -148,7 +144,6 @@ def simulate(
     build_dir: Path,
     reset_after: int | None = None,
     deadline: int | None = None,
-    optimise: bool = False,
     timeout: float | None = None,
     progress: Progress | None = None,
     window: Window | None = None,
@@ -171,7 +166,6 @@ def simulate(
         top=design.name,
         main=harness(design, trace=window is not None),
         build_dir=build_dir,
-        optimise=optimise,
         trace=window is not None,
     )
     with tempfile.TemporaryDirectory(dir=build_dir, prefix="run-") as name:

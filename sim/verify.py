@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from joblib import Parallel, delayed, effective_n_jobs
 
 from hwgen.errors import VerifyError
 from hwgen.integer.types import IntegerNetwork
@@ -21,6 +22,7 @@ from hwgen.sim.types import (
     BenchResult,
     Difference,
     LayerCheck,
+    Outcome,
     Stall,
     VerifyReport,
     interval,
@@ -35,9 +37,8 @@ Mode = Literal["cocotb", "fast"]
 Progress = Callable[[int, int], None]
 
 _STALL = Stall(0.25, 0.25)
-_CHUNK = 1024  # images of one run of the fast simulator
+_CHUNK = 256  # images of one run of the fast simulator
 _CHUNK_BYTES = 1 << 26  # of the golden model's numbers in one run
-_LONG_RUN = 20_000_000  # words from which on a simulator compiled for speed pays
 
 
 def verify(
@@ -53,6 +54,7 @@ def verify(
     deadline: int | None = None,
     timeout: float | None = None,
     waves: bool = True,
+    jobs: int = 1,
     progress: Progress | None = None,
 ) -> VerifyReport:
     """Compare every output word of ``design`` with the golden model of ``network``.
@@ -63,7 +65,7 @@ def verify(
         Real-valued images (N, C, H, W) as the model wants them, N > 0.
     mode
         "cocotb": a cocotb bench, all images in one stream. "fast": a C++ bench on the same
-        Verilog, some hundred times faster, at most 1,024 images a run.
+        Verilog, some hundred times faster, at most 256 images a run.
     layers
         Also compare every tapped tensor, so that the first difference names the first wrong layer.
     build_dir
@@ -76,6 +78,8 @@ def verify(
         Seconds of wall-clock time for one run of the simulator.
     waves
         Whether to run again and record a waveform when a word differs.
+    jobs
+        Runs of the fast simulator at a time; -1 for one a core. The result does not depend on it.
     progress
         Called with the number of images done and of all, now and then.
 
@@ -107,7 +111,7 @@ def verify(
         timeout=timeout,
         waveform=build_dir / f"{design.name}-difference.vcd" if waves else None,
     )
-    return _cocotb(job, progress) if mode == "cocotb" else _fast(job, progress)
+    return _cocotb(job, progress) if mode == "cocotb" else _fast(job, jobs, progress)
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,52 +210,34 @@ def _bench(
     )
 
 
-def _fast(job: _Job, progress: Progress | None) -> VerifyReport:
+def _fast(job: _Job, jobs: int, progress: Progress | None) -> VerifyReport:
     """Compare in runs of a limited number of images, to the end or to a broken stream."""
-    total = len(job.images)
     numbers = sum(int(np.prod(shape)) for _, shape in job.streams) + job.images[0].size
     chunk = max(1, min(_CHUNK, _CHUNK_BYTES // (8 * numbers)))
-    checks = [LayerCheck(node, 0, 0) for node, _ in job.streams]
-    accepted: list[IntArray] = []
-    spacings: list[float] = []
-    cycles = 0
-    fault = None
-    for start in range(0, total, chunk):
-        part = job.images[start : start + chunk]
-        done = _simulate(
-            job,
-            start // chunk,
-            part,
-            progress=_shifted(progress, start, total),
+    starts = range(0, len(job.images), chunk)
+    meter = _Meter(progress, len(job.images))
+    parts: list[_Part] = []
+    _simulate(job, 0, job.images[:1])  # builds the simulator before several runs want it
+    while len(parts) < len(starts) and not any(part.fault for part in parts):
+        batch = range(len(parts), min(len(starts), len(parts) + effective_n_jobs(jobs)))
+        parts += Parallel(n_jobs=jobs, prefer="threads")(
+            delayed(_run_part)(job, number, starts[number], chunk, meter.run()) for number in batch
         )
-        accepted.append(done.accept_cycles)
-        spacings.append(interval(done.frame_cycles))
-        cycles += done.cycles
-        fault = done.fault
-        for index, (got, expected) in enumerate(
-            zip((*done.taps, done.output), job.golden(part), strict=True)
-        ):
-            checks[index] = _compare(checks[index], got, expected, start)
-            if fault is None and len(got) != expected[:, 0].size:
-                tap = job.design.taps[index]
-                fault = tap_fault(
-                    f"tap{tap.index}", tap.node, len(got), len(part) * tap.shape[1] * tap.shape[2]
-                )
-        if fault is not None:
-            break
+    broken = next((k for k, part in enumerate(parts) if part.fault), len(parts) - 1)
+    parts = parts[: broken + 1]
     report = _report(
         job,
         "fast",
-        layers=checks,
-        fault=fault,
-        cycles=cycles,
-        cycles_per_image=float(np.mean(spacings)),
+        layers=[_total(checks) for checks in zip(*(part.layers for part in parts), strict=True)],
+        fault=parts[-1].fault,
+        cycles=sum(part.cycles for part in parts),
+        cycles_per_image=float(np.mean([part.spacing for part in parts])),
     )
     difference = report.first_difference
     if difference is None or job.waveform is None:
         return report
     number, frame = divmod(difference.frame, chunk)
-    return _record(job, report, difference, number, frame, accepted[number], chunk)
+    return _record(job, report, difference, number, frame, parts[number].accepted, chunk)
 
 
 def _simulate(
@@ -270,7 +256,6 @@ def _simulate(
         stall=job.stall,
         build_dir=job.build_dir,
         deadline=job.deadline,
-        optimise=window is None and job.images.size // job.images.shape[1] > _LONG_RUN,
         timeout=job.timeout,
         progress=progress,
         window=window,
@@ -304,25 +289,76 @@ def _record(
     return replace(report, layers=tuple(layers))
 
 
-def _compare(check: LayerCheck, got: IntArray, expected: IntArray, start: int) -> LayerCheck:
-    """``check`` with the pixels ``got`` (words, C) of the images from number ``start`` on added."""
+@dataclass(frozen=True, eq=False)
+class _Part(Outcome):
+    """What one run of the fast simulator found."""
+
+    accepted: IntArray
+    spacing: float
+    cycles: int
+
+
+def _run_part(job: _Job, number: int, start: int, chunk: int, progress: Progress | None) -> _Part:
+    """Run and compare the images from ``start`` on."""
+    images = job.images[start : start + chunk]
+    done = _simulate(job, number, images, progress=progress)
+    fault = done.fault
+    checks = []
+    for index, ((node, shape), got, expected) in enumerate(
+        zip(job.streams, (*done.taps, done.output), job.golden(images), strict=True)
+    ):
+        checks.append(_compare(node, got, expected, start))
+        wanted = len(images) * shape[1] * shape[2]
+        if fault is None and len(got) != wanted:
+            fault = tap_fault(f"tap{job.design.taps[index].index}", node, len(got), wanted)
+    spacing = interval(done.frame_cycles)
+    return _Part(tuple(checks), fault, done.accept_cycles, spacing, done.cycles)
+
+
+def _compare(node: str, got: IntArray, expected: IntArray, start: int) -> LayerCheck:
+    """Compare the pixels ``got`` (words, C) with frames, the first of them image ``start``."""
     wanted = frames_to_pixels(expected)
     count = min(len(got), len(wanted))
     wrong = np.flatnonzero((got[:count] != wanted[:count]).any(axis=1))
-    first = check.first_difference
-    if first is None and len(wrong):
+    first = None
+    if len(wrong):
         index = int(wrong[0])
-        found = locate(check.node, expected.shape[1:], index, wanted[index], got[index], None)
+        found = locate(node, expected.shape[1:], index, wanted[index], got[index], None)
         first = replace(found, frame=found.frame + start)
+    return LayerCheck(node, count, len(wrong), first)
+
+
+def _total(checks: Sequence[LayerCheck]) -> LayerCheck:
+    """The comparisons of one stream in successive runs, as one."""
     return LayerCheck(
-        check.node, check.words_compared + count, check.words_differed + len(wrong), first
+        checks[0].node,
+        sum(check.words_compared for check in checks),
+        sum(check.words_differed for check in checks),
+        next((c.first_difference for c in checks if c.first_difference), None),
     )
 
 
-def _shifted(progress: Progress | None, start: int, total: int) -> Progress | None:
-    if progress is None:
-        return None
-    return lambda done, _: progress(start + done, total)
+class _Meter:
+    """Adds up the images that several runs have done."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self._progress = progress
+        self._total = total
+        self._done: list[int] = []
+
+    def run(self) -> Progress | None:
+        """The progress function of one more run."""
+        if self._progress is None:
+            return None
+        index = len(self._done)
+        self._done.append(0)
+
+        def tell(done: int, _: int) -> None:
+            assert self._progress is not None
+            self._done[index] = done
+            self._progress(sum(self._done), self._total)
+
+        return tell
 
 
 def _report(

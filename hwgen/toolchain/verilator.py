@@ -33,6 +33,7 @@ __all__ = [
 
 _PREFIX = "Vtop"
 _UNITY_LIMIT = 600_000  # bytes of generated C++ up to which one translation unit is quickest
+_LEVEL = "-O1"  # of optimisation; on real designs -O2 and -O3 run no faster and compile for longer
 _LOG_TAIL = 40  # lines of a program's output that are kept for an error message
 _DEFINES = (
     "-DVERILATOR=1",
@@ -163,13 +164,11 @@ def build_model(
     top: str,
     main: str,
     build_dir: Path,
-    optimise: bool = False,
     trace: bool = False,
 ) -> Path:
     """Compile module ``top`` of ``verilog`` with the C++ program ``main``; return the executable.
 
-    The model's class is ``Vtop``. ``optimise`` compiles for speed, which takes several times as
-    long as the default. ``trace`` adds what the recording of VCD waveforms needs.
+    The model's class is ``Vtop``. ``trace`` adds what the recording of VCD waveforms needs.
 
     Raises
     ------
@@ -182,7 +181,6 @@ def build_model(
         top=top,
         main=main,
         build_dir=build_dir,
-        level="-O3" if optimise else "-O1",
         trace=trace,
         control="",
         options=(),
@@ -219,7 +217,6 @@ def build_cocotb_model(
         top=top,
         main=main,
         build_dir=build_dir,
-        level="-O1",
         trace=trace,
         control="\n".join(["`verilator_config", *visible, ""]),
         options=("--vpi",),
@@ -234,7 +231,6 @@ def _build(
     top: str,
     main: str,
     build_dir: Path,
-    level: str,
     trace: bool,
     control: str,
     options: tuple[str, ...],
@@ -242,7 +238,7 @@ def _build(
 ) -> Path:
     options = (*options, *(("--trace-vcd",) if trace else ()))
     key = _digest(
-        tool.version, tool.compiler_version, verilog, top, main, level, control, *options, *link
+        tool.version, tool.compiler_version, verilog, top, main, _LEVEL, control, *options, *link
     )
     final = build_dir / f"model-{key}"
     executable = final / top
@@ -259,7 +255,7 @@ def _build(
         (work / "main.cpp").write_text(main)
         (work / "control.vlt").write_text(control or "`verilator_config\n")
         _translate(tool, work, top, options)
-        objects = _compile_all(tool, work, (*flags, *tracing, "-I."), level)
+        objects = _compile_all(tool, work, (*flags, *tracing, "-I."))
         _compiler(
             tool, work, ["-o", top, *objects, *(str(o) for o in runtime), *link, "-pthread", "-lm"]
         )
@@ -300,7 +296,7 @@ def _translate(tool: Verilator, work: Path, top: str, options: Sequence[str]) ->
         raise ToolError(f"Verilator refused module {top!r}: {error_line(done.stderr)}")
 
 
-def _compile_all(tool: Verilator, work: Path, flags: Sequence[str], level: str) -> tuple[str, ...]:
+def _compile_all(tool: Verilator, work: Path, flags: Sequence[str]) -> tuple[str, ...]:
     sources = ["main.cpp", *sorted(path.name for path in work.glob(f"{_PREFIX}*.cpp"))]
     if sum((work / name).stat().st_size for name in sources) <= _UNITY_LIMIT:
         lines = ["#define VL_INCLUDE_OPT include", *(f'#include "{name}"' for name in sources)]
@@ -309,7 +305,7 @@ def _compile_all(tool: Verilator, work: Path, flags: Sequence[str], level: str) 
 
     def compile_one(name: str) -> str:
         # what Verilator calls slow runs once, and is large: time spent on it would be lost
-        chosen = "-O0" if name.endswith("__Slow.cpp") else level
+        chosen = "-O0" if name.endswith("__Slow.cpp") else _LEVEL
         target = name.removesuffix(".cpp") + ".o"
         _compiler(tool, work, [chosen, *flags, "-c", name, "-o", target])
         return target
@@ -335,7 +331,7 @@ def _runtime(
             source = tool.root / "include" / f"{unit}.cpp"
             with tempfile.TemporaryDirectory(dir=folder) as scratch:
                 partial = Path(scratch) / target.name
-                level = "-O1" if unit == "verilated" else "-O0"  # the rest is rarely run
+                level = _LEVEL if unit == "verilated" else "-O0"  # the rest is rarely run
                 _compiler(tool, folder, [level, *flags, "-c", str(source), "-o", str(partial)])
                 partial.replace(target)
         return target

@@ -217,8 +217,11 @@ def test_a_late_difference_is_recorded_from_its_image_on(
     assert edge - 10 * 40 < times[1] < edge < times[-1] < edge + 10 * 20
 
 
-@pytest.mark.parametrize("mode", ["cocotb", "fast"])
-def test_a_design_that_hangs_is_reported(mode: Mode, build_dir: Path) -> None:
+@pytest.mark.parametrize(("mode", "chunk"), [("cocotb", 100), ("fast", 100), ("fast", 3)])
+def test_a_design_that_hangs_is_reported(
+    mode: Mode, chunk: int, build_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_CHUNK", chunk)
     report = verify(
         NETWORK,
         mutant(
@@ -229,11 +232,15 @@ def test_a_design_that_hangs_is_reported(mode: Mode, build_dir: Path) -> None:
         mode=mode,
         build_dir=build_dir,
         deadline=300,
+        jobs=2,
     )
     assert not report.passed
     assert report.words_differed == 0
     assert report.fault is not None
-    assert report.fault.startswith("The output stopped after 15 of 264 words, the last image 1, ")
+    words = min(264, 12 * chunk)
+    assert report.fault.startswith(
+        f"The output stopped after 15 of {words} words, the last image 1"
+    )
     assert report.summary == report.fault
 
 
@@ -265,3 +272,28 @@ def test_a_design_of_another_network_is_refused(build_dir: Path) -> None:
 def test_the_mode_must_be_known(build_dir: Path) -> None:
     with pytest.raises(ValueError, match="Mode must be 'cocotb' or 'fast', not 'slow'"):
         verify(NETWORK, DESIGN, every_pixel(), mode="slow", build_dir=build_dir)  # type: ignore[arg-type]
+
+
+def test_several_runs_at_a_time_find_the_same(
+    build_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_CHUNK", 4)
+    seen: list[tuple[int, int]] = []
+    for design in (DESIGN, mutant(("t > 7 ? 7", "t == 7 ? 6"))):
+        reports = [
+            verify(
+                NETWORK,
+                design,
+                every_pixel(),
+                mode="fast",
+                layers=True,
+                build_dir=build_dir,
+                jobs=jobs,
+                waves=False,
+                progress=lambda done, of: seen.append((done, of)),
+            )
+            for jobs in (1, 2)
+        ]
+        assert reports[0] == reports[1]
+        assert reports[0].passed == (design is DESIGN)
+    assert seen[-1] == (22, 22)
