@@ -1,0 +1,75 @@
+"""The boards: names, pins, constraint files."""
+
+import dataclasses
+
+import pytest
+from amaranth_boards.icebreaker import ICEBreakerPlatform
+
+from hwgen.boards import BOARDS, Board, find_board
+from hwgen.boards.constraints import constraints
+from hwgen.boards.resources import connector_pins, resource_pins
+from hwgen.errors import ResourceError
+
+_ALL = [pytest.param(board, id=name) for name, board in BOARDS.items()]
+
+
+def test_names() -> None:
+    assert list(BOARDS) == ["ulx3s-25f", "ulx3s-45f", "ulx3s-85f", "hx8k-evn", "icebreaker"]
+    assert all(board.name == name for name, board in BOARDS.items())
+
+
+def test_boards_are_found_by_name_in_any_case() -> None:
+    assert find_board("ULX3S-25F") is BOARDS["ulx3s-25f"]
+
+
+def test_unknown_board_is_answered_with_the_names() -> None:
+    with pytest.raises(
+        ResourceError,
+        match=r"^There is no board 'arty': choose one of ulx3s-25f, .*, hx8k-evn, icebreaker$",
+    ):
+        find_board("arty")
+
+
+@pytest.mark.parametrize("board", _ALL)
+def test_every_port_has_a_pin_of_its_own(board: Board) -> None:
+    sites = [pin.site for _, pin in board.ports]
+    assert len(set(sites)) == len(sites)
+    text = constraints(board)
+    for port, pin in board.ports:
+        assert f" {port} {pin.site}\n" in text or f'"{port}" SITE "{pin.site}"' in text
+    assert len([port for port, _ in board.ports]) == 8 + len(board.leds)
+
+
+@pytest.mark.parametrize("board", _ALL)
+def test_boards_print_as_what_they_are(board: Board) -> None:
+    assert hash(board) == hash(dataclasses.replace(board))
+    assert board.name in repr(board)
+
+
+def test_constraints_of_an_ecp5_board_set_the_buffers() -> None:
+    lines = constraints(BOARDS["ulx3s-85f"]).splitlines()
+    assert lines[:2] == [
+        'LOCATE COMP "clk" SITE "G2";',
+        'IOBUF PORT "clk" IO_TYPE=LVCMOS33;',
+    ]
+    assert 'IOBUF PORT "sdi" IO_TYPE=LVCMOS33 PULLMODE=DOWN;' in lines
+
+
+def test_polarity_comes_from_the_platform() -> None:
+    assert all(pin.invert for pin in BOARDS["icebreaker"].leds)
+    assert not any(pin.invert for pin in BOARDS["hx8k-evn"].leds)
+
+
+def test_what_a_platform_lacks_is_named() -> None:
+    with pytest.raises(ValueError, match="ICEBreakerPlatform has no resource 'led' 7"):
+        resource_pins(ICEBreakerPlatform, "led", 7)
+    with pytest.raises(ValueError, match="ICEBreakerPlatform has no connector 'pmod' 9"):
+        connector_pins(ICEBreakerPlatform, "pmod", 9, ("1",), {})
+    with pytest.raises(ValueError, match="Connector 'pmod' 0 has no pin '11'"):
+        connector_pins(ICEBreakerPlatform, "pmod", 0, ("1", "11"), {})
+
+
+def test_wrong_number_of_serial_pins_is_refused() -> None:
+    board = BOARDS["icebreaker"]
+    with pytest.raises(ValueError, match="'icebreaker' must give 7 serial pins, not 6"):
+        dataclasses.replace(board, serial=board.serial[:6])
