@@ -390,10 +390,14 @@ def test_forms_of_constant(tmp_path: Path, attributes: dict[str, object]) -> Non
 @pytest.mark.parametrize(
     ("nodes", "constants", "message"),
     [
-        ([node("Reshape", "x", "s")], {"s": integers(-1, 2)}, "mix the images"),
-        ([node("Reshape", "x", "s")], {"s": integers(7, 7)}, "another size"),
+        (
+            [node("Reshape", "x", "s")],
+            {"s": integers(-1, 2)},
+            "mix the images of a batch \\(2, 3, 4, 5\\)",
+        ),
+        ([node("Reshape", "x", "s")], {"s": integers(7, 7)}, "of another size"),
         ([node("Reshape", "x", "s")], {"s": integers(-1, 7)}, "cannot take the shape"),
-        ([node("Reshape", "x", "s")], {"s": integers(-1, -1, 5)}, "another size"),
+        ([node("Reshape", "x", "s")], {"s": integers(-1, -1, 5)}, "of another size"),
         ([node("Reshape", "x", "s")], {"s": integers(0, 3, 4, 5, 0)}, "copies a dimension"),
         ([node("Transpose", "x", perm=[0, 1])], {}, "no order"),
         (

@@ -74,11 +74,11 @@ def _pointwise_product(low: Lowering, node: OnnxNode, view: View, weight: FloatA
     """Matrix product over the last axis of (N, H, W, C) or (N, H * W, C): a 1x1 convolution."""
     depth, outputs = weight.shape
     if view.index.shape[-1] != depth or view.batch != 0:
-        raise node.wrong(f"weights {weight.shape} do not fit {view.shape(low.batch)}")
+        raise node.wrong(f"weights {weight.shape} do not fit {low.text(view)}")
     size = low.shapes[view.tensor][1:]
     positions = view.index.shape[:-1]
     if math.prod(positions) != math.prod(size):
-        raise node.unsupported(f"hwgen cannot multiply {view.shape(low.batch)} as pixels")
+        raise node.unsupported(f"hwgen cannot multiply {low.text(view)} as pixels")
     image = replace(view, index=view.index.reshape(*size, depth).transpose(2, 0, 1))
     op = Conv(weight.T.reshape(outputs, depth, 1, 1), np.zeros(outputs))
     made = low.result(low.emit(node, op, [low.pixels(node, image)]))
@@ -91,7 +91,7 @@ def _dense(low: Lowering, node: OnnxNode, view: View, weight: FloatArray) -> Vie
         raise node.unsupported("it would mix the images of a batch")
     outputs, depth = weight.shape
     if depth != view.index.size or 0 in weight.shape:
-        raise node.wrong(f"weights {weight.T.shape} do not fit {view.shape(low.batch)}")
+        raise node.wrong(f"weights {weight.T.shape} do not fit {low.text(view)}")
     shape = low.shapes[view.tensor]
     if outputs * math.prod(shape) > MAX_ELEMENTS:
         raise node.unsupported(f"it would need more than {MAX_ELEMENTS} weights")

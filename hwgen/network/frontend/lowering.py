@@ -10,7 +10,7 @@ import numpy as np
 
 from hwgen.errors import VerifyError
 from hwgen.network.frontend.layout import View, is_identity, selection, whole
-from hwgen.network.frontend.read import MAX_ELEMENTS, Array, OnnxNode
+from hwgen.network.frontend.read import DYNAMIC_BATCH, MAX_ELEMENTS, Array, OnnxNode
 from hwgen.network.shapes import output_shape
 from hwgen.network.types import Conv, FloatArray, Node, Op, Shape
 
@@ -120,6 +120,11 @@ class Lowering:
             raise node.wrong(f"its input {position} must be a short list of integers")
         return tuple(int(number) for number in value.reshape(-1))
 
+    def text(self, view: View) -> str:
+        """Shape of ``view`` for a message, with N for a batch size that the model leaves open."""
+        dims = ["N" if d == DYNAMIC_BATCH else str(d) for d in view.shape(self.batch)]
+        return f"({', '.join(dims)})"
+
     def emit(self, node: OnnxNode, op: Op, tensors: Sequence[str]) -> str:
         """Add a network node on ``tensors``; returns the name of the tensor that it writes."""
         try:
@@ -144,9 +149,8 @@ class Lowering:
         """
         index = view.index
         if view.batch not in {0, None} or index.ndim not in {1, 3} or view.codes is not None:
-            shape = view.shape(self.batch)
             raise node.unsupported(
-                f"it needs images (N, C, H, W) or vectors (N, C), not a tensor {shape}"
+                f"it needs images (N, C, H, W) or vectors (N, C), not a tensor {self.text(view)}"
             )
         index = index.reshape(index.shape if index.ndim == 3 else (-1, 1, 1))
         shape = self.shapes[view.tensor]
@@ -213,7 +217,7 @@ class Lowering:
         if result is None:
             raise node.unsupported(
                 f"its constant must be a scalar or one number a channel of a tensor "
-                f"{view.shape(self.batch)}"
+                f"{self.text(view)}"
             )
         return result
 

@@ -84,9 +84,7 @@ def _vector(low: Lowering, node: OnnxNode, axis: int) -> tuple[View, str]:
     if not -view.rank <= axis < view.rank or inner is None:
         raise node.unsupported("hwgen has it along the channels alone")
     if view.index.size != view.index.shape[inner]:
-        raise node.unsupported(
-            f"hwgen has it on vectors alone, not on a tensor {view.shape(low.batch)}"
-        )
+        raise node.unsupported(f"hwgen has it on vectors alone, not on a tensor {low.text(view)}")
     flat = replace(view, index=view.index.reshape(-1), batch=0)
     return view, low.pixels(node, flat)
 

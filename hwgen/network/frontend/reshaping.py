@@ -36,12 +36,12 @@ def _reshaped(low: Lowering, node: OnnxNode, view: View, target: Sequence[int]) 
     if min(target, default=1) < 0 or math.prod(target) != view.index.size * (
         1 if view.batch is None else low.batch
     ):
-        raise node.wrong(f"{view.shape(low.batch)} has another size than {tuple(target)}")
+        raise node.wrong(f"{low.text(view)} cannot take a shape of another size")
     result = view.reshaped(target, low.batch)
     if result is None:
         raise node.unsupported(
-            f"shape {tuple(target)} would mix the images of a batch; "
-            "export the model with a batch of 1 or keep the first dimension"
+            f"its result would mix the images of a batch {low.text(view)}; export the model with "
+            "a batch of 1 or keep the first dimension"
         )
     return result
 
@@ -55,12 +55,12 @@ def _reshape(low: Lowering, node: OnnxNode) -> Result:
     target = list(wanted)
     if not node.integer("allowzero", 0):
         if any(size == 0 and axis >= len(dims) for axis, size in enumerate(target)):
-            raise node.wrong(f"it copies a dimension that {dims} does not have")
+            raise node.wrong(f"it copies a dimension that {low.text(view)} does not have")
         target = [dims[axis] if size == 0 else size for axis, size in enumerate(target)]
     if target.count(-1) == 1:
         others = -math.prod(target)
         if others <= 0 or math.prod(dims) % others:
-            raise node.wrong(f"{dims} cannot take the shape {tuple(wanted)}")
+            raise node.wrong(f"{low.text(view)} cannot take the shape {tuple(wanted)}")
         target[target.index(-1)] = math.prod(dims) // others
     return _reshaped(low, node, view, target)
 
@@ -101,7 +101,7 @@ def _squeeze(low: Lowering, node: OnnxNode) -> Result:
     if axes is None:
         axes = [axis for axis, size in enumerate(dims) if size == 1]
     if any(dims[axis] != 1 for axis in axes):
-        raise node.wrong(f"axes {axes} of {dims} are not all of size 1")
+        raise node.wrong(f"axes {axes} of {low.text(view)} are not all of size 1")
     target = [size for axis, size in enumerate(dims) if axis not in axes]
     return _reshaped(low, node, view, target)
 
