@@ -9,5 +9,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def build_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where simulators are kept during the session."""
-    return tmp_path_factory.mktemp("simulators")
+    """Where simulators are kept during the session, together with those of other folders."""
+    folder = tmp_path_factory.getbasetemp() / "simulators"
+    folder.mkdir(exist_ok=True)
+    return folder
