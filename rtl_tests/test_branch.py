@@ -14,7 +14,7 @@ from hwgen.integer.types import Add as AddOp
 from hwgen.integer.types import Concat as ConcatOp
 from hwgen.numeric import Range
 from hwgen.stream.branch import Add, Buffer, Concat, Fork
-from hwgen.stream.common import pixel_layout, pixel_signature
+from hwgen.stream.common import next_count, pixel_layout, pixel_signature
 
 STALLS = [(0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.4, 0.4)]
 
@@ -161,6 +161,50 @@ def test_fork_and_join(depths, stalls: tuple[float, float]) -> None:
     )
     assert len(run.produced) == 80
     run_stream(block, frames, expected=expected, stall_out=stalls[1], reset_at=13)
+
+
+class _Uneven(wiring.Component):
+    """A fork whose branches take items only in every second, third, ... cycle; concatenated."""
+
+    latency = 20
+
+    def __init__(self, ranges, n):
+        self.ranges, self.n = ranges, n
+        self.join = Concat(ConcatOp((0,) * n), ranges=[ranges] * n)
+        super().__init__(
+            {"i": In(pixel_signature(ranges)), "o": Out(pixel_signature(self.join.output_ranges))}
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        layout = pixel_layout(self.ranges)
+        m.submodules.fork = fork = Fork(layout, self.n)
+        m.submodules.join = self.join
+        wiring.connect(m, wiring.flipped(self.i), fork.i)
+        wiring.connect(m, self.join.o, wiring.flipped(self.o))
+        for k in range(self.n):
+            branch = getattr(fork, f"o{k}")
+            m.submodules[f"buffer{k}"] = buffer = Buffer(layout, 4)
+            phase = Signal(range(k + 2), init=k)
+            m.d.sync += phase.eq(next_count(phase, k + 2))
+            m.d.comb += [
+                buffer.i.payload.eq(branch.payload),
+                buffer.i.valid.eq(branch.valid & (phase == 0)),
+                branch.ready.eq(buffer.i.ready & (phase == 0)),
+            ]
+            wiring.connect(m, buffer.o, getattr(self.join, f"i{k}"))
+        return m
+
+
+@pytest.mark.parametrize("stalls", STALLS)
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_fork_into_uneven_branches(n: int, stalls: tuple[float, float]) -> None:
+    """Each branch gets every item once, whenever it takes it."""
+    ranges = [Range(0, 255)]
+    frames = _frames(ranges, (5, 6), 3, seed=n)
+    expected = np.concatenate([frames] * n, axis=1)
+    block = _Uneven(ranges, n)
+    run_stream(block, frames, expected=expected, stall_in=stalls[0], stall_out=stalls[1], seed=n)
 
 
 def test_errors() -> None:
