@@ -14,7 +14,8 @@ group             keys
                   decisions ``float``, ``approximated``, ``integer`` (None without labels), with
                   their 95 % ``interval``; ``agreement`` with the float network's decisions;
                   ``error`` of the outputs, relative
-``approximation`` ``budget``; ``set`` if one was fixed; ``sets`` by layer; ``bits`` of activations
+``approximation`` ``budget``; ``set`` if one was fixed; ``sets`` by layer; ``bits`` of activations;
+                  ``choosing_loss``, accuracy lost on the ``choosing_images`` (None without labels)
 ``operations``    an image: ``additions``, ``shifts``, ``multiplications``, ``comparisons``, without
                   any sharing; ``float_additions``, ``float_multiplications``,
                   ``float_functions`` of the float network
@@ -44,7 +45,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -67,7 +68,7 @@ from hwgen.stream import store as stream_store
 from hwgen.stream.plan import PipelinePlan
 from hwgen.toolchain.doctor import tool_versions
 
-__all__ = ["STAGES", "stage_states", "summarise"]
+__all__ = ["STAGES", "Findings", "gather", "summarise"]
 
 STAGES: Mapping[str, str | None] = MappingProxyType(
     {
@@ -86,47 +87,89 @@ _NETWORKS = ("float", "approximated", "integer")
 _AREA = ("luts", "ffs", "brams", "dsps")
 
 
-def summarise(workspace: Workspace) -> _Json:
-    """Everything that the stages found out so far, as in the table above.
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What the stages found, as far as it is valid: representations, and results as JSON.
+
+    ``states`` tells of every stage whether it is ``done``, ``failed``, ``out of date`` or
+    ``not run``.
+    """
+
+    states: dict[str, str]
+    network: Network | None = None
+    approx: ApproxNetwork | None = None
+    integer: IntegerNetwork | None = None
+    plan: PipelinePlan | None = None
+    approximate: _Json | None = None
+    verify: _Json | None = None
+    synth: _Json | None = None
+
+
+def gather(workspace: Workspace) -> Findings:
+    """Read what the stages left, without what is out of date.
 
     Raises
     ------
     DataError
         If a file of the workspace is damaged.
     """
-    state = stage_states(workspace)
-    done = {stage for stage, how in state.items() if how == "done"}
-    approximate = _read(workspace, "approximate") if "approximate" in done else None
-    synth = _read(workspace, "synth") if "synth" in done else None
-    verify = _read(workspace, "verify") if state["verify"] in ("done", "failed") else None
-    network = approx = integer = plan = None
-    if "import" in done:
+    states = _states(workspace)
+    found = Findings(states)
+    if states["import"] == "done":
         network = network_store.from_json(workspace.path("network.json").read_text())
-    if "approximate" in done:
-        approx = approx_store.from_json(workspace.path("approx.json").read_text())
-        integer = integer_store.from_json(workspace.path("integer.json").read_text())
-    if "generate" in done:
+        found = replace(found, network=network)
+    if states["approximate"] == "done":
+        found = replace(
+            found,
+            approx=approx_store.from_json(workspace.path("approx.json").read_text()),
+            integer=integer_store.from_json(workspace.path("integer.json").read_text()),
+            approximate=_read(workspace, "approximate"),
+        )
+    if states["generate"] == "done":
         plan = stream_store.plan_from_json(workspace.path("plan.json").read_text())
+        found = replace(found, plan=plan)
+    if states["verify"] in ("done", "failed"):
+        found = replace(found, verify=_read(workspace, "verify"))
+    if states["synth"] == "done":
+        found = replace(found, synth=_read(workspace, "synth"))
+    return found
+
+
+def summarise(workspace: Workspace, findings: Findings | None = None) -> _Json:
+    """Everything that the stages found out so far, as in the table above.
+
+    Parameters
+    ----------
+    workspace
+        Where the stages ran.
+    findings
+        What :func:`gather` read there, if it was called already.
+
+    Raises
+    ------
+    DataError
+        If a file of the workspace is damaged.
+    """
+    found = findings or gather(workspace)
     summary: _Json = {
-        "network": _network(network, integer),
-        "accuracy": _accuracy(workspace, approximate),
-        "approximation": _approximation(workspace, approx),
-        "operations": _operations(approx),
-        "hardware": _hardware(plan, synth),
-        "verification": _verification(verify),
-        "layers": _layers(workspace, approx, integer, plan),
-        "seeds": _seeds(workspace, synth),
-        "tools": _tools(synth),
-        "seconds": _seconds(workspace, synth),
-        "stages": state,
-        "files": _files(workspace, synth),
+        "network": _network(found.network, found.integer),
+        "accuracy": _accuracy(workspace, found.approximate),
+        "approximation": _approximation(workspace, found),
+        "operations": _operations(found.approx),
+        "hardware": _hardware(found.plan, found.synth),
+        "verification": _verification(found.verify),
+        "layers": _layers(workspace, found),
+        "seeds": _seeds(workspace, found.synth),
+        "tools": _tools(found.synth),
+        "seconds": _seconds(workspace, found.synth),
+        "stages": found.states,
+        "files": _files(workspace, found.synth),
         "commands": reproduce(workspace),
     }
     return summary | {"limits": limits(summary)}
 
 
-def stage_states(workspace: Workspace) -> dict[str, str]:
-    """``done``, ``failed``, ``out of date`` or ``not run`` for every stage."""
+def _states(workspace: Workspace) -> dict[str, str]:
     written: dict[str, str] = {}
     for stage in STAGES:
         written |= workspace.record(stage).get("outputs", {})
@@ -206,15 +249,19 @@ def _accuracy(workspace: Workspace, result: _Json | None) -> _Json | None:
     }
 
 
-def _approximation(workspace: Workspace, approx: ApproxNetwork | None) -> _Json | None:
-    if approx is None:
+def _approximation(workspace: Workspace, found: Findings) -> _Json | None:
+    if found.approx is None or found.approximate is None:
         return None
     options = workspace.record("approximate")["options"]
+    choosing = found.approximate["choosing"]
+    exact, integer = (choosing[key]["accuracy"] for key in ("float_network", "integer"))
     return {
         "budget": options["budget"],
         "set": options["set"],
-        "sets": {name: filters.set_name for name, filters in approx.filters},
+        "sets": {name: filters.set_name for name, filters in found.approx.filters},
         "bits": options["bits"],
+        "choosing_images": choosing["images"],
+        "choosing_loss": None if exact is None else exact - integer,
     }
 
 
@@ -287,19 +334,14 @@ def _run(report: _Json) -> _Json:
     }
 
 
-def _layers(
-    workspace: Workspace,
-    approx: ApproxNetwork | None,
-    integer: IntegerNetwork | None,
-    plan: PipelinePlan | None,
-) -> list[_Json] | None:
-    if approx is None or integer is None:
+def _layers(workspace: Workspace, found: Findings) -> list[_Json] | None:
+    if found.approx is None or found.integer is None:
         return None
-    errors = None
+    network, errors = found.approx.network, None
     if workspace.path(TEST_SET).is_file():
-        images = load_test_set(workspace, approx.network.input_shape)[:_ERROR_IMAGES]
-        errors = output_errors(approx.network, integer, images)
-    return [asdict(layer) for layer in layer_table(approx, integer, plan, errors)]
+        images = load_test_set(workspace, network.input_shape)[:_ERROR_IMAGES]
+        errors = output_errors(network, found.integer, images)
+    return [asdict(la) for la in layer_table(found.approx, found.integer, found.plan, errors)]
 
 
 def _seeds(workspace: Workspace, synth: _Json | None) -> _Json:

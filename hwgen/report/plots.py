@@ -118,16 +118,15 @@ def _weights(
 def activation_plots(approx: ApproxNetwork, integer: IntegerNetwork) -> str:
     """Each curved activation beside its replacement, over all inputs that can occur."""
     groups: dict[str, list[str]] = {}
-    curves: dict[str, tuple[Activation, PiecewiseLinear, FloatArray]] = {}
+    curves: dict[str, tuple[Activation, PiecewiseLinear]] = {}
     ops = {node.name: node.op for node in approx.network.nodes}
     for name, pieces in approx.activations:
         op = ops[name]
         if isinstance(op, Activation) and pieces.breakpoints.size:
-            x = _domain(integer, name)
-            key = f"{op.kind} {op.pre!r} {op.post!r} {x[0]!r} {pieces.slopes.tobytes()!r}"
-            key += repr(pieces.breakpoints.tobytes())
+            arrays = (*op.parameters, pieces.breakpoints, pieces.slopes, pieces.offsets)
+            key = f"{op.kind} {op.pre!r} {op.post!r} {[a.tobytes() for a in arrays]}"
             groups.setdefault(key, []).append(name)
-            curves[key] = (op, pieces, x)
+            curves[key] = (op, pieces)
     if not groups:
         return ""
     with matplotlib.rc_context(_STYLE):
@@ -135,20 +134,21 @@ def activation_plots(approx: ApproxNetwork, integer: IntegerNetwork) -> str:
         for row, (key, names) in enumerate(groups.items()):
             left = figure.add_subplot(len(groups), 2, 2 * row + 1)
             right = figure.add_subplot(len(groups), 2, 2 * row + 2)
-            _curve(left, right, *curves[key])
+            _curve(left, right, *curves[key], _domain(integer, names))
             shown = ", ".join(_plain(shorten(name, _NAME)) for name in names[:3])
             left.set_title(shown + (f" and {len(names) - 3} more" if len(names) > 3 else ""))
         return _svg(figure, "activations", "Activations and their piecewise linear replacements")
 
 
-def _domain(integer: IntegerNetwork, name: str) -> FloatArray:
-    """Points (n,) from the least to the greatest real input of the activation ``name``."""
-    source = integer.node(name).inputs[0]
-    ends = [
-        (r.lo * unit, r.hi * unit)
-        for r, unit in zip(integer.ranges(source), integer.scale(source), strict=True)
+def _domain(integer: IntegerNetwork, names: Sequence[str]) -> FloatArray:
+    """Points (n,) from the least to the greatest real input of the activations ``names``."""
+    sources = [integer.node(name).inputs[0] for name in names]
+    pairs = [
+        pair for s in sources for pair in zip(integer.ranges(s), integer.scale(s), strict=True)
     ]
-    return np.linspace(min(lo for lo, _ in ends), max(hi for _, hi in ends), _POINTS)
+    return np.linspace(
+        min(r.lo * unit for r, unit in pairs), max(r.hi * unit for r, unit in pairs), _POINTS
+    )
 
 
 def _curve(left: Any, right: Any, op: Activation, pieces: PiecewiseLinear, x: FloatArray) -> None:

@@ -1,0 +1,215 @@
+"""The report: one self-contained HTML page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from hwgen.approx.types import ApproxNetwork
+from hwgen.integer.types import IntegerNetwork
+from hwgen.report import plots
+from hwgen.report.facts import verdict
+from hwgen.report.pipeline import Box, draw
+from hwgen.report.tables import (
+    Bar,
+    Table,
+    Tile,
+    accuracy_table,
+    layer_table,
+    operation_table,
+    resource_bars,
+    run_table,
+    tiles,
+    time_bars,
+)
+from hwgen.stream.plan import PipelinePlan
+
+__all__ = ["render"]
+
+_TEMPLATE = "page.html.j2"
+
+
+@dataclass(frozen=True)
+class _Page:
+    """All that the template places; None and empty parts are left out."""
+
+    title: str
+    verdict: str
+    mood: str
+    tiles: tuple[Tile, ...]
+    pipeline: Markup | None
+    accuracy: Table | None
+    operations: Table | None
+    layers: Table | None
+    resources: tuple[Bar, ...]
+    hardware: str
+    verification: Table | None
+    first_difference: str | None
+    errors: Markup | None
+    weights: Markup | None
+    weights_left_out: int
+    activations: Markup | None
+    times: tuple[Bar, ...]
+    tools: tuple[tuple[str, str], ...]
+    seeds: tuple[tuple[str, int], ...]
+    commands: tuple[str, ...]
+    limits: tuple[str, ...]
+
+
+def render(
+    summary: Mapping[str, Any],
+    *,
+    approx: ApproxNetwork | None = None,
+    integer: IntegerNetwork | None = None,
+    plan: PipelinePlan | None = None,
+) -> str:
+    """HTML page of a summary, with nothing to load from elsewhere; the same for equal arguments.
+
+    Parameters
+    ----------
+    summary
+        What :func:`hwgen.flow.summary.summarise` gave.
+    approx, integer
+        The approximated and the integer network, for the plots.
+    plan
+        The pipeline, for the depths of the branch buffers.
+    """
+    environment = Environment(
+        loader=PackageLoader("hwgen.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = _page(summary, approx, integer, plan)
+    return environment.get_template(_TEMPLATE).render(page=page)
+
+
+def _page(
+    summary: Mapping[str, Any],
+    approx: ApproxNetwork | None,
+    integer: IntegerNetwork | None,
+    plan: PipelinePlan | None,
+) -> _Page:
+    sentence, mood = verdict(summary)
+    network, layers = summary["network"], summary["layers"]
+    hardware, verification = summary["hardware"], summary["verification"]
+    weights, left_out = plots.weight_plots(approx) if approx else ("", 0)
+    curved = plots.activation_plots(approx, integer) if approx and integer else ""
+    return _Page(
+        title=network["name"] if network else "hwgen",
+        verdict=sentence,
+        mood=mood,
+        tiles=tiles(summary),
+        pipeline=_svg(draw(_boxes(summary, plan))) if layers else None,
+        accuracy=accuracy_table(summary["accuracy"]) if summary["accuracy"] else None,
+        operations=operation_table(summary["operations"]) if summary["operations"] else None,
+        layers=layer_table(layers) if layers else None,
+        resources=resource_bars(hardware) if hardware else (),
+        hardware=_hardware(hardware) if hardware else "",
+        verification=run_table(verification) if verification else None,
+        first_difference=_first_difference(verification) if verification else None,
+        errors=_svg(plots.error_plot(layers or ())),
+        weights=_svg(weights),
+        weights_left_out=left_out,
+        activations=_svg(curved),
+        times=time_bars(summary["seconds"]),
+        tools=tuple(sorted(summary["tools"].items())),
+        seeds=tuple((name, seed) for name, seed in summary["seeds"].items() if seed is not None),
+        commands=tuple(summary["commands"]),
+        limits=tuple(summary["limits"]),
+    )
+
+
+def _svg(text: str) -> Markup | None:
+    """SVG that this package made, whose texts are escaped already."""
+    return Markup(text) if text else None
+
+
+def _boxes(summary: Mapping[str, Any], plan: PipelinePlan | None) -> list[Box]:
+    network, layers = summary["network"], summary["layers"]
+    source = next(name for name in layers[0]["reads"])
+    pixel = network["input_bits"] * network["input"][0]
+    carried = {source: pixel} | {layer["name"]: layer["stream_bits"] for layer in layers}
+    buffers = _buffers(plan) if plan is not None else {}
+    boxes = [Box(source, "input", _shape(network["input"]), "end")]
+    for layer in layers:
+        names = layer["reads"]
+        labels = [_label(carried[name]) for name in names]
+        if len(names) > 1:
+            depths = buffers.get(layer["name"], ())
+            labels = [
+                f"{label}, {depth} deep" if depth > 2 else label
+                for label, depth in zip(labels, depths or (0,) * len(labels), strict=True)
+            ]
+        reads = tuple(zip(names, labels, strict=True))
+        style = {"adders": "adders", "memory": "memory"}.get(layer["form"], "plain")
+        boxes.append(Box(layer["name"], layer["kind"], _note(layer), style, reads))
+    last = layers[-1]
+    label = _label(last["stream_bits"])
+    boxes.append(Box("output", "output", _shape(last["shape"]), "end", ((last["name"], label),)))
+    return boxes
+
+
+def _buffers(plan: PipelinePlan) -> dict[str, tuple[int, ...]]:
+    """Depths of the buffers before each layer that joins branches, in the order of its inputs."""
+    stages = {stage.name: stage for stage in plan.stages}
+    return {
+        stage.layer: tuple(
+            stages[source].depth if source in stages and stages[source].form == "buffer" else 0
+            for source in stage.sources
+        )
+        for stage in plan.stages
+        if stage.form in ("add", "concat")
+    }
+
+
+def _note(layer: Mapping[str, Any]) -> str:
+    shape = _shape(layer["shape"])
+    if layer["form"] == "memory":
+        return f"{shape}, {layer['lanes']} lanes"
+    return f"{shape}, {layer['adders']} adders" if layer["form"] == "adders" else shape
+
+
+def _label(bits: int | None) -> str:
+    return "" if bits is None else f"{bits} bit"
+
+
+def _shape(shape: list[int]) -> str:
+    return "\u00d7".join(str(size) for size in shape)
+
+
+def _hardware(hardware: Mapping[str, Any]) -> str:
+    cycles = (
+        f"An image takes {hardware['cycles_per_image']:,.0f} cycles; its result is complete "
+        f"{hardware['latency_cycles']:,} cycles after its first pixel."
+    )
+    if hardware["board"] is None:
+        return cycles
+    built = f"Built for {hardware['board']} ({hardware['part']})."
+    if hardware["clock_mhz"] is None:
+        return f"{built} {cycles}"
+    return (
+        f"{built} Place and route aimed at {hardware['target_mhz']:g} MHz and achieved "
+        f"{hardware['clock_mhz']:.1f} MHz. {cycles}"
+    )
+
+
+def _first_difference(verification: Mapping[str, Any]) -> str | None:
+    """Sentence on the first word that differed, if any."""
+    for run in verification["runs"]:
+        first = run["first_difference"]
+        if first:
+            where = ", ".join(
+                f"{key} {first[key]}" for key in ("frame", "channel", "row", "column")
+            )
+            waveform = f"; waveform: {run['waveform']}" if run["waveform"] else ""
+            return (
+                f"First difference ({run['mode']}) in {first['node']}: {where}: expected "
+                f"{first['expected']}, got {first['got']}{waveform}"
+            )
+    return None
