@@ -21,7 +21,7 @@ from hwgen.flow.data import load_images, split
 from hwgen.flow.notes import weight_notes
 from hwgen.flow.options import ApproximateOptions, SynthOptions, VerifyOptions
 from hwgen.flow.progress import Progress
-from hwgen.flow.summary import summarise
+from hwgen.flow.summary import gather, summarise
 from hwgen.flow.testset import TEST_SET, encode_test_set, load_test_set
 from hwgen.flow.workspace import Workspace
 from hwgen.integer import store as integer_store
@@ -29,6 +29,7 @@ from hwgen.integer.types import IntegerNetwork
 from hwgen.network import storage as network_store
 from hwgen.network.onnx_import import import_onnx
 from hwgen.network.types import FloatArray
+from hwgen.report.page import render
 from hwgen.sim.types import VerifyReport
 from hwgen.sim.verify import Mode
 from hwgen.sim.verify import verify as verify_design
@@ -207,11 +208,13 @@ def synthesise(workspace: Workspace, options: SynthOptions, progress: Progress) 
 
 
 def report(workspace: Workspace) -> None:
-    """Write ``summary.json`` and ``report.html`` from whatever stages have run."""
-    summary = summarise(workspace)
+    """Write ``report.html`` and ``summary.json`` from whatever stages have run."""
+    found = gather(workspace)
+    summary = summarise(workspace, found)
+    summary["files"]["report"] = "report.html"
+    page = render(summary, approx=found.approx, integer=found.integer, plan=found.plan)
+    workspace.write("report.html", page)
     workspace.write("summary.json", json.dumps(summary, indent=1, sort_keys=True) + "\n")
-    if not workspace.path("integer.json").is_file():
-        return
 
 
 def build(
