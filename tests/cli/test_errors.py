@@ -1,0 +1,207 @@
+"""Bad input of every kind: one clear sentence, a non-zero exit status, no traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from hwgen.cli import main
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command line; its exit status and what it printed on standard error."""
+
+    def call(*arguments: object) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["hwgen", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_info:
+            main()
+        error = " ".join(capsys.readouterr().err.split())
+        assert "Traceback" not in error
+        status = exit_info.value.code
+        assert isinstance(status, int)
+        return status, error
+
+    return call
+
+
+def _model(
+    path: Path,
+    *,
+    operator: str = "Relu",
+    weight: np.ndarray | None = None,
+    shape: Sequence[int | str] = ("N", 1, 6, 6),
+    opset: int = 17,
+) -> Path:
+    w = np.ones((2, 1, 3, 3), np.float32) if weight is None else weight
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], name="conv"),
+        helper.make_node(operator, ["c"], ["y"], name="last"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(w, "w")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)]), path)
+    return path
+
+
+def test_a_missing_model(run: Run, tmp_path: Path) -> None:
+    status, error = run("import", tmp_path / "no.onnx", "--out", tmp_path / "o")
+    assert status == 1
+    assert "no.onnx' does not exist" in error
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", bytes(range(256)) * 9])
+def test_a_damaged_model(run: Run, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "bad.onnx").write_bytes(content)
+    status, error = run("import", tmp_path / "bad.onnx", "--out", tmp_path / "o")
+    assert status == 1
+    assert "bad.onnx" in error
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"operator": "Erf"}, ["last", "Erf"]),
+        ({"weight": np.full((2, 1, 3, 3), np.nan, np.float32)}, ["conv", "NaN"]),
+        ({"weight": np.zeros((0, 1, 3, 3), np.float32)}, []),
+        ({"shape": ("N", 1, "H", 6)}, ["x"]),
+        ({"shape": ("N", 3, 6, 6)}, ["conv"]),
+        ({"opset": 3}, ["opset"]),
+    ],
+    ids=["operator", "nan", "empty", "dynamic", "channels", "opset"],
+)
+def test_an_unfit_model(
+    run: Run, tmp_path: Path, options: dict[str, object], words: list[str]
+) -> None:
+    model = _model(tmp_path / "m.onnx", **options)  # type: ignore[arg-type]
+    status, error = run("import", model, "--out", tmp_path / "o")
+    assert status == 1
+    assert error.startswith("error:")
+    for word in words:
+        assert word in error
+
+
+def _imported(run: Run, tmp_path: Path) -> Path:
+    out = tmp_path / "o"
+    assert run("import", _model(tmp_path / "m.onnx"), "--out", out)[0] == 0
+    return out
+
+
+def _data(path: Path, *, images: int = 40, size: int = 6) -> Path:
+    rng = np.random.default_rng(0)
+    np.savez(path, x=rng.uniform(size=(images, 1, size, size)))
+    return path
+
+
+def test_data_of_the_wrong_shape(run: Run, tmp_path: Path) -> None:
+    out = _imported(run, tmp_path)
+    status, error = run("approximate", out, "--data", _data(tmp_path / "d.npz", size=5))
+    assert status == 1
+    assert "has shape (40, 1, 5, 5), but the model wants (N, 1, 6, 6)" in error
+
+
+def test_missing_data(run: Run, tmp_path: Path) -> None:
+    status, error = run("approximate", _imported(run, tmp_path), "--data", tmp_path / "no.npz")
+    assert status == 1
+    assert "no.npz" in error
+
+
+def test_a_budget_that_cannot_be_met(run: Run, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(2, 1, 3, 3)).astype(np.float32)
+    out = tmp_path / "o"
+    assert run("import", _model(tmp_path / "m.onnx", weight=weight), "--out", out)[0] == 0
+    before = sorted(p.name for p in out.rglob("*"))
+    data = _data(tmp_path / "d.npz")
+    status, error = run("approximate", out, "--data", data, "--budget", "0", "--bits", "2")
+    assert status == 1
+    assert "more than the budget of 0.00%" in error
+    assert sorted(p.name for p in out.rglob("*")) == before
+
+
+def test_a_budget_that_is_none(run: Run, tmp_path: Path) -> None:
+    data = _data(tmp_path / "d.npz")
+    for text in ("one", "150%", "-1%"):
+        status, error = run("approximate", tmp_path, "--data", data, f"--budget={text}")
+        assert status == 2
+        assert text in error
+
+
+def test_a_set_that_is_none(run: Run, tmp_path: Path) -> None:
+    out, data = _imported(run, tmp_path), _data(tmp_path / "d.npz")
+    status, error = run("approximate", out, "--data", data, "--set", "P99")
+    assert status == 1
+    assert "P99" in error
+
+
+def test_stages_out_of_order(run: Run, tmp_path: Path) -> None:
+    status, error = run("generate", tmp_path / "nowhere")
+    assert status == 1
+    assert "is not a directory of hwgen" in error
+    out = _imported(run, tmp_path)
+    for command, before in (("generate", "approximate"), ("verify", "approximate")):
+        status, error = run(command, out)
+        assert status == 1
+        assert f"run 'hwgen {before}' first" in error
+    status, error = run("synth", out, "--board", "ulx3s-25f")
+    assert status == 1
+    assert "run 'hwgen generate' first" in error
+
+
+def test_an_unknown_board_is_refused_before_any_work(run: Run, tmp_path: Path) -> None:
+    data = _data(tmp_path / "d.npz")
+    model = _model(tmp_path / "m.onnx")
+    out = tmp_path / "o"
+    status, error = run("build", model, "--data", data, "--board", "nexys", "--out", out)
+    assert status == 1
+    assert "no board 'nexys'" in error
+    assert "ulx3s-25f" in error
+    assert not (out / "network.json").exists()
+
+
+def test_an_output_directory_that_cannot_be_made(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    status, error = run("import", _model(tmp_path / "m.onnx"), "--out", tmp_path / "file" / "o")
+    assert status == 1
+    assert "Cannot write to the output directory" in error
+
+
+def test_ctrl_c_leaves_a_directory_that_goes_on(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hwgen.flow import stages
+
+    out, data = _imported(run, tmp_path), _data(tmp_path / "d.npz")
+    with monkeypatch.context() as context:
+
+        def interrupt(*args: object, **kwargs: object) -> None:
+            raise KeyboardInterrupt
+
+        context.setattr(stages, "search", interrupt)
+        status, error = run("approximate", out, "--data", data)
+    assert status == 130
+    assert "Interrupted" in error
+    assert run("approximate", out, "--data", data, "--budget", "20%")[0] == 0
+
+
+def test_every_command_teaches(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    commands = "build import approximate generate verify synth report doctor boards".split()
+    for command in commands:
+        status, _ = run(command, "--help")
+        assert status == 0
+    status, error = run("build")
+    assert status == 2
+    assert "MODEL.onnx" in error
