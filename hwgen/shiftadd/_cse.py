@@ -211,7 +211,7 @@ def _span(key: _Word, lo: Any, hi: Any) -> tuple[Any, Any]:
 def _score(
     key: _Word, count: _Word, lo: Any, hi: Any, depths: Any, by_bits: bool, noise: _Word
 ) -> _Word:
-    """Priority of a pattern: adders (or adder cells) saved, then shallow, narrow ones first."""
+    """Priority of a pattern: adders (or adder cells) saved, then the tie-break."""
     s1, s2 = key >> 36, (key >> 9) & 0x7FFFFFF
     delta = ((key >> 1) & 0xFF) - _DELTA
     least, most = _span(key, lo, hi)
@@ -219,11 +219,14 @@ def _score(
     cells = max(1, width - abs(delta))
     saved = (count - 1) * (cells if by_bits else 1)
     depth = max(depths[s1], depths[s2])
-    if noise:
-        mixed = np.uint64(key ^ noise) * np.uint64(0x9E3779B97F4A7C15)
-        tie = np.int64(mixed >> np.uint64(48))
+    mixed = np.uint64(key ^ noise) * np.uint64(0x9E3779B97F4A7C15)
+    random = np.int64(mixed >> np.uint64(56))
+    if noise and not by_bits:
+        # Deep patterns first: fewer adders, but wider ones and more registers.
+        tie = min(depths[s1] + depths[s2], 127) * 256 + random
     else:
-        tie = (63 - min(depth, 63)) * 256 + (255 - min(width, 255))
+        # Shallow, narrow patterns first; noise blurs the width.
+        tie = (63 - min(depth, 63)) * 256 + 255 - min(width, 251) - (random & 3 if noise else 0)
     return (np.int64(saved) << 16) | np.int64(tie)
 
 
@@ -252,8 +255,8 @@ def _remove(members: Any, sizes: Any, c: _Word, s: _Word) -> None:
 
 @numba.njit(cache=True)
 def eliminate(
-    plus: Any, minus: Any, lo: Any, hi: Any, depths: Any, sources: _Word, max_depth: _Word,
-    by_bits: bool, noise: _Word,
+    plus: Any, minus: Any, lo: Any, hi: Any, depths: Any, weight: Any, sources: _Word,
+    max_depth: _Word, by_bits: bool, noise: _Word,
 ) -> _Int:  # fmt: skip
     """Replace common two-term patterns until none occurs twice.
 
@@ -285,7 +288,6 @@ def eliminate(
     members = np.empty((columns, room), dtype=np.int64)
     sizes = np.zeros(columns, dtype=np.int64)
     terms = np.zeros(columns, dtype=np.int64)
-    weight = np.zeros(columns, dtype=np.int64)
     limit = np.int64(1) << max_depth
     keys, counts, used = _resized(np.empty(0, np.int64), np.empty(0, np.int64), 0)
     touched = np.empty(1024, dtype=np.int64)

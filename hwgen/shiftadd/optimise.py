@@ -18,6 +18,7 @@ __all__ = ["csd_graph", "minimum_depth", "optimize"]
 
 _MOST_BITS = 62
 _DEEPEST = 60
+_MOST_PAIRS = 1 << 24
 _OBJECTIVES = ("adders", "bits")
 _BYTE = Range(-128, 127)
 
@@ -50,11 +51,10 @@ def optimize(
         Most adders on a path; 0 means the least depth that the matrix allows
         (:func:`minimum_depth`).
     time_limit : float, optional
-        Seconds in which to try other choices among equals at random, the first try always being
-        finished. The best graph is returned, never a worse one than without a limit. By default
-        there is one try.
+        Seconds in which to start further tries, with random choices among equals. The best graph
+        is returned, never a worse one than without a limit, where nothing is random.
     seed : int
-        Seed of the random choices. Without a time limit, nothing is random.
+        Seed of the random choices.
 
     Returns
     -------
@@ -84,16 +84,14 @@ def optimize(
         return graph.adders, graph.bits, graph.depth
 
     started = time.monotonic()
-    target = np.array(rows, dtype=object)
-    best = _greedy(rows, ranges, depth, by_bits=objective == "bits", noise=0)
-    best.verify(target)
+    by_bits = objective == "bits"
+    tries = (_greedy(rows, ranges, depth, by_bits=rule, noise=0) for rule in (by_bits, not by_bits))
+    best = min(tries, key=cost)
     noises = np.random.default_rng(seed)
     while time_limit is not None and time.monotonic() - started < time_limit:
         noise = int(noises.integers(1, 1 << 62))
-        graph = _greedy(rows, ranges, depth, by_bits=objective == "bits", noise=noise)
-        if cost(graph) < cost(best):
-            graph.verify(target)
-            best = graph
+        best = min(best, _greedy(rows, ranges, depth, by_bits=by_bits, noise=noise), key=cost)
+    best.verify(np.array(rows, dtype=object))
     return best
 
 
@@ -246,12 +244,15 @@ def _greedy(
     if max(digits) > 1 << depth:
         groups = [tuple(r) for r in zip(*columns, strict=True)]
         sources = [Operand(row) for row in range(len(groups))]
-    sums = _eliminated(builder, groups, sources, depth, by_bits=by_bits, noise=noise)
+    terms = _eliminated(builder, groups, sources, depth, by_bits=by_bits, noise=noise)
+    sums = [builder.sum(column) for column in terms]
     graph = builder.graph(None if o is None else _composed(sums[o.source], o) for o in outputs)
     return prune(fold_signs(graph))
 
 
-def _composed(inner: Operand, outer: Operand) -> Operand:
+def _composed(inner: Operand | None, outer: Operand) -> Operand:
+    """``outer`` applied to the value of ``inner``."""
+    assert inner is not None
     return Operand(inner.source, inner.shift + outer.shift, inner.negate != outer.negate)
 
 
@@ -263,8 +264,40 @@ def _eliminated(
     *,
     by_bits: bool,
     noise: int,
-) -> list[Operand]:
-    """Operands for the columns of ``rows``, whose inputs are the values ``sources``."""
+) -> list[list[Operand]]:
+    """Terms that sum up to each column of ``rows``, whose inputs are the values ``sources``.
+
+    Large matrices are cut into blocks of rows, between which nothing is shared.
+    """
+    columns = len(rows[0])
+    digits = np.array([[csd_weight(v) for v in row] for row in rows], dtype=np.int64)
+    pairs = int((digits.sum(axis=0) ** 2).sum()) // 2
+    size = -(-len(rows) // -(-max(pairs, 1) // _MOST_PAIRS))
+    levels = np.array([builder.depths[s.source] for s in sources], dtype=np.int64)
+    weight = (digits << levels[:, None]).sum(axis=0)
+    terms: list[list[Operand]] = [[] for _ in range(columns)]
+    for start in range(0, len(rows), size):
+        block = slice(start, start + size)
+        weight -= (digits[block] << levels[block, None]).sum(axis=0)
+        parts = _block(
+            builder, rows[block], sources[block], weight, depth, by_bits=by_bits, noise=noise
+        )
+        for column, part in zip(terms, parts, strict=True):
+            column.extend(part)
+    return terms
+
+
+def _block(
+    builder: Builder,
+    rows: Sequence[Sequence[int]],
+    sources: Sequence[Operand],
+    weight: npt.NDArray[np.int64],
+    depth: int,
+    *,
+    by_bits: bool,
+    noise: int,
+) -> list[list[Operand]]:
+    """Terms of each column after elimination; updates the columns' ``weight``."""
     count, columns = len(rows), len(rows[0])
     total = sum(csd_weight(v) for row in rows for v in row)
     room = count + total // 2 + 1
@@ -279,7 +312,7 @@ def _eliminated(
         span = operand_range(builder.spans[source.source], source)
         lo[s], hi[s] = float(span.lo), float(span.hi)
         depths[s] = builder.depths[source.source]
-    found = eliminate(plus, minus, lo, hi, depths, count, depth, by_bits, noise)
+    found = eliminate(plus, minus, lo, hi, depths, weight, count, depth, by_bits, noise)
     values = list(sources)
     for first, second, delta, subtract in found.tolist():
         values.append(
@@ -288,19 +321,16 @@ def _eliminated(
                 _composed(values[second], Operand(0, max(delta, 0), bool(subtract))),
             )
         )
-    sums = []
-    for c in range(columns):
-        terms = [
+    return [
+        [
             _composed(values[s], Operand(0, shift, negate))
             for s in np.flatnonzero(plus[c] | minus[c]).tolist()
             for negate, mask in ((False, int(plus[c, s])), (True, int(minus[c, s])))
             for shift in range(mask.bit_length())
             if mask >> shift & 1
         ]
-        column = builder.sum(terms)
-        assert column is not None
-        sums.append(column)
-    return sums
+        for c in range(columns)
+    ]
 
 
 def _digit_masks(value: int) -> tuple[int, int]:

@@ -38,6 +38,10 @@ class ShiftAdd(wiring.Component):
         Names of the input fields, by default ``x0, x1, ...``.
     adders_per_stage : int
         Adders on the longest path between two registers, at least 1.
+    complement : bool
+        Whether registers hold the complement of a value that is only subtracted. That saves an
+        inverter a bit where the carry logic takes its operands as they are (iCE40: a fifth of the
+        LUTs), and costs one where it can invert them (ECP5, Gowin, Xilinx).
 
     Members
     -------
@@ -54,6 +58,7 @@ class ShiftAdd(wiring.Component):
         bias: Sequence[int] | None = None,
         fields: Sequence[str] | None = None,
         adders_per_stage: int = 1,
+        complement: bool = False,
     ) -> None:
         count = len(graph.outputs)
         self.graph = graph
@@ -62,6 +67,7 @@ class ShiftAdd(wiring.Component):
             tuple(f"x{k}" for k in range(len(graph.inputs))) if fields is None else tuple(fields)
         )
         self.adders_per_stage = adders_per_stage
+        self.complement = complement
         if count == 0:
             raise ValueError("Adder graph must have at least one output")
         if len(self.bias) != count:
@@ -109,6 +115,7 @@ class ShiftAdd(wiring.Component):
         m = Module()
         network = self._network
         plan = schedule(network, adders_per_stage=self.adders_per_stage)
+        complemented = _only_subtracted(network) if self.complement else frozenset()
 
         go = self.o.ready | ~self.o.valid
         m.d.comb += self.i.ready.eq(go)
@@ -136,12 +143,15 @@ class ShiftAdd(wiring.Component):
                     wire = Signal(range_shape(span), name=f"{name}_now")
                     m.d.comb += wire.eq(now)
                     now = wire
+            invert = value in complemented
             chain = [now]
+            following = ~now if invert else now
             for k in range(registers):
                 suffix = f"_{k}" if k or value < len(self.fields) else ""
                 register = Signal(range_shape(span), name=f"{name}{suffix}", reset_less=True)
-                updates.append(register.eq(chain[-1]))
-                chain.append(register)
+                updates.append(register.eq(following))
+                chain.append(~register if invert else register)
+                following = register
             chains.append(chain)
 
         with m.If(go):
@@ -151,6 +161,14 @@ class ShiftAdd(wiring.Component):
                 result = _operand(chains[output.source][-1], output)
                 m.d.comb += self.o.payload[f"c{column}"].eq(result)
         return m
+
+
+def _only_subtracted(network: AdderGraph) -> frozenset[int]:
+    """Nodes, by value, that every reader subtracts."""
+    reads = [o for node in network.nodes for o in (node.left, node.right)]
+    added = {o.source for o in (*reads, *network.outputs) if o is not None and not o.negate}
+    subtracted = {o.source for o in reads if o.negate and o.source >= len(network.inputs)}
+    return frozenset(subtracted - added)
 
 
 def _operand(value: Value, operand: Operand) -> Value:

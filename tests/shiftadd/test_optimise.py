@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hwgen.numeric import Range, csd_weight
-from hwgen.shiftadd import AdderGraph, Operand, csd_graph, minimum_depth, optimize
+from hwgen.shiftadd import AdderGraph, Operand, csd_graph, minimum_depth, optimise, optimize
 
 BYTE = Range(-128, 127)
 
@@ -156,6 +156,16 @@ def test_bad_matrices_are_rejected(matrix: object, error: type[Exception], messa
 def test_bad_options_are_rejected(options: dict, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         optimize([[1, 3], [5, 1]], **options)
+
+
+def test_blocks_of_rows_keep_matrix_and_depth(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = np.random.default_rng(12).integers(-128, 128, (40, 12))
+    whole = optimize(matrix, max_depth=0)
+    monkeypatch.setattr(optimise, "_MOST_PAIRS", 8000)
+    cut = optimize(matrix, max_depth=0)
+    cut.verify(matrix)
+    assert cut.depth == whole.depth == minimum_depth(matrix)
+    assert whole.adders < cut.adders < 0.8 * csd_graph(matrix).adders
 
 
 def test_zero_matrix() -> None:
