@@ -15,6 +15,7 @@ __all__ = [
     "Pipeline",
     "Registers",
     "clamped",
+    "delayed_flags",
     "lookup",
     "next_count",
     "pixel_layout",
@@ -146,3 +147,11 @@ def lookup(m: Module, index: Value, table: IntArray, *, name: str) -> Signal:
 def next_count(counter: Signal, count: int) -> Value:
     """What a counter of 0 to ``count - 1`` holds next."""
     return Mux(counter == count - 1, 0, counter + 1)
+
+
+def delayed_flags(m: Module, ce: Value, flag: Value, cycles: int) -> list[Value]:
+    """``flag``, and the same 1, 2, ... ``cycles`` enabled cycles later."""
+    delayed = Signal(cycles, name=f"{flag.name}_d")
+    with m.If(ce):
+        m.d.sync += delayed.eq(Cat(flag, delayed[:-1]))
+    return [flag, *delayed]

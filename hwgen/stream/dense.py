@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -16,14 +16,24 @@ from hwgen.integer.types import Conv
 from hwgen.network.types import Shape
 from hwgen.numeric import IntArray, Range
 from hwgen.stream.codes import weight_code
-from hwgen.stream.common import Registers, lookup, next_count, pixel_signature, range_shape, union
+from hwgen.stream.common import (
+    Registers,
+    delayed_flags,
+    lookup,
+    next_count,
+    pixel_signature,
+    range_shape,
+    union,
+)
+from hwgen.stream.lanes import Reader, lane_readers
 from hwgen.stream.product import (
     Partial,
-    choose,
     multiple_stages,
     multiples,
     product,
     product_stages,
+    select,
+    select_stages,
     with_carry,
 )
 
@@ -49,18 +59,6 @@ def lanes_for(op: Conv, *, interval: int) -> int:
     outputs = op.weight.shape[0]
     batches = max(1, interval // dense_cycles(op, lanes=outputs))
     return -(-outputs // batches)
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """Which channel the lanes that follow each other through the same groups read.
-
-    ``groups[b]`` is the group of batch b, ``range`` that of all channels read.
-    """
-
-    groups: tuple[int, ...]
-    lanes: tuple[int, ...]
-    range: Range
 
 
 @dataclass(frozen=True)
@@ -194,25 +192,9 @@ class Dense(wiring.Component):
         return cycles + self._input_stages + product_stages(self.code) + 3
 
     @property
-    def _readers(self) -> tuple[_Reader, ...]:
+    def _readers(self) -> tuple[Reader, ...]:
         outputs = self.op.weight.shape[0]
-        per_group = outputs // self.op.groups
-        readers: dict[tuple[int, ...], list[int]] = {}
-        for lane in range(self.lanes):
-            last = lane
-            groups = []
-            for output in range(lane, self.batches * self.lanes, self.lanes):
-                last = output if output < outputs else last
-                groups.append(last // per_group)
-            readers.setdefault(tuple(groups), []).append(lane)
-        return tuple(
-            _Reader(groups, tuple(lanes), self._range_of(groups))
-            for groups, lanes in readers.items()
-        )
-
-    def _range_of(self, groups: Sequence[int]) -> Range:
-        per_group = self.op.weight.shape[1]
-        return union([self.ranges[g * per_group + c] for g in groups for c in range(per_group)])
+        return lane_readers(outputs, self.lanes, groups=self.op.groups, ranges=self.ranges)
 
     @property
     def _beats(self) -> int:
@@ -227,7 +209,7 @@ class Dense(wiring.Component):
     @property
     def _select_stages(self) -> int:
         groups = max(len(set(reader.groups)) for reader in self._readers)
-        return max(1, _select_stages(groups) + _select_stages(self._per_beat))
+        return max(1, select_stages(groups) + select_stages(self._per_beat))
 
     @property
     def _widths(self) -> list[int]:
@@ -262,8 +244,8 @@ class Dense(wiring.Component):
 
         code = self.code
         stages = self._input_stages + product_stages(code) + 2
-        running = _delayed_flags(m, ce, schedule.running, stages)
-        last = _delayed_flags(m, ce, schedule.last, stages)
+        running = delayed_flags(m, ce, schedule.running, stages)
+        last = delayed_flags(m, ce, schedule.last, stages)
         words = self._words(m, registers, running[self._input_stages - 1])
         sums: dict[int, Partial] = {}
         for reader, x in zip(self._readers, inputs, strict=True):
@@ -345,7 +327,7 @@ class Dense(wiring.Component):
     def _inputs(self, m: Module, registers: Registers, schedule: _Schedule) -> list[Value]:
         """Input value of each reader, ``_select_stages`` stages after the word was read."""
         per_group = self._per_beat
-        first = _select_stages(per_group)
+        first = select_stages(per_group)
         channel = registers.register(schedule.channel, schedule.channel.shape(), name="channel_d")
         batch = registers.delay(schedule.batch, 1 + first, name="batch")
         inputs = []
@@ -354,7 +336,7 @@ class Dense(wiring.Component):
             groups = sorted(set(reader.groups))
             shape = range_shape(reader.range)
             values = [
-                _select(
+                select(
                     registers,
                     [schedule.word[f"c{group * per_group + c}"] for c in range(per_group)],
                     channel,
@@ -365,8 +347,8 @@ class Dense(wiring.Component):
             ]
             table = np.array([groups.index(group) for group in reader.groups])
             choice = lookup(m, batch, table, name=f"{name}_group")
-            value = _select(registers, values, choice, shape, name=name)
-            rest = self._select_stages - first - _select_stages(len(groups))
+            value = select(registers, values, choice, shape, name=name)
+            rest = self._select_stages - first - select_stages(len(groups))
             inputs.append(registers.delay(value, rest, name=name))
         return inputs
 
@@ -463,34 +445,3 @@ class Dense(wiring.Component):
                 left.eq(left - 1),
                 *(y.eq(after) for y, after in pairwise(queue)),
             ]
-
-
-def _delayed_flags(m: Module, ce: Value, flag: Value, cycles: int) -> list[Value]:
-    """``flag``, and the same 1, 2, ... ``cycles`` enabled cycles later."""
-    delayed = Signal(cycles, name=f"{flag.name}_d")
-    with m.If(ce):
-        m.d.sync += delayed.eq(Cat(flag, delayed[:-1]))
-    return [flag, *delayed]
-
-
-def _select_stages(count: int) -> int:
-    """Stages of :func:`_select`: one for each three bits of the index."""
-    return -(-(count - 1).bit_length() // 3)
-
-
-def _select(
-    registers: Registers, values: Sequence[Value], index: Value, shape: object, *, name: str
-) -> Value:
-    """``values[index]``, eight to one a stage, ``_select_stages(len(values))`` stages later."""
-    stage = 0
-    while len(values) > 1:
-        stage += 1
-        values = [
-            registers.register(
-                choose(index[:3], values[k : k + 8]), shape, name=f"{name}_s{stage}_{k // 8}"
-            )
-            for k in range(0, len(values), 8)
-        ]
-        if len(values) > 1:
-            index = registers.register(index[3:], len(index) - 3, name=f"{name}_i{stage}")
-    return values[0]

@@ -24,6 +24,8 @@ __all__ = [
     "multiples",
     "product",
     "product_stages",
+    "select",
+    "select_stages",
     "with_carry",
 ]
 
@@ -116,6 +118,29 @@ def choose(index: Value, values: Sequence[Value]) -> Value:
     for bit in range((len(values) - 1).bit_length()):
         pairs = [values[k : k + 2] for k in range(0, len(values), 2)]
         values = [Mux(index[bit], pair[-1], pair[0]) for pair in pairs]
+    return values[0]
+
+
+def select_stages(count: int) -> int:
+    """Stages of :func:`select`: one for each three bits of the index."""
+    return -(-(count - 1).bit_length() // 3)
+
+
+def select(
+    registers: Registers, values: Sequence[Value], index: Value, shape: object, *, name: str
+) -> Value:
+    """``values[index]``, eight to one a stage, ``select_stages(len(values))`` stages later."""
+    stage = 0
+    while len(values) > 1:
+        stage += 1
+        values = [
+            registers.register(
+                choose(index[:3], values[k : k + 8]), shape, name=f"{name}_s{stage}_{k // 8}"
+            )
+            for k in range(0, len(values), 8)
+        ]
+        if len(values) > 1:
+            index = registers.register(index[3:], len(index) - 3, name=f"{name}_i{stage}")
     return values[0]
 
 
