@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import click
-from rich.console import Console
-from rich.table import Table
 
-from hwgen.boards import BOARDS
+from hwgen.boards import BOARDS, Board
 from hwgen.cli._console import print_json
 from hwgen.cli._options import JSON
+from hwgen.cli._table import print_table
 
 __all__ = ["boards"]
 
@@ -26,25 +25,22 @@ def boards(as_json: bool) -> None:
     if as_json:
         print_json({name: _row(name) for name in BOARDS})
         return
-    table = Table(box=None, pad_edge=False)
-    for column in ("board", "name", "FPGA"):
-        table.add_column(column, no_wrap=True)
-    for column in ("LUTs", "FFs", "BRAMs", "BRAM kbit", "DSPs (unused)", "clock MHz"):
-        table.add_column(column, justify="right")
-    for name, board in BOARDS.items():
-        capacity = board.capacity
-        table.add_row(
-            name,
-            board.title,
-            board.part,
-            f"{capacity.luts:,}",
-            f"{capacity.ffs:,}",
-            f"{capacity.brams:,}",
-            f"{capacity.bram_bits // 1024:,}",
-            f"{capacity.dsps:,}",
-            f"{board.clock_hz / 1e6:g}",
-        )
-    Console(highlight=False, soft_wrap=True).print(table)
+    numbers = ("LUTs", "FFs", "BRAMs", "BRAM kbit", "DSPs (unused)", "clock MHz")
+    rows = [_cells(board) for board in BOARDS.values()]
+    print_table(("board", "name", "FPGA", *numbers), rows, numbers=numbers)
+
+
+def _cells(board: Board) -> tuple[str, ...]:
+    capacity = board.capacity
+    counts = (
+        capacity.luts,
+        capacity.ffs,
+        capacity.brams,
+        capacity.bram_bits // 1024,
+        capacity.dsps,
+    )
+    clock = f"{board.clock_hz / 1e6:g}"
+    return (board.name, board.title, board.part, *(f"{count:,}" for count in counts), clock)
 
 
 def _row(name: str) -> dict[str, object]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import click
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from hwgen.cli._console import print_json
 from hwgen.cli._options import JSON
+from hwgen.cli._table import print_table
 from hwgen.toolchain.doctor import ToolStatus, diagnose
 
 __all__ = ["doctor"]
@@ -38,17 +37,14 @@ def doctor(context: click.Context, as_json: bool) -> None:
 
 
 def _print(tools: tuple[ToolStatus, ...], missing: list[ToolStatus]) -> None:
-    table = Table(box=None, pad_edge=False)
-    for column in ("tool", "version", "what it does", "what to do"):
-        table.add_column(column)
+    rows = []
     for tool in tools:
         style = "green" if tool.found else "bold red" if tool.required else "yellow"
         remedy = tool.remedy if tool.required or tool.found else f"{tool.remedy} (optional)"
-        table.add_row(tool.name, Text(tool.version or "missing", style), tool.purpose, remedy)
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(table)
+        rows.append((tool.name, Text(tool.version or "missing", style), tool.purpose, remedy))
+    print_table(("tool", "version", "what it does", "what to do"), rows)
     if missing:
         names = ", ".join(tool.name for tool in missing)
-        console.print(Text(f"'hwgen build' cannot run without {names}.", "bold red"))
+        click.echo(f"'hwgen build' cannot run without {names}.")
     else:
-        console.print("'hwgen build' has all that it needs.")
+        click.echo("'hwgen build' has all that it needs.")
