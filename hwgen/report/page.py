@@ -136,7 +136,7 @@ def _boxes(summary: Mapping[str, Any], plan: PipelinePlan | None) -> list[Box]:
     pixel = network["input_bits"] * network["input"][0]
     carried = {source: pixel} | {layer["name"]: layer["stream_bits"] for layer in layers}
     buffers = _buffers(plan) if plan is not None else {}
-    boxes = [Box(source, "input", _shape(network["input"]), "end")]
+    boxes = [Box(source, "input", _shape(network["input"]), "", "end")]
     for layer in layers:
         names = layer["reads"]
         labels = [_label(carried[name]) for name in names]
@@ -148,11 +148,18 @@ def _boxes(summary: Mapping[str, Any], plan: PipelinePlan | None) -> list[Box]:
             ]
         reads = tuple(zip(names, labels, strict=True))
         style = {"adders": "adders", "memory": "memory"}.get(layer["form"], "plain")
-        boxes.append(Box(layer["name"], layer["kind"], _note(layer), style, reads))
+        shape = _shape(layer["shape"])
+        boxes.append(Box(layer["name"], layer["kind"], shape, _note(layer), style, reads))
     last = layers[-1]
-    label = _label(last["stream_bits"])
-    boxes.append(Box("output", "output", _shape(last["shape"]), "end", ((last["name"], label),)))
-    return boxes
+    reads = ((last["name"], _label(last["stream_bits"])),)
+    return [*boxes, Box(_free("output", boxes), "", _shape(last["shape"]), "", "end", reads)]
+
+
+def _free(name: str, boxes: list[Box]) -> str:
+    """``name``, with primes until no box is called so."""
+    while any(box.name == name for box in boxes):
+        name += "\u2032"
+    return name
 
 
 def _buffers(plan: PipelinePlan) -> dict[str, tuple[int, ...]]:
@@ -169,10 +176,9 @@ def _buffers(plan: PipelinePlan) -> dict[str, tuple[int, ...]]:
 
 
 def _note(layer: Mapping[str, Any]) -> str:
-    shape = _shape(layer["shape"])
     if layer["form"] == "memory":
-        return f"{shape}, {layer['lanes']} lanes"
-    return f"{shape}, {layer['adders']} adders" if layer["form"] == "adders" else shape
+        return f"{layer['lanes']} lane{'s' if layer['lanes'] > 1 else ''}"
+    return f"{layer['adders']:,} adders" if layer["form"] == "adders" else ""
 
 
 def _label(bits: int | None) -> str:

@@ -8,11 +8,12 @@ from html import escape
 
 __all__ = ["Box", "draw", "shorten"]
 
-_WIDTH, _HEIGHT = 132, 66
+_WIDTH, _HEIGHT = 132, 78
 _GAP_X, _GAP_Y = 46, 16
 _COLUMNS = 6
 _MARGIN = 26
-_TRACK = 9
+_TRACK = 12
+_LINE = 16
 _BAND_GAP = 34
 _NAME_CHARACTERS = 18
 _KIND_CHARACTERS = 22
@@ -26,12 +27,14 @@ _ARROW_HEAD = (
 class Box:
     """One layer of the picture.
 
-    ``reads`` names the boxes that it takes a stream from, each with a label for the arrow (what
-    the stream carries); ``style`` is ``end``, ``adders``, ``memory`` or ``plain``.
+    ``kind``, ``shape`` and ``note`` are lines of text, any of which may be empty; ``style`` is
+    ``end``, ``adders``, ``memory`` or ``plain``; ``reads`` names the boxes that it takes a stream
+    from, each with a label for the arrow (what the stream carries).
     """
 
     name: str
     kind: str
+    shape: str
     note: str
     style: str
     reads: tuple[tuple[str, str], ...] = ()
@@ -66,7 +69,7 @@ def draw(boxes: Sequence[Box]) -> str:
     parts = [
         f'<svg class="pipeline" {view}>',
         _ARROW_HEAD,
-        *_arrows(boxes, places, bands, width),
+        *_arrows(boxes, places, bands),
         *(_box(box, places[box.name]) for box in boxes),
         "</svg>",
     ]
@@ -100,7 +103,7 @@ def _places(boxes: Sequence[Box]) -> tuple[dict[str, _Place], list[float], float
     for band in range(count):
         own = [name for name, depth in depths.items() if depth // _COLUMNS == band]
         above = sum(1 for a, b in tracks if depths[b] // _COLUMNS == band)
-        top += 8 + _TRACK * above
+        top += 8 + _TRACK * above + 4 * (above > 0)
         tops.append(top)
         rows = max(lanes[name] for name in own) + 1
         top += rows * _HEIGHT + (rows - 1) * _GAP_Y + _BAND_GAP
@@ -135,58 +138,51 @@ def _tracks(
 
 
 def _arrows(
-    boxes: Sequence[Box], places: Mapping[str, _Place], tops: Sequence[float], width: float
+    boxes: Sequence[Box], places: Mapping[str, _Place], tops: Sequence[float]
 ) -> Iterator[str]:
     taken = {(place.depth, place.lane) for place in places.values()}
-    above = dict.fromkeys(range(len(tops)), 0)
-    between = dict.fromkeys(range(len(tops)), 0)
+    above = [0] * len(tops)
+    between = [0] * len(tops)
     for box in boxes:
         b = places[box.name]
         for k, (source, label) in enumerate(box.reads):
             a = places[source]
-            end = b.middle + (k - (len(box.reads) - 1) / 2) * 12
-            start_x, end_x = a.x + _WIDTH, b.x - 1
+            start, end = a.x + _WIDTH, b.x - 1
+            y = b.middle + (k - (len(box.reads) - 1) / 2) * 14
             if a.band != b.band:
+                shift = 5 * between[b.band]
                 between[b.band] += 1
-                shift = 5 * (between[b.band] - 1)
-                right, left = start_x + 12 + shift, 8 + shift
                 gutter = tops[a.band + 1] - _BAND_GAP / 2 - 4 + shift
-                path = f"M{start_x:g} {a.middle:g}H{right:g}V{gutter:g}H{left:g}V{end:g}H{end_x:g}"
-                label_x, label_y = (left + right) / 2, gutter - 4
+                path = f"M{start:g} {a.middle:g}h{12 + shift}V{gutter:g}H{8 + shift}V{y:g}H{end:g}"
+                at = (start / 2, gutter - 4)
             elif any((depth, a.lane) in taken for depth in range(a.depth + 1, b.depth)):
+                track = tops[b.band] - 2 - _TRACK * (above[b.band] + 0.5)
                 above[b.band] += 1
-                track = tops[b.band] - 2 - _TRACK * (above[b.band] - 0.5)
-                path = (
-                    f"M{start_x:g} {a.middle - 10:g}H{start_x + 10:g}V{track:g}"
-                    f"H{end_x - 16:g}V{end:g}H{end_x:g}"
-                )
-                label_x, label_y = (start_x + end_x) / 2, track - 3
-            elif a.middle == end:
-                path = f"M{start_x:g} {a.middle:g}H{end_x:g}"
-                label_x, label_y = start_x + _GAP_X / 2, a.middle - 5
+                left, right = a.x + _WIDTH - 26, b.x + 26 + 10 * k
+                path = f"M{left:g} {a.y:g}V{track:g}H{right:g}V{b.y - 1:g}"
+                at = ((left + right) / 2, track - 3)
+            elif a.lane == b.lane and len(box.reads) == 1:
+                path = f"M{start:g} {a.middle:g}H{end:g}"
+                at = (start + _GAP_X / 2 - 3, a.middle - 5)
             else:
-                turn = end_x - _GAP_X / 2
-                path = f"M{start_x:g} {a.middle:g}H{turn:g}V{end:g}H{end_x:g}"
-                label_x, label_y = start_x + _GAP_X / 4, a.middle - 5
+                path = f"M{start:g} {a.middle:g}H{end - 10:g}V{y:g}H{end:g}"
+                at = (start + _GAP_X / 2 - 5, a.middle - 5)
             yield f'<path class="stream" d="{path}" marker-end="url(#tip)"/>'
-            yield f'<text class="bits" x="{label_x:g}" y="{label_y:g}">{escape(label)}</text>'
+            yield f'<text class="bits" x="{at[0]:g}" y="{at[1]:g}">{escape(label)}</text>'
 
 
 def _box(box: Box, place: _Place) -> str:
-    x, y = place.x, place.y
-    middle = x + _WIDTH / 2
-    lines = (
-        ("name", shorten(box.name, _NAME_CHARACTERS), 20),
-        ("kind", shorten(box.kind, _KIND_CHARACTERS), 38),
-        ("kind", shorten(box.note, _KIND_CHARACTERS), 54),
-    )
+    lines = [("name", shorten(box.name, _NAME_CHARACTERS))]
+    lines += [("kind", shorten(t, _KIND_CHARACTERS)) for t in (box.kind, box.shape, box.note) if t]
+    middle = place.x + _WIDTH / 2
+    first = place.middle - (len(lines) - 1) * _LINE / 2 + 4
     texts = "".join(
-        f'<text class="{css}" x="{middle:g}" y="{y + dy:g}">{escape(text)}</text>'
-        for css, text, dy in lines
+        f'<text class="{css}" x="{middle:g}" y="{first + row * _LINE:g}">{escape(text)}</text>'
+        for row, (css, text) in enumerate(lines)
     )
-    title = escape(f"{box.name}: {box.kind}, {box.note}")
-    radius = 33 if box.style == "end" else 7
+    title = escape(f"{box.name}: {', '.join(t for t in (box.kind, box.shape, box.note) if t)}")
+    size = f'width="{_WIDTH}" height="{_HEIGHT}" rx="{_HEIGHT // 2 if box.style == "end" else 7}"'
     return (
         f'<g class="box {box.style}"><title>{title}</title>'
-        f'<rect x="{x:g}" y="{y:g}" width="{_WIDTH}" height="{_HEIGHT}" rx="{radius}"/>{texts}</g>'
+        f'<rect x="{place.x:g}" y="{place.y:g}" {size}/>{texts}</g>'
     )
