@@ -179,7 +179,9 @@ def _states(workspace: Workspace) -> dict[str, str]:
         if record:
             known = [pair for pair in record["reads"] if pair[0] in written]
             known += record["outputs"].items()
-            current = all(_digest(workspace, name) == digest for name, digest in known)
+            current = record.get("version") == __version__ and all(
+                _digest(workspace, name) == digest for name, digest in known
+            )
             fresh = current and (before is None or states[before] == "done")
             states[stage] = "done" if fresh else "out of date"
         else:
@@ -341,7 +343,11 @@ def _layers(workspace: Workspace, found: Findings) -> list[_Json] | None:
     if workspace.path(TEST_SET).is_file():
         images = load_test_set(workspace, network.input_shape)[:_ERROR_IMAGES]
         errors = output_errors(network, found.integer, images)
-    return [asdict(la) for la in layer_table(found.approx, found.integer, found.plan, errors)]
+    rows = layer_table(found.approx, found.integer, found.plan, errors)
+    return [
+        {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(row).items()}
+        for row in rows
+    ]
 
 
 def _seeds(workspace: Workspace, synth: _Json | None) -> _Json:

@@ -138,6 +138,7 @@ class Workspace:
         work()
         done = {
             "key": key,
+            "version": __version__,
             "options": dict(options),
             "reads": inputs,
             "outputs": self._outputs(writes),
@@ -154,8 +155,8 @@ class Workspace:
     def record(self, stage: str) -> dict[str, Any]:
         """What the stage left when it last ended well, or nothing.
 
-        ``options``, ``seconds``, ``reads`` (pairs of a name or path and the file's digest, in the
-        order in which the stage gave them) and ``outputs`` (digest by name).
+        ``version`` of hwgen, ``options``, ``seconds``, ``reads`` (pairs of a name or path and the
+        file's digest, in the order in which the stage gave them) and ``outputs`` (digest by name).
         """
         try:
             record = json.loads(self._record_path(stage).read_text())
