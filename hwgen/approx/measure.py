@@ -42,8 +42,9 @@ class Loss:
 
     ``loss`` is what the budget limits: accuracy lost in shares of 1 if there are labels, decisions
     that changed if there are none, the relative error for networks that make no decision.
-    ``spoiled`` is the share of images that were decided right and no longer are: never below the
-    loss, as wrong decisions that became right by chance do not make up for it.
+    ``spoiled`` is the share of images that were decided right and no longer would be if the outputs
+    were ``safety`` times as far off: wrong decisions that became right by chance do not make up for
+    it, and images that have just stayed right count.
     ``error`` is the root-mean-square difference of the outputs relative to the float outputs.
     """
 
@@ -59,6 +60,7 @@ class Yardstick:
     reference: Tensor
     labels: npt.NDArray[np.int64] | None
     probability: bool
+    safety: float = 1.0
 
     @classmethod
     def of(
@@ -95,16 +97,18 @@ class Yardstick:
         error = float(np.linalg.norm(output - self.reference)) / (norm or 1.0)
         expected = decide(self.reference, probability=self.probability)
         decided = decide(output, probability=self.probability)
-        if expected is None or decided is None:
+        further = self.reference + self.safety * (output - self.reference)
+        doubtful = decide(further, probability=self.probability)
+        if expected is None or decided is None or doubtful is None:
             return Loss(error, error, error)
         if self.labels is None:
             changed = float(np.mean(decided != expected))
-            return Loss(changed, changed, error)
+            return Loss(changed, float(np.mean(doubtful != expected)), error)
         was, still = expected == self.labels, decided == self.labels
         loss = float(int(was.sum()) - int(still.sum())) / len(decided)
-        return Loss(loss, float(np.mean(was & ~still)), error)
+        return Loss(loss, float(np.mean(was & (doubtful != self.labels))), error)
 
     def take(self, indices: npt.NDArray[np.intp]) -> Yardstick:
         """The same for the images ``indices`` only."""
         labels = None if self.labels is None else self.labels[indices]
-        return Yardstick(self.reference[indices], labels, self.probability)
+        return replace(self, reference=self.reference[indices], labels=labels)

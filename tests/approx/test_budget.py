@@ -1,5 +1,6 @@
 """The search for the cheapest sets within a budget."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +12,7 @@ from hwgen import serial
 from hwgen.approx.approximate import approximate
 from hwgen.approx.budget import LayerChoice, SearchResult, Step, choose_sets
 from hwgen.approx.complexity import filter_adders
-from hwgen.approx.measure import Yardstick, decide, without_decision
+from hwgen.approx.measure import Loss, Yardstick, decide, without_decision
 from hwgen.approx.sets import LADDER, parse_set
 from hwgen.approx.types import ApproxNetwork
 from hwgen.errors import BudgetError, DataError
@@ -183,6 +184,34 @@ def test_decisions_of_vectors_signs_and_probabilities() -> None:
     assert decide(single).tolist() == [0, 1, 1]
     assert decide(single, probability=True).tolist() == [0, 0, 1]
     assert decide(np.zeros((2, 3, 2, 1))) is None
+
+
+def test_losses_of_single_images() -> None:
+    # three classes; right by far, right by little, wrong, wrong; only the second is in doubt
+    exact = np.array([[5, 0, 0], [2, 1, 0], [0, 3, 0], [0, 0, 3]], dtype=float)
+    off = exact + np.array([[0, 1, 0], [0, 0.8, 0], [4, 0, 0], [0, 0, 0]])
+    labels = np.zeros(4, dtype=int)
+    yardstick = Yardstick(exact[..., None, None], labels, False)
+    found = yardstick.measure(off[..., None, None])
+    assert (found.loss, found.spoiled) == (-0.25, 0.0)
+    assert found.error == pytest.approx(np.sqrt((1 + 0.64 + 16) / (25 + 5 + 9 + 9)))
+    wider = replace(yardstick, safety=1.5)
+    assert (wider.measure(off[..., None, None]).spoiled) == 0.25
+    assert wider.measure(exact[..., None, None]) == Loss(0.0, 0.0, 0.0)
+    unlabelled = replace(wider, labels=None).measure(off[..., None, None])
+    assert (unlabelled.loss, unlabelled.spoiled) == (0.25, 0.5)
+    part = wider.take(np.array([1]))
+    assert part.measure(off[[1]][..., None, None]).spoiled == 1.0
+
+
+def test_few_images_need_wider_margins() -> None:
+    network = face(np.random.default_rng(27))
+    x = np.random.default_rng(28).standard_normal((40, 1, 36, 32))
+    approx, result = choose_sets(network, x, budget=0.01)
+    exact = run(network, x)
+    further = exact + 2 * (run(approx.to_network(), x) - exact)
+    assert result.loss == 0
+    assert np.mean(decide(further) != decide(exact)) <= 1 / 40
 
 
 def test_logits_stand_in_for_softmax_and_argmax(network: Network) -> None:
