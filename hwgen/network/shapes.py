@@ -176,7 +176,8 @@ def _conv(op: Conv, shape: Shape) -> Shape:
             f"{filters} filters in {op.groups} groups over {depth} channels each "
             f"do not fit an input of {shape[0]} channels"
         )
-    _check_finite("weights and biases", np.append(op.weight, op.bias))
+    _check_finite("weights", op.weight)
+    _check_finite("biases", op.bias)
     return (filters, *_positions(shape, op.kernel, op.strides, op.pads, op.dilations))
 
 

@@ -134,7 +134,7 @@ def _factor(op: Op | None) -> float | None:
 
 def _is_selection(op: Op | None) -> bool:
     """Whether each output of the convolution is one input element or zero."""
-    if not isinstance(op, Conv) or op.bias.any():
+    if not isinstance(op, Conv) or op.bias.any() or np.count_nonzero(op.weight) > len(op.weight):
         return False
     entries = op.weight.reshape(len(op.weight), -1)
     return bool(np.isin(entries, (0, 1)).all() and (entries.sum(axis=1) <= 1).all())

@@ -32,7 +32,7 @@ def fold(node: OnnxNode, inputs: Sequence[Array | None], opset: int) -> tuple[Ar
         bound = _BOUNDS[node.kind]([x for x in inputs if x is not None])
     except (ValueError, IndexError) as error:
         raise node.wrong(f"its constant inputs do not fit together ({error})") from None
-    if bound > MAX_ELEMENTS:
+    if bound > max(MAX_ELEMENTS, sum(x.size for x in inputs if x is not None)):
         raise node.unsupported(f"its constant result would hold {bound} elements")
     names = [f"x{k}" if x is not None else "" for k, x in enumerate(inputs)]
     proto = onnx.NodeProto()

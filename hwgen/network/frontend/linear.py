@@ -93,7 +93,7 @@ def _dense(low: Lowering, node: OnnxNode, view: View, weight: FloatArray) -> Vie
     if depth != view.index.size or 0 in weight.shape:
         raise node.wrong(f"weights {weight.T.shape} do not fit {low.text(view)}")
     shape = low.shapes[view.tensor]
-    if outputs * math.prod(shape) > MAX_ELEMENTS:
+    if outputs * math.prod(shape) > max(MAX_ELEMENTS, weight.size):
         raise node.unsupported(f"it would need more than {MAX_ELEMENTS} weights")
     full = weight
     if not is_identity(view.index, (math.prod(shape),)):

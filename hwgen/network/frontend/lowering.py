@@ -87,7 +87,7 @@ class Lowering:
         value = self.constant(node, position)
         if value is None:
             return None
-        if value.dtype.kind in "OSUVc" or value.size > MAX_ELEMENTS:
+        if value.dtype.kind in "OSUVc":
             raise node.unsupported(f"its constant input {position} must hold real numbers")
         with np.errstate(invalid="ignore"):
             numbers = value.astype(np.float64)

@@ -20,7 +20,10 @@ __all__ = ["DYNAMIC_BATCH", "MAX_ELEMENTS", "Array", "OnnxModel", "OnnxNode", "r
 Array = npt.NDArray[np.generic]
 
 MAX_ELEMENTS = 1 << 24
-"""Most elements of one tensor or weight array: far above any network that fits an FPGA."""
+"""Most elements of one array that is computed: far above any layer that fits an FPGA."""
+
+_MAX_STORED = 1 << 28
+"""Most elements of one array in a file: above the largest dense layers that were ever common."""
 
 DYNAMIC_BATCH = 7919
 """Stands for a batch size that the model leaves open: a prime that no real dimension equals."""
@@ -187,10 +190,10 @@ def _array(tensor: onnx.TensorProto) -> Array:
     """Values of a tensor, after checking that their number is what its shape says."""
     if tensor.data_type == onnx.TensorProto.STRING:
         raise UnsupportedError(f"Tensor {tensor.name!r} holds text, which hwgen cannot use")
-    if any(size < 0 for size in tensor.dims) or math.prod(tensor.dims) > MAX_ELEMENTS:
+    if any(size < 0 for size in tensor.dims) or math.prod(tensor.dims) > _MAX_STORED:
         raise ModelError(
             f"Tensor {tensor.name!r} has shape {tuple(tensor.dims)}: "
-            f"it must hold at most {MAX_ELEMENTS} elements"
+            f"it must hold at most {_MAX_STORED} elements"
         )
     array: Array = numpy_helper.to_array(tensor)
     return array
