@@ -50,7 +50,7 @@ def problem(seed: int) -> tuple[AdderGraph, list[int]]:
 def test_full_rate(seed: int, adders_per_stage: int) -> None:
     graph, bias = problem(seed)
     x = vectors(graph.inputs, count=24, seed=seed)
-    dut = ShiftAdd(graph, bias=bias, adders_per_stage=adders_per_stage)
+    dut = ShiftAdd(graph, bias=bias, adders_per_stage=adders_per_stage, complement=bool(seed % 2))
     run = run_stream(dut, x, expected=x @ graph.matrix + bias, seed=seed)
     assert run.first_latency == dut.latency
     assert run.cycles == len(x) + dut.latency
@@ -63,7 +63,7 @@ def test_stalls_and_reset(seed: int) -> None:
     x = vectors(graph.inputs, count=30, seed=seed)
     stalls = [(0.5, 0.5), (0.8, 0.1), (0.1, 0.8), (0.0, 0.5)][seed % 4]
     run_stream(
-        ShiftAdd(graph, bias=bias, adders_per_stage=1 + seed % 2),
+        ShiftAdd(graph, bias=bias, adders_per_stage=1 + seed % 2, complement=seed % 4 > 1),
         x,
         expected=x @ graph.matrix + bias,
         stall_in=stalls[0],
@@ -106,6 +106,23 @@ def test_pipeline_fills_while_the_output_waits() -> None:
     simulator.add_testbench(bench)
     simulator.run()
     assert accepted == dut.latency > 2
+
+
+@pytest.mark.parametrize("adders_per_stage", [1, 2])
+def test_complements_of_what_is_only_subtracted(adders_per_stage: int) -> None:
+    inputs = (Range(0, 9), Range(-3, 3))
+    nodes = (
+        Adder(Operand(0), Operand(1, 1)),
+        Adder(Operand(0, 3), Operand(2, 0, True)),
+        Adder(Operand(1), Operand(2, 1, True)),
+        Adder(Operand(3, 2), Operand(4, 0, True)),
+        Adder(Operand(1), Operand(5, 0, True)),
+    )
+    graph = AdderGraph(inputs, nodes, (Operand(6), Operand(5, 2, True)))
+    x = np.array([[a, b] for a in range(10) for b in range(-3, 4)])
+    dut = ShiftAdd(graph, adders_per_stage=adders_per_stage, complement=True)
+    run_stream(dut, x, expected=x @ graph.matrix)
+    assert rtlil.convert(dut, name="top").count("cell $not ") > 3
 
 
 def test_right_shifts() -> None:
