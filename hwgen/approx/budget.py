@@ -165,7 +165,7 @@ def choose_sets(
     yardstick = Yardstick.of(exact, run(exact, x), y)
     yardstick = replace(yardstick, safety=_safety(len(x), budget))
     search = _Search(base, x, yardstick, ladder, probes, execute or _run, report)
-    start = search.check(())
+    start = search.check((), search.execute)
     if start.loss > budget + _SLACK:
         raise BudgetError(
             f"Even the finest sets lose {start.loss:.2%} ({search.whole.metric}) on "
@@ -254,10 +254,10 @@ class _Search:
             filters=tuple((n, self.ladder[n][index].filters) for n, index in choice.items()),
         )
 
-    def check(self, moves: Sequence[_Move]) -> Loss:
+    def check(self, moves: Sequence[_Move], execute: Execute) -> Loss:
         """Loss of the whole network after ``moves`` on the whole choosing split."""
         choice = self.choice(moves)
-        loss = self.whole.measure(self.execute(self.approx(choice), self.x))
+        loss = self.whole.measure(execute(self.approx(choice), self.x))
         self._record(choice, moves[-1] if moves else None, loss, joint=True)
         return loss
 
@@ -296,9 +296,15 @@ class _Search:
     def descend(self, moves: list[_Move], budget: float, start: Loss) -> tuple[list[_Move], Loss]:
         """As many of ``moves`` as the budget stands, and the loss with them."""
 
-        def stands(loss: Loss) -> bool:
-            limit = max(budget, start.spoiled, 1 / len(self.x)) + _SLACK
-            return loss.loss <= budget + _SLACK and loss.spoiled <= limit
+        spoiled = max(budget, start.spoiled, 1 / len(self.x)) + _SLACK
+
+        def stands(moves: Sequence[_Move]) -> Loss | None:
+            """Loss after ``moves`` if it keeps the budget; floating point, which is fast, first."""
+            for execute in dict.fromkeys((_run, self.execute)):
+                loss = self.check(moves, execute)
+                if loss.loss > budget + _SLACK or loss.spoiled > spoiled:
+                    return None
+            return loss
 
         low, high, reached = 0, len(moves), start
         rounds = len(moves).bit_length()
@@ -307,8 +313,7 @@ class _Search:
                 break
             self.report("check all layers together", 0.7 + 0.2 * number / rounds)
             middle = (low + high + 1) // 2
-            loss = self.check(moves[:middle])
-            if stands(loss):
+            if (loss := stands(moves[:middle])) is not None:
                 low, reached = middle, loss
             else:
                 high = middle - 1
@@ -320,8 +325,7 @@ class _Search:
             if move.layer in stuck:
                 continue
             self.report("lower single layers further", 0.9 + 0.1 * len(stuck) / _PATIENCE)
-            loss = self.check([*taken, move])
-            if stands(loss):
+            if (loss := stands([*taken, move])) is not None:
                 taken, reached = [*taken, move], loss
             else:
                 stuck.add(move.layer)
