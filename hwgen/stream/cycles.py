@@ -1,26 +1,22 @@
-"""Cycle model of a pipeline: handshakes of every stage, no data; equal to the RTL cycle for cycle.
+"""Cycle model of a pipeline: exact cycles an image, exact latency, and the branch buffers' depths.
 
-Each stage is a small machine with the same control as its hardware. Running them together gives
-the exact cycles an image and the exact latency, whatever windows, branches and buffers do to each
-other.
+The control of all stages runs together (:mod:`hwgen.stream.control`) until it repeats itself, so
+the figures hold whatever windows, branches and buffers do to each other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from hwgen.errors import VerifyError
-from hwgen.integer.types import Conv
 from hwgen.stream.blocks import Stage
-from hwgen.stream.dense import dense_cycles
-from hwgen.stream.scan import Scan
+from hwgen.stream.control import Control
 
 __all__ = ["Timing", "balance", "predict"]
 
-_Flags = list[bool]
 _AMPLE = 1 << 30
+_PATIENCE = 6
 
 
 @dataclass(frozen=True)
@@ -30,9 +26,9 @@ class Timing:
     Parameters
     ----------
     first : int
-        Cycles from the first pixel of the first image in to the first pixel of its result out.
+        Cycles from the first pixel of the first image offered to the first of its result.
     image : int
-        Cycles from the first pixel of the first image in to the last pixel of its result out.
+        Cycles from the first pixel of the first image offered to the last of its result.
     period_cycles, period_images : int
         In the steady state, the pipeline repeats itself every ``period_cycles`` cycles, in which
         it takes ``period_images`` images (nearly always 1).
@@ -49,344 +45,76 @@ class Timing:
         return self.period_cycles / self.period_images
 
 
-class _Machine(Protocol):
-    """Control of one stage; ``valid`` and ``ready`` are the flags of all streams by number."""
-
-    def offer(self, valid: _Flags) -> None:
-        """Set ``valid`` of the outputs, from the state and, for a fork, the input's."""
-
-    def accept(self, valid: _Flags, ready: _Flags) -> None:
-        """Set ``ready`` of the inputs, from the state and the outputs' ready."""
-
-    def tick(self, valid: _Flags, ready: _Flags) -> None:
-        """Advance one clock edge."""
-
-    def state(self) -> object:
-        """All that decides the future."""
-
-
-class _Fixed:
-    """A pipeline of fixed latency with one clock enable; bubbles advance."""
-
-    __slots__ = ("bits", "enable", "i", "mask", "o", "top")
-
-    def __init__(self, i: int, o: int, latency: int) -> None:
-        self.i, self.o = i, o
-        self.top = 1 << (latency - 1)
-        self.mask = (1 << latency) - 1
-        self.bits = 0
-        self.enable = True
-
-    def offer(self, valid: _Flags) -> None:
-        valid[self.o] = self.bits & self.top != 0
-
-    def accept(self, valid: _Flags, ready: _Flags) -> None:
-        self.enable = ready[self.i] = ready[self.o] or not valid[self.o]
-
-    def tick(self, valid: _Flags, ready: _Flags) -> None:
-        if self.enable:
-            self.bits = ((self.bits << 1) | valid[self.i]) & self.mask
-
-    def state(self) -> object:
-        return self.bits
-
-
-class _Window:
-    """The beats of a :class:`Scan`."""
-
-    __slots__ = ("beat", "enable", "full", "gives", "i", "o", "takes", "waits")
-
-    def __init__(self, i: int, o: int, scan: Scan) -> None:
-        self.i, self.o = i, o
-        self.takes = scan.takes().tolist()
-        self.gives = scan.gives().tolist()
-        first = self.takes.index(True)
-        self.waits = [True] * first + self.takes[first:]
-        self.beat = 0
-        self.full = False
-        self.enable = True
-
-    def offer(self, valid: _Flags) -> None:
-        valid[self.o] = self.full
-
-    def accept(self, valid: _Flags, ready: _Flags) -> None:
-        self.enable = ready[self.o] or not self.full
-        ready[self.i] = self.enable and self.takes[self.beat]
-
-    def tick(self, valid: _Flags, ready: _Flags) -> None:
-        if not self.enable:
-            return
-        go = valid[self.i] or not self.waits[self.beat]
-        self.full = go and self.gives[self.beat]
-        if go:
-            self.beat = (self.beat + 1) % len(self.takes)
-
-    def state(self) -> object:
-        return (self.beat, self.full)
-
-
-class _Join:
-    """One item from every input at once, one register."""
-
-    __slots__ = ("full", "inputs", "o", "room", "take")
-
-    def __init__(self, inputs: Sequence[int], o: int) -> None:
-        self.inputs, self.o = tuple(inputs), o
-        self.full = self.take = False
-        self.room = True
-
-    def offer(self, valid: _Flags) -> None:
-        valid[self.o] = self.full
-
-    def accept(self, valid: _Flags, ready: _Flags) -> None:
-        self.room = ready[self.o] or not self.full
-        self.take = self.room and all(valid[i] for i in self.inputs)
-        for i in self.inputs:
-            ready[i] = self.take
-
-    def tick(self, valid: _Flags, ready: _Flags) -> None:
-        if self.room:
-            self.full = self.take
-
-    def state(self) -> object:
-        return self.full
-
-
-class _Fork:
-    """One item to every output, each when it likes."""
-
-    __slots__ = ("done", "i", "outputs")
-
-    def __init__(self, i: int, outputs: Sequence[int]) -> None:
-        self.i, self.outputs = i, tuple(outputs)
-        self.done = [False] * len(self.outputs)
-
-    def offer(self, valid: _Flags) -> None:
-        for o, done in zip(self.outputs, self.done, strict=True):
-            valid[o] = valid[self.i] and not done
-
-    def accept(self, valid: _Flags, ready: _Flags) -> None:
-        pairs = zip(self.outputs, self.done, strict=True)
-        ready[self.i] = all(done or ready[o] for o, done in pairs)
-
-    def tick(self, valid: _Flags, ready: _Flags) -> None:
-        if valid[self.i]:
-            if ready[self.i]:
-                self.done = [False] * len(self.outputs)
-            else:
-                pairs = zip(self.outputs, self.done, strict=True)
-                self.done = [done or ready[o] for o, done in pairs]
-
-    def state(self) -> object:
-        return tuple(self.done)
-
-
-class _Buffer:
-    """First in, first out: one register behind a memory of ``depth - 1`` items."""
-
-    __slots__ = ("capacity", "full", "i", "most", "o", "stored")
-
-    def __init__(self, i: int, o: int, depth: int) -> None:
-        self.i, self.o = i, o
-        self.capacity = depth - 1
-        self.stored = self.most = 0
-        self.full = False
-
-    def offer(self, valid: _Flags) -> None:
-        valid[self.o] = self.full
-
-    def accept(self, valid: _Flags, ready: _Flags) -> None:
-        ready[self.i] = self.stored < self.capacity
-
-    def tick(self, valid: _Flags, ready: _Flags) -> None:
-        moves = self.stored > 0 and (ready[self.o] or not self.full)
-        self.stored += (valid[self.i] and ready[self.i]) - moves
-        self.full = moves or (self.full and not ready[self.o])
-        self.most = max(self.most, self.stored)
-
-    def state(self) -> object:
-        return (self.stored, self.full)
-
-
-class _Queue:
-    """First in, first out queue of two registers."""
-
-    __slots__ = ("i", "o", "stored")
-
-    def __init__(self, i: int, o: int) -> None:
-        self.i, self.o = i, o
-        self.stored = 0
-
-    def offer(self, valid: _Flags) -> None:
-        valid[self.o] = self.stored > 0
-
-    def accept(self, valid: _Flags, ready: _Flags) -> None:
-        ready[self.i] = self.stored < 2
-
-    def tick(self, valid: _Flags, ready: _Flags) -> None:
-        taken = valid[self.i] and ready[self.i]
-        given = self.stored > 0 and ready[self.o]
-        self.stored += taken - given
-
-    def state(self) -> object:
-        return self.stored
-
-
-class _Dense:
-    """Two halves of a memory, lanes that read one of them, and a pipeline behind the memory."""
-
-    __slots__ = (
-        "batch", "batches", "enable", "filled", "full", "i", "length", "line", "mask", "o",
-        "pixels", "position", "top", "written",
-    )  # fmt: skip
-
-    def __init__(self, i: int, o: int, *, pixels: int, cycles: int, batches: int, latency: int):
-        self.i, self.o = i, o
-        self.pixels, self.batches, self.length = pixels, batches, cycles // batches
-        delay = latency - cycles - 1
-        self.top, self.mask = 1 << (delay - 1), (1 << delay) - 1
-        self.line = self.filled = self.written = self.position = self.batch = 0
-        self.full = False
-        self.enable = True
-
-    def offer(self, valid: _Flags) -> None:
-        valid[self.o] = self.full
-
-    def accept(self, valid: _Flags, ready: _Flags) -> None:
-        self.enable = not (self.line & self.top and self.full and not ready[self.o])
-        ready[self.i] = self.filled != 2
-
-    def tick(self, valid: _Flags, ready: _Flags) -> None:
-        if self.line & self.top and self.enable:
-            self.batch = (self.batch + 1) % self.batches
-            self.full = self.batch == 0
-        elif ready[self.o]:
-            self.full = False
-        running = self.filled > 0
-        if valid[self.i] and ready[self.i]:
-            self.written = (self.written + 1) % self.pixels
-            self.filled += self.written == 0
-        if not self.enable:
-            return
-        ends = running and (self.position + 1) % self.length == 0
-        self.line = ((self.line << 1) | ends) & self.mask
-        if running:
-            self.position = (self.position + 1) % (self.length * self.batches)
-            self.filled -= self.position == 0
-
-    def state(self) -> object:
-        return (self.batch, self.filled, self.full, self.line, self.position, self.written)
-
-
-class _Network:
-    """All machines and the streams between them; source and sink never wait."""
-
-    def __init__(self, stages: Sequence[Stage]) -> None:
-        numbers = {"": 0}
-        for stage in stages:
-            count = stage.depth if stage.form == "fork" else 0
-            for name in [f"{stage.name}.{k}" for k in range(count)] or [stage.name]:
-                numbers[name] = len(numbers)
-        self.stages = tuple(stages)
-        self.machines: list[_Machine] = [_machine(stage, numbers) for stage in stages]
-        self.valid = [True] + [False] * (len(numbers) - 1)
-        self.ready = [False] * len(numbers)
-        read = {source for stage in stages for source in stage.sources}
-        unread = [name for name in numbers if name not in read]
-        if len(unread) != 1:
-            raise VerifyError(f"A pipeline must have one output, not {unread}")
-        self.output = numbers[unread[0]]
-        last = unread[0].partition(".")[0]
-        self.output_shape = next(s.output_shape for s in self.stages if s.name == last)
-        self.ready[self.output] = True
-
-    def step(self) -> tuple[bool, bool]:
-        """One cycle; whether a pixel came in and whether one came out."""
-        valid, ready = self.valid, self.ready
-        for machine in self.machines:
-            machine.offer(valid)
-        for machine in reversed(self.machines):
-            machine.accept(valid, ready)
-        for machine in self.machines:
-            machine.tick(valid, ready)
-        return ready[0], valid[self.output]
-
-    def state(self) -> object:
-        return tuple(machine.state() for machine in self.machines)
-
-
-def _machine(stage: Stage, numbers: dict[str, int]) -> _Machine:
-    inputs = [numbers[source] for source in stage.sources]
-    match stage.form:
-        case "fork":
-            outputs = [numbers[f"{stage.name}.{k}"] for k in range(stage.depth)]
-            return _Fork(inputs[0], outputs)
-        case "window":
-            assert stage.scan is not None
-            return _Window(inputs[0], numbers[stage.name], stage.scan)
-        case "buffer" if stage.depth == 2:
-            return _Queue(inputs[0], numbers[stage.name])
-        case "buffer":
-            return _Buffer(inputs[0], numbers[stage.name], stage.depth)
-        case "accumulate":
-            _, height, width = stage.shape
-            scan = Scan(height, width, (height, width))
-            return _Window(inputs[0], numbers[stage.name], scan)
-        case "dense":
-            assert isinstance(stage.op, Conv)
-            return _Dense(
-                inputs[0],
-                numbers[stage.name],
-                pixels=stage.shape[1] * stage.shape[2],
-                cycles=dense_cycles(stage.op, lanes=stage.lanes),
-                batches=-(-stage.op.weight.shape[0] // stage.lanes),
-                latency=stage.latency,
-            )
-        case "add" | "concat":
-            return _Join(inputs, numbers[stage.name])
-        case _:
-            return _Fixed(inputs[0], numbers[stage.name], stage.latency)
-
-
 def predict(stages: Sequence[Stage]) -> Timing:
     """Timing of the pipeline made of ``stages``, which are in topological order.
+
+    What comes in and out of a stage does not depend on when it does, so a pipeline that does not
+    stop here does not stop with any gaps in its input and any pauses of its output.
 
     Raises
     ------
     VerifyError
         If the pipeline stops: a branch buffer is too small.
     """
-    return _run(_Network(stages))
+    run = _Run(Control(stages))
+    while run.timing is None:
+        run.step()
+    return run.timing
 
 
 def balance(stages: Sequence[Stage]) -> tuple[Stage, ...]:
-    """The stages with every buffer before a join just deep enough never to hold up its branch.
+    """The stages with every buffer before a join just deep enough never to slow the pipeline.
 
-    The pipeline runs with boundless buffers until it repeats itself, and the greatest number of
-    items that each of them ever held gives its depth. What a branch must swallow before its first
-    item comes out, and what its registers hold, is thereby counted exactly.
+    First the pipeline runs with boundless buffers, images coming no faster than its slowest part
+    can take them. How many more items a buffer then ever holds than its join's emptiest one is
+    what its branch must store: what the other branches swallow before their first item comes out,
+    and what their registers hold. From there depths grow until the bounded pipeline is as fast.
     """
-    joins = {
-        source
-        for stage in stages
-        if stage.form in ("add", "concat")
-        for source in stage.sources
-        if any(s.name == source and s.form == "buffer" for s in stages)
-    }
-    if not joins:
+    joins = _joins(stages)
+    names = {name for join in joins for name in join}
+    if not names:
         return tuple(stages)
-    network = _Network([replace(s, depth=_AMPLE) if s.name in joins else s for s in stages])
-    ideal = _run(network).interval
-    held = {
-        stage.name: machine.most
-        for stage, machine in zip(stages, network.machines, strict=True)
-        if isinstance(machine, _Buffer) and stage.name in joins
-    }
-    # A full buffer refuses an item even while it gives one, which may or may not matter.
-    tight = _with_depths(stages, {name: max(2, most + 1) for name, most in held.items()})
-    if predict(tight).interval == ideal:
-        return tight
-    return _with_depths(stages, {name: most + 2 for name, most in held.items()})
+    boundless = [replace(s, depth=_AMPLE) if s.name in names else s for s in stages]
+    pace = max(stage.cycles for stage in stages)
+    while True:
+        control = Control(boundless)
+        skew, most = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
+        run = _Run(control, pace=pace)
+        while run.timing is None and not run.falls_behind:
+            run.step()
+            for join in joins:
+                held = {name: control.held(name) for name in join}
+                least = min(held.values())
+                for name, count in held.items():
+                    skew[name] = max(skew[name], count - least)
+                    most[name] = max(most[name], count)
+        if run.timing is not None:
+            break
+        pace = max(pace + 1, run.last_interval)
+    extra = 0
+    while True:
+        depths = {name: max(2, min(skew[name] + extra, most[name] + 2)) for name in names}
+        bounded = _with_depths(stages, depths)
+        if all(depths[name] >= most[name] + 2 for name in names) or _keeps_up(bounded, pace):
+            return bounded
+        extra += 1 + extra // 4
+
+
+def _joins(stages: Sequence[Stage]) -> list[tuple[str, ...]]:
+    """The buffers before each join."""
+    buffers = {stage.name for stage in stages if stage.form == "buffer"}
+    return [
+        tuple(source for source in stage.sources if source in buffers)
+        for stage in stages
+        if stage.form in ("add", "concat") and buffers & set(stage.sources)
+    ]
+
+
+def _keeps_up(stages: Sequence[Stage], interval: int) -> bool:
+    try:
+        return predict(stages).interval <= interval
+    except VerifyError:
+        return False
 
 
 def _with_depths(stages: Sequence[Stage], depths: dict[str, int]) -> tuple[Stage, ...]:
@@ -398,33 +126,61 @@ def _with_depths(stages: Sequence[Stage], depths: dict[str, int]) -> tuple[Stage
     )
 
 
-def _run(network: _Network) -> Timing:
-    """Run until, at the first pixel of an image, the state is one seen before."""
-    _, height, width = network.stages[0].shape
-    _, out_height, out_width = network.output_shape
-    seen: dict[object, tuple[int, int]] = {}
-    cycle = pixels = results = 0
-    first = image = -1
-    before: object = None
-    while True:
-        came_in, came_out = network.step()
+class _Run:
+    """A run until, after the last pixel of an image, the state is one seen before.
+
+    With ``pace``, image k is offered from cycle ``k * pace`` on, otherwise as soon as possible.
+    """
+
+    def __init__(self, control: Control, *, pace: int = 0) -> None:
+        self.control, self.pace = control, pace
+        self.timing: Timing | None = None
+        self._pixels = control.stages[0].shape[1] * control.stages[0].shape[2]
+        self._results = control.output_shape[1] * control.output_shape[2]
+        self._cycle = self._taken = 0
+        self._given: list[int] = []
+        self._first = -1
+        self._count = 0
+        self._seen: dict[object, tuple[int, int]] = {}
+        self._before: object = None
+
+    @property
+    def falls_behind(self) -> bool:
+        """Whether many images came in and out without the pipeline repeating itself."""
+        images = self._taken // self._pixels
+        return len(self._given) > _PATIENCE and images > 2 * _PATIENCE
+
+    @property
+    def last_interval(self) -> int:
+        """Cycles between the last two results."""
+        return self._given[-1] - self._given[-2]
+
+    def step(self) -> None:
+        image, pixel = divmod(self._taken, self._pixels)
+        offer = pixel > 0 or self._cycle >= image * self.pace
+        came_in, came_out = self.control.step(offer=offer)
         if came_out:
-            first = cycle if results == 0 else first
-            results += 1
-            image = cycle if results == out_height * out_width else image
-        cycle += 1
-        if not came_in:
-            state = network.state()
-            if state == before and not came_out:
-                raise VerifyError(f"The pipeline stops in cycle {cycle}: a buffer is too small")
-            before = state
-            continue
-        before = None
-        pixels += 1
-        if pixels % (height * width) == 0 and image >= 0:
-            images = pixels // (height * width)
-            state = network.state()
-            if state in seen:
-                then, images_then = seen[state]
-                return Timing(first, image, cycle - then, images - images_then)
-            seen[state] = (cycle, images)
+            self._first = self._cycle if self._count == 0 else self._first
+            self._count += 1
+            if self._count % self._results == 0:
+                self._given.append(self._cycle)
+        self._cycle += 1
+        if came_in:
+            self._before = None
+            self._taken += 1
+            if self._taken % self._pixels == 0 and self._given:
+                self._compare(image + 1)
+        elif offer:
+            state = self.control.state()
+            if state == self._before and not came_out:
+                raise VerifyError(
+                    f"The pipeline stops in cycle {self._cycle}: a buffer is too small"
+                )
+            self._before = state
+
+    def _compare(self, images: int) -> None:
+        key = (self.control.state(), self._cycle - images * self.pace if self.pace else 0)
+        if key in self._seen:
+            cycle, before = self._seen[key]
+            self.timing = Timing(self._first, self._given[0], self._cycle - cycle, images - before)
+        self._seen[key] = (self._cycle, images)

@@ -1,0 +1,338 @@
+"""The handshakes of every kind of stage as small machines, without data.
+
+Each machine has the same control as its hardware, so that running them together is the pipeline's
+simulation cycle for cycle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from hwgen.errors import VerifyError
+from hwgen.integer.types import Conv
+from hwgen.stream.blocks import Stage
+from hwgen.stream.dense import dense_cycles
+from hwgen.stream.scan import Scan
+
+__all__ = ["Control"]
+
+_Flags = list[bool]
+
+
+class _Machine(Protocol):
+    """Control of one stage; ``valid`` and ``ready`` are the flags of all streams by number."""
+
+    def offer(self, valid: _Flags) -> None:
+        """Set ``valid`` of the outputs, from the state and, for a fork, the input's."""
+
+    def accept(self, valid: _Flags, ready: _Flags) -> None:
+        """Set ``ready`` of the inputs, from the state and the outputs' ready."""
+
+    def tick(self, valid: _Flags, ready: _Flags) -> None:
+        """Advance one clock edge."""
+
+    def state(self) -> object:
+        """All that decides the future."""
+
+
+class _Fixed:
+    """A pipeline of fixed latency with one clock enable; bubbles advance."""
+
+    __slots__ = ("bits", "enable", "i", "mask", "o", "top")
+
+    def __init__(self, i: int, o: int, latency: int) -> None:
+        self.i, self.o = i, o
+        self.top = 1 << (latency - 1)
+        self.mask = (1 << latency) - 1
+        self.bits = 0
+        self.enable = True
+
+    def offer(self, valid: _Flags) -> None:
+        valid[self.o] = self.bits & self.top != 0
+
+    def accept(self, valid: _Flags, ready: _Flags) -> None:
+        self.enable = ready[self.i] = ready[self.o] or not valid[self.o]
+
+    def tick(self, valid: _Flags, ready: _Flags) -> None:
+        if self.enable:
+            self.bits = ((self.bits << 1) | valid[self.i]) & self.mask
+
+    def state(self) -> object:
+        return self.bits
+
+
+class _Window:
+    """The beats of a :class:`Scan`."""
+
+    __slots__ = ("beat", "enable", "full", "gives", "i", "o", "takes", "waits")
+
+    def __init__(self, i: int, o: int, scan: Scan) -> None:
+        self.i, self.o = i, o
+        self.takes = scan.takes().tolist()
+        self.gives = scan.gives().tolist()
+        first = self.takes.index(True)
+        self.waits = [True] * first + self.takes[first:]
+        self.beat = 0
+        self.full = False
+        self.enable = True
+
+    def offer(self, valid: _Flags) -> None:
+        valid[self.o] = self.full
+
+    def accept(self, valid: _Flags, ready: _Flags) -> None:
+        self.enable = ready[self.o] or not self.full
+        ready[self.i] = self.enable and self.takes[self.beat]
+
+    def tick(self, valid: _Flags, ready: _Flags) -> None:
+        if not self.enable:
+            return
+        go = valid[self.i] or not self.waits[self.beat]
+        self.full = go and self.gives[self.beat]
+        if go:
+            self.beat = (self.beat + 1) % len(self.takes)
+
+    def state(self) -> object:
+        return (self.beat, self.full)
+
+
+class _Join:
+    """One item from every input at once, one register."""
+
+    __slots__ = ("full", "inputs", "o", "room", "take")
+
+    def __init__(self, inputs: Sequence[int], o: int) -> None:
+        self.inputs, self.o = tuple(inputs), o
+        self.full = self.take = False
+        self.room = True
+
+    def offer(self, valid: _Flags) -> None:
+        valid[self.o] = self.full
+
+    def accept(self, valid: _Flags, ready: _Flags) -> None:
+        self.room = ready[self.o] or not self.full
+        self.take = self.room and all(valid[i] for i in self.inputs)
+        for i in self.inputs:
+            ready[i] = self.take
+
+    def tick(self, valid: _Flags, ready: _Flags) -> None:
+        if self.room:
+            self.full = self.take
+
+    def state(self) -> object:
+        return self.full
+
+
+class _Fork:
+    """One item to every output, each when it likes."""
+
+    __slots__ = ("done", "i", "outputs")
+
+    def __init__(self, i: int, outputs: Sequence[int]) -> None:
+        self.i, self.outputs = i, tuple(outputs)
+        self.done = [False] * len(self.outputs)
+
+    def offer(self, valid: _Flags) -> None:
+        for o, done in zip(self.outputs, self.done, strict=True):
+            valid[o] = valid[self.i] and not done
+
+    def accept(self, valid: _Flags, ready: _Flags) -> None:
+        pairs = zip(self.outputs, self.done, strict=True)
+        ready[self.i] = all(done or ready[o] for o, done in pairs)
+
+    def tick(self, valid: _Flags, ready: _Flags) -> None:
+        if valid[self.i]:
+            if ready[self.i]:
+                self.done = [False] * len(self.outputs)
+            else:
+                pairs = zip(self.outputs, self.done, strict=True)
+                self.done = [done or ready[o] for o, done in pairs]
+
+    def state(self) -> object:
+        return tuple(self.done)
+
+
+class _Buffer:
+    """First in, first out: one register behind a memory of ``depth - 1`` items."""
+
+    __slots__ = ("capacity", "full", "i", "o", "stored")
+
+    def __init__(self, i: int, o: int, depth: int) -> None:
+        self.i, self.o = i, o
+        self.capacity = depth - 1
+        self.stored = 0
+        self.full = False
+
+    def offer(self, valid: _Flags) -> None:
+        valid[self.o] = self.full
+
+    def accept(self, valid: _Flags, ready: _Flags) -> None:
+        ready[self.i] = self.stored < self.capacity
+
+    def tick(self, valid: _Flags, ready: _Flags) -> None:
+        moves = self.stored > 0 and (ready[self.o] or not self.full)
+        self.stored += (valid[self.i] and ready[self.i]) - moves
+        self.full = moves or (self.full and not ready[self.o])
+
+    @property
+    def held(self) -> int:
+        return self.stored + self.full
+
+    def state(self) -> object:
+        return (self.stored, self.full)
+
+
+class _Queue:
+    """First in, first out queue of two registers."""
+
+    __slots__ = ("i", "o", "stored")
+
+    def __init__(self, i: int, o: int) -> None:
+        self.i, self.o = i, o
+        self.stored = 0
+
+    def offer(self, valid: _Flags) -> None:
+        valid[self.o] = self.stored > 0
+
+    def accept(self, valid: _Flags, ready: _Flags) -> None:
+        ready[self.i] = self.stored < 2
+
+    def tick(self, valid: _Flags, ready: _Flags) -> None:
+        taken = valid[self.i] and ready[self.i]
+        given = self.stored > 0 and ready[self.o]
+        self.stored += taken - given
+
+    @property
+    def held(self) -> int:
+        return self.stored
+
+    def state(self) -> object:
+        return self.stored
+
+
+class _Dense:
+    """Two halves of a memory, lanes that read one of them, and a pipeline behind the memory."""
+
+    __slots__ = (
+        "batch", "batches", "enable", "filled", "full", "i", "length", "line", "mask", "o",
+        "pixels", "position", "top", "written",
+    )  # fmt: skip
+
+    def __init__(self, i: int, o: int, *, pixels: int, cycles: int, batches: int, latency: int):
+        self.i, self.o = i, o
+        self.pixels, self.batches, self.length = pixels, batches, cycles // batches
+        delay = latency - cycles - 1
+        self.top, self.mask = 1 << (delay - 1), (1 << delay) - 1
+        self.line = self.filled = self.written = self.position = self.batch = 0
+        self.full = False
+        self.enable = True
+
+    def offer(self, valid: _Flags) -> None:
+        valid[self.o] = self.full
+
+    def accept(self, valid: _Flags, ready: _Flags) -> None:
+        self.enable = not (self.line & self.top and self.full and not ready[self.o])
+        ready[self.i] = self.filled != 2
+
+    def tick(self, valid: _Flags, ready: _Flags) -> None:
+        if self.line & self.top and self.enable:
+            self.batch = (self.batch + 1) % self.batches
+            self.full = self.batch == 0
+        elif ready[self.o]:
+            self.full = False
+        running = self.filled > 0
+        if valid[self.i] and ready[self.i]:
+            self.written = (self.written + 1) % self.pixels
+            self.filled += self.written == 0
+        if not self.enable:
+            return
+        ends = running and (self.position + 1) % self.length == 0
+        self.line = ((self.line << 1) | ends) & self.mask
+        if running:
+            self.position = (self.position + 1) % (self.length * self.batches)
+            self.filled -= self.position == 0
+
+    def state(self) -> object:
+        return (self.batch, self.filled, self.full, self.line, self.position, self.written)
+
+
+class Control:
+    """The control of a whole pipeline: all machines and the streams between them.
+
+    The sink never waits. ``stages`` are in topological order.
+    """
+
+    def __init__(self, stages: Sequence[Stage]) -> None:
+        numbers = {"": 0}
+        for stage in stages:
+            count = stage.depth if stage.form == "fork" else 0
+            for name in [f"{stage.name}.{k}" for k in range(count)] or [stage.name]:
+                numbers[name] = len(numbers)
+        self.stages = tuple(stages)
+        self.machines: list[_Machine] = [_machine(stage, numbers) for stage in stages]
+        self._places = {stage.name: k for k, stage in enumerate(stages)}
+        self.valid = [True] + [False] * (len(numbers) - 1)
+        self.ready = [False] * len(numbers)
+        read = {source for stage in stages for source in stage.sources}
+        unread = [name for name in numbers if name not in read]
+        if len(unread) != 1:
+            raise VerifyError(f"A pipeline must have one output, not {unread}")
+        self.output = numbers[unread[0]]
+        last = unread[0].partition(".")[0]
+        self.output_shape = next(s.output_shape for s in self.stages if s.name == last)
+        self.ready[self.output] = True
+
+    def step(self, *, offer: bool = True) -> tuple[bool, bool]:
+        """One cycle; whether a pixel came in and whether one came out."""
+        valid, ready = self.valid, self.ready
+        valid[0] = offer
+        for machine in self.machines:
+            machine.offer(valid)
+        for machine in reversed(self.machines):
+            machine.accept(valid, ready)
+        for machine in self.machines:
+            machine.tick(valid, ready)
+        return offer and ready[0], valid[self.output]
+
+    def state(self) -> object:
+        """All that decides the future."""
+        return tuple(machine.state() for machine in self.machines)
+
+    def held(self, name: str) -> int:
+        """Items in the buffer of that name."""
+        machine = self.machines[self._places[name]]
+        assert isinstance(machine, _Buffer | _Queue)
+        return machine.held
+
+
+def _machine(stage: Stage, numbers: dict[str, int]) -> _Machine:
+    inputs = [numbers[source] for source in stage.sources]
+    match stage.form:
+        case "fork":
+            outputs = [numbers[f"{stage.name}.{k}"] for k in range(stage.depth)]
+            return _Fork(inputs[0], outputs)
+        case "window":
+            assert stage.scan is not None
+            return _Window(inputs[0], numbers[stage.name], stage.scan)
+        case "buffer" if stage.depth == 2:
+            return _Queue(inputs[0], numbers[stage.name])
+        case "buffer":
+            return _Buffer(inputs[0], numbers[stage.name], stage.depth)
+        case "accumulate":
+            _, height, width = stage.shape
+            scan = Scan(height, width, (height, width))
+            return _Window(inputs[0], numbers[stage.name], scan)
+        case "dense":
+            assert isinstance(stage.op, Conv)
+            return _Dense(
+                inputs[0],
+                numbers[stage.name],
+                pixels=stage.shape[1] * stage.shape[2],
+                cycles=dense_cycles(stage.op, lanes=stage.lanes),
+                batches=-(-stage.op.weight.shape[0] // stage.lanes),
+                latency=stage.latency,
+            )
+        case "add" | "concat":
+            return _Join(inputs, numbers[stage.name])
+        case _:
+            return _Fixed(inputs[0], numbers[stage.name], stage.latency)
