@@ -13,12 +13,15 @@ from hwgen.boards.top import top_name, top_verilog
 from hwgen.boards.types import Board
 from hwgen.errors import ResourceError
 from hwgen.stream.design import StreamDesign
+from hwgen.toolchain.instances import area_by_instance
 from hwgen.toolchain.nextpnr import Utilisation, pack, pack_plan, place_and_route, route_plan
 from hwgen.toolchain.plan import BuildPlan
 from hwgen.toolchain.synthesis import Area, SynthesisJob, synthesis_plan, synthesise
 from hwgen.toolchain.tools import TOOLS
 
 __all__ = ["BuildResult", "Progress", "board_plan", "build_board"]
+
+_SCRIPT = "build.sh"
 
 
 class Progress(Protocol):
@@ -31,7 +34,8 @@ class Progress(Protocol):
 class BuildResult:
     """What a build measured; everything is read from the tools' JSON reports.
 
-    ``core`` is the area of the design alone, ``top`` that of the whole module on the board.
+    ``core`` is the area of the design alone, ``instances`` its share of each instance in it, by
+    name, ``top`` that of the whole module on the board.
     ``fmax_mhz`` is the highest clock of the routed top, which runs at the board's ``clock_mhz``;
     ``target_mhz`` was asked for, and ``seed`` reached it; ``attempts`` holds (seed, outcome).
     Without place and route ``fmax_mhz``, ``seed`` and ``bitstream`` are ``None``. ``bitstream`` and
@@ -42,6 +46,7 @@ class BuildResult:
     board: str
     part: str
     core: Area
+    instances: tuple[tuple[str, Area], ...]
     top: Area
     utilisation: tuple[Utilisation, ...]
     clock_mhz: float
@@ -114,6 +119,9 @@ def build_board(
     target = board.target_mhz if frequency is None else frequency
     name = top_name(design)
     directory.mkdir(parents=True, exist_ok=True)
+    # What an earlier build left must not pass for this one's if this one fails.
+    for stale in (f"{name}.{board.device.bitstream_suffix}", _SCRIPT):
+        (directory / stale).unlink(missing_ok=True)
 
     told(f"Synthesis for {board.title}", 0.0)
     start = time.monotonic()
@@ -147,12 +155,13 @@ def build_board(
         bitstream = pack(board.device, name=name, directory=directory).name
         seconds.append(("packing", time.monotonic() - start))
         plan = board_plan(design, board, frequency=frequency, seed=routed.seed)
-    plan.write(directory)
+    plan.write(directory, script=_SCRIPT)
     told(f"Build for {board.title}", 1.0)
     return BuildResult(
         board=board.name,
         part=board.part,
         core=core.area,
+        instances=area_by_instance(core.netlist, top=design.name, family=board.family),
         top=top.area,
         utilisation=routed.utilisation if routed else (),
         clock_mhz=board.clock_hz / 1e6,
@@ -161,7 +170,7 @@ def build_board(
         seed=routed.seed if routed else None,
         attempts=routed.attempts if routed else (),
         bitstream=bitstream,
-        script="build.sh",
+        script=_SCRIPT,
         tools=tuple((tool, TOOLS[tool].version) for tool in _tools(board, route=route)),
         seconds=tuple(seconds),
     )

@@ -29,6 +29,8 @@ Multipliers = Literal["none", "logic", "dsp"]
 """``none``: a multiplier is an error. The baselines: multipliers in ``logic``, or in ``dsp``."""
 
 _MULTIPLIERS = "t:$mul t:$macc t:$macc_v2 t:$div t:$mod t:$divfloor t:$modfloor t:$pow"
+_SELECTED = re.compile(r"selection is not empty:(?P<types>.*)\nSelection contains:\n(?P<cell>.*)")
+_CHECKED = re.compile(r"Executing CHECK pass(?s:.)*?Warning: (?P<problem>.*)(?s:.)*'check -assert'")
 _LATCHES = "t:$dlatch t:$adlatch t:$dlatchsr"
 
 _ADDER_MAP = r"""
@@ -254,7 +256,7 @@ def synthesise(*jobs: SynthesisJob, time_limit: float = 3600) -> tuple[Synthesis
         finished = run_together(programs, time_limit=time_limit)
     except ToolError:
         for job, program in zip(jobs, programs, strict=True):
-            _raise_if_multiplier(job.top, program.log)
+            _raise_if_refused(job.top, program.log)
         raise
     return tuple(_result(job, one.seconds) for job, one in zip(jobs, finished, strict=True))
 
@@ -266,17 +268,17 @@ def _result(job: SynthesisJob, seconds: float) -> SynthesisResult:
     return SynthesisResult(area, job.directory / f"{job.top}.json", seconds)
 
 
-def _raise_if_multiplier(top: str, log: Path) -> None:
-    """Raise :class:`VerifyError` if a ``select -assert-none`` of the log found cells."""
+def _raise_if_refused(top: str, log: Path) -> None:
+    """Raise :class:`VerifyError` if one of the plan's own checks stopped the synthesis."""
     if not log.is_file():
         return
     text = log.read_text(encoding="utf-8", errors="replace")
-    found = re.search(
-        r"selection is not empty:(?P<types>.*)\nSelection contains:\n(?P<cell>.*)", text
-    )
-    if found is not None:
+    if found := _SELECTED.search(text):
         kind = "a latch" if "$dlatch" in found["types"] else "a multiplier"
         raise VerifyError(
             f"Module {top!r} must hold no multiplier, DSP block or latch, but {kind} is there: "
             f"{found['cell'].strip()}"
         )
+    if found := _CHECKED.search(text):
+        problem = found["problem"].strip().rstrip(":")
+        raise VerifyError(f"Module {top!r} is not sound hardware: {problem} (log: {log})")

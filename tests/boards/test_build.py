@@ -106,10 +106,12 @@ def test_design_larger_than_the_board_stops_before_routing(tmp_path: Path) -> No
     assert not (tmp_path / "plus_top.route.log").exists()
 
 
-def test_design_with_a_multiplier_is_refused(tmp_path: Path) -> None:
+def test_design_with_a_multiplier_is_refused_and_leaves_no_old_bitstream(tmp_path: Path) -> None:
+    (tmp_path / "plus_top.bit").write_bytes(b"old")
     verilog = _PLUS.replace("i__payload + 9'd1", "i__payload * i__payload")
     with pytest.raises(VerifyError, match="must hold no multiplier"):
         build_board(_design(verilog), find_board("ulx3s-25f"), tmp_path)
+    assert not (tmp_path / "plus_top.bit").exists()
 
 
 def test_missing_tool_is_named_before_anything_runs(

@@ -98,8 +98,14 @@ def test_latches_are_refused(tmp_path: Path) -> None:
 
 def test_combinational_loops_are_refused(tmp_path: Path) -> None:
     loop = "module loop(input a, output y); assign y = ~(y & a); endmodule\n"
-    with pytest.raises(ToolError, match="yosys failed"):
+    with pytest.raises(VerifyError, match="'loop' is not sound hardware: found logic loop"):
         _area(tmp_path, loop, "loop", "ice40")
+
+
+def test_undriven_wires_are_refused(tmp_path: Path) -> None:
+    floating = "module floating(output y); wire x; assign y = ~x; endmodule\n"
+    with pytest.raises(VerifyError, match=r"not sound hardware: Wire floating\.\\x .* no driver"):
+        _area(tmp_path, floating, "floating", "ecp5")
 
 
 def test_missing_modules_are_named(tmp_path: Path) -> None:
