@@ -129,7 +129,7 @@ def test_groups_are_expanded() -> None:
     assert not matrix[:6, 2:].any()
 
 
-@pytest.mark.parametrize("name", ["twice", "inception"])
+@pytest.mark.parametrize("name", ["residual", "inception"])
 def test_branch_buffers_are_deep_enough_and_no_deeper(name: str) -> None:
     plan = plan_pipeline(NETWORKS[name]())
     deep = [s for s in plan.stages if s.form == "buffer" and s.depth > 2]
