@@ -24,7 +24,7 @@ from hwgen.stream.verilog import emit
 @pytest.fixture(scope="session")
 def build_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where simulators are kept during the session, together with those of other folders."""
-    folder = tmp_path_factory.getbasetemp() / "simulators"
+    folder = tmp_path_factory.getbasetemp() / "the simulators"
     folder.mkdir(exist_ok=True)
     return folder
 

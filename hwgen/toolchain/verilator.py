@@ -12,6 +12,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+
+import find_libpython
+from cocotb_tools import config
 
 from hwgen.errors import ToolError, ToolNotFoundError
 from hwgen.toolchain.process import error_line
@@ -203,11 +207,17 @@ def build_cocotb_model(
 
     Raises
     ------
+    ToolNotFoundError
+        If Python's shared library is missing, in which cocotb runs inside the simulator.
     ToolError
         If Verilator or the compiler refuses the design.
     """
-    from cocotb_tools import config
-
+    if find_libpython.find_libpython() is None:
+        raise ToolNotFoundError(
+            "cocotb needs Python's shared library: install it "
+            f"(Debian: 'apt install libpython{sys.version_info[0]}.{sys.version_info[1]}'), "
+            "or verify without cocotb"
+        )
     libraries = str(config.libs_dir)
     main = (Path(config.share_dir) / "lib" / "verilator" / "verilator.cpp").read_text()
     visible = [f'public_flat_rw -module "{top}" -var "{port}"' for port in ports]
