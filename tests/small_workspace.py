@@ -83,6 +83,12 @@ def build_result(*, routed: bool = True) -> BuildResult:
         board="ulx3s-25f",
         part="LFE5U-25F",
         core=replace(area, luts=1100),
+        instances=(
+            ("", replace(area, luts=50)),
+            ("pool_max", replace(area, luts=50)),
+            ("stem_adders", replace(area, luts=700)),
+            ("stem_relu_requantise", replace(area, luts=300)),
+        ),
         top=area,
         utilisation=(Utilisation("TRELLIS_COMB", 1500, 24288),),
         clock_mhz=25.0,

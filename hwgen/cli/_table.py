@@ -10,7 +10,7 @@ from rich.text import Text
 
 __all__ = ["print_table"]
 
-_WIDTH = 110
+_WIDTH = 120
 
 
 def print_table(

@@ -37,9 +37,9 @@ class Layer:
 
     ``form`` says how the weights become hardware: ``adders`` (an adder graph of ``adders`` adders,
     ``depth`` on the longest path), ``memory`` (codes in memory, read by ``lanes`` accumulators), or
-    nothing. ``bits`` are those of the widest output channel, ``stream_bits`` those of all channels,
-    ``lo`` and ``hi`` bound the output integers. ``cycles`` is how long an image keeps the layer
-    busy.
+    nothing. ``luts`` counts those of the netlist, for all that the layer is made of. ``bits`` are
+    those of the widest output channel, ``stream_bits`` those of all channels, ``lo`` and ``hi``
+    bound the output integers. ``cycles`` is how long an image keeps the layer busy.
     """
 
     name: str
@@ -59,6 +59,7 @@ class Layer:
     adders: int | None = None
     depth: int | None = None
     lanes: int | None = None
+    luts: int | None = None
     stream_bits: int | None = None
     bits: int | None = None
     lo: int | None = None
@@ -71,6 +72,7 @@ def layer_table(
     integer: IntegerNetwork,
     plan: PipelinePlan | None = None,
     errors: Mapping[str, float] | None = None,
+    luts: Mapping[str, int] | None = None,
 ) -> tuple[Layer, ...]:
     """A row for every layer, in order.
 
@@ -82,6 +84,8 @@ def layer_table(
         Its pipeline, once there is one.
     errors
         What :func:`output_errors` gave.
+    luts
+        LUTs of each stage of the plan, by name, once there is a netlist; 0 if missing.
     """
     filters = dict(approx.filters)
     errors = errors or {}
@@ -102,7 +106,10 @@ def layer_table(
             row = _with_weights(row, first, filters[first.name])
         row = _with_ranges(row, names, integer)
         if plan is not None:
-            row = _with_hardware(row, [stage for stage in plan.stages if stage.layer in names])
+            stages = [stage for stage in plan.stages if stage.layer in names]
+            row = _with_hardware(row, stages)
+            if luts is not None:
+                row = replace(row, luts=sum(luts.get(stage.name, 0) for stage in stages))
         rows.append(row)
     return tuple(rows)
 

@@ -343,7 +343,9 @@ def _layers(workspace: Workspace, found: Findings) -> list[_Json] | None:
     if workspace.path(TEST_SET).is_file():
         images = load_test_set(workspace, network.input_shape)[:_ERROR_IMAGES]
         errors = output_errors(network, found.integer, images)
-    rows = layer_table(found.approx, found.integer, found.plan, errors)
+    instances = found.synth["instances"] if found.synth else None
+    luts = {name: area["luts"] for name, area in instances} if instances else None
+    rows = layer_table(found.approx, found.integer, found.plan, errors, luts)
     return [
         {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(row).items()}
         for row in rows

@@ -27,6 +27,7 @@ _STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 8.5,
+    "text.parse_math": False,
     "axes.edgecolor": _INK,
     "axes.labelcolor": _INK,
     "axes.titlesize": 9,
@@ -91,7 +92,7 @@ def weight_plots(approx: ApproxNetwork) -> tuple[str, int]:
             dyadic = filters[node.name]
             axes = figure.add_subplot(rows, columns, index + 1)
             _weights(axes, op, dyadic.codes, dyadic.frac, [float(s) for s in dyadic.scale])
-            axes.set_title(f"{_plain(shorten(node.name, _NAME))}: {_plain(dyadic.set_name)}")
+            axes.set_title(f"{shorten(node.name, _NAME)}: {dyadic.set_name}")
         svg = _svg(figure, "weights", "Weights before and after the approximation")
     return svg, len(linear) - len(chosen)
 
@@ -135,7 +136,7 @@ def activation_plots(approx: ApproxNetwork, integer: IntegerNetwork) -> str:
             left = figure.add_subplot(len(groups), 2, 2 * row + 1)
             right = figure.add_subplot(len(groups), 2, 2 * row + 2)
             _curve(left, right, *curves[key], _domain(integer, names))
-            shown = ", ".join(_plain(shorten(name, _NAME)) for name in names[:3])
+            shown = ", ".join(shorten(name, _NAME) for name in names[:3])
             left.set_title(shown + (f" and {len(names) - 3} more" if len(names) > 3 else ""))
         return _svg(figure, "activations", "Activations and their piecewise linear replacements")
 
@@ -171,11 +172,6 @@ def _values(op: Activation | PiecewiseLinear, x: FloatArray) -> FloatArray:
     image = np.broadcast_to(x, (1, channels, 1, len(x))).astype(np.float64)
     values: FloatArray = np.asarray(apply(op, [image]))[0, 0, 0]
     return values
-
-
-def _plain(text: str) -> str:
-    """``text`` as matplotlib shows it, with no formula in it."""
-    return text.replace("$", r"\$")
 
 
 def _svg(figure: Figure, salt: str, title: str) -> str:

@@ -171,6 +171,7 @@ def test_layers_merge_what_hardware_merges(tmp_path):
     assert layers["stem"]["dyadic_set"] == "P4"
     assert layers["pool"]["adders"] is None
     assert layers["stem"]["adders"] > 0
+    assert [layer["luts"] for layer in layers.values()] == [1000, 0, 0, 0, 50, 0]
     for layer in layers.values():
         assert 0 < layer["output_error"] < 0.5, layer["name"]
         assert layer["cycles"] <= 64
