@@ -19,9 +19,9 @@ _UNUSED = frozenset(
 def area_by_instance(netlist: Path, *, top: str, family: str) -> tuple[tuple[str, Area], ...]:
     """Resources of each instance in module ``top`` of a flattened netlist that Yosys wrote.
 
-    Flattening gives each cell a name that begins with its instance's and a point; Yosys names those
-    that mapping made after the nets that they drive or read. What belongs to no instance has the
-    empty name, so that the sum is the area of the whole.
+    Flattening gives each net a name that begins with its instance's and a point, and Yosys names a
+    mapped cell after a net that it drives or reads. Cells named after a net of the module itself,
+    such as the registers of its ports, count for the empty name; the sum is the area of the whole.
 
     Raises
     ------

