@@ -63,6 +63,23 @@ def test_slow_sides(name: str) -> None:
         )
 
 
+@pytest.mark.parametrize(("name", "reset_at"), [("chain", 130), ("classifier", 70), ("twice", 30)])
+def test_reset_in_an_image(name: str, reset_at: int) -> None:
+    """After a reset nothing of the images before it may be left."""
+    network, plan = NETWORKS[name](), plan_of(name)
+    images = images_for(network, 3, seed=6)
+    run_stream(
+        Pipeline(plan),
+        images,
+        expected=run(network, images),
+        stall_in=0.1,
+        stall_out=0.1,
+        seed=2,
+        deadline=6000,
+        reset_at=reset_at,
+    )
+
+
 def test_plan_is_repeatable() -> None:
     assert [s.name for s in plan_pipeline(NETWORKS["residual"]()).stages] == [
         s.name for s in plan_of("residual").stages
