@@ -1,117 +1,88 @@
 """Speed of the two benches on the same design: cycles a second of cocotb and of the C++ harness.
 
-Run as ``python benchmarks/bench_simulation.py [STAGES]``. The design is a pipeline of STAGES (200
-by default) registers of eight 8-bit channels, each adding its neighbour's channel to its own. The
-times leave out the building of the simulators, which is told apart, and the start of the processes.
+Run as ``python benchmarks/bench_simulation.py MODEL.onnx DATA.npz``, for example with the files in
+``models/face``. The streams have the stalls of a verification; every output is compared. Times are
+processor seconds, of the simulators and of Python, without the building of the simulators (told
+apart) and the start of the processes.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 
 import numpy as np
 
-from hwgen.numeric import IntArray
+from hwgen.approx.approximate import approximate
+from hwgen.approx.sets import parse_set
+from hwgen.integer.calibrate import calibrate
+from hwgen.integer.quantise import quantise
+from hwgen.network.onnx_import import import_onnx
 from hwgen.sim.cosim import run_cocotb
 from hwgen.sim.fast import run_fast
+from hwgen.sim.golden import run
 from hwgen.sim.types import Stall
-from hwgen.stream.design import PixelLayout, StreamDesign
+from hwgen.stream.plan import plan_pipeline
+from hwgen.stream.verilog import emit
 
-_CHANNELS = 8
 _STALL = Stall(0.25, 0.25)
-
-
-def adders(stages: int) -> StreamDesign:
-    """A pipeline of adders, one stage a cycle, under one clock enable."""
-    width = 8 * _CHANNELS
-    sums = ", ".join(
-        f"data[k-1][{8 * c + 7}:{8 * c}] + data[k-1][{8 * d + 7}:{8 * d}]"
-        for c in reversed(range(_CHANNELS))
-        for d in [(c + 1) % _CHANNELS]
-    )
-    verilog = f"""
-module adders(
-  input clk, input rst,
-  input [{width - 1}:0] i__payload, input i__valid, output i__ready,
-  output [{width - 1}:0] o__payload, output o__valid, input o__ready
-);
-  reg [{stages}:0] full = 0;
-  reg [{width - 1}:0] data [0:{stages}];
-  integer k;
-  assign o__valid = full[{stages}];
-  assign o__payload = data[{stages}];
-  assign i__ready = ~o__valid | o__ready;
-  always @(posedge clk) begin
-    if (i__ready) begin
-      full <= {{full, i__valid}};
-      data[0] <= i__payload;
-      for (k = 1; k <= {stages}; k = k + 1) data[k] <= {{{sums}}};
-    end
-    if (rst) full <= 0;
-  end
-endmodule
-"""
-    shape = (_CHANNELS, 16, 16)
-    layout = PixelLayout(((8, False),) * _CHANNELS)
-    return StreamDesign("adders", verilog, shape, layout, shape, layout)
-
-
-def expected(images: IntArray, stages: int) -> IntArray:
-    """What :func:`adders` computes."""
-    for _ in range(stages):
-        images = (images + np.roll(images, -1, axis=1)) & 255
-    return images
+_COCOTB_IMAGES = 40
 
 
 def seconds(action: Callable[[], int]) -> tuple[int, float]:
-    """Cycles that ``action`` simulated, and its wall-clock time."""
-    start = time.perf_counter()
+    """Cycles that ``action`` simulated, and the processor time that it took."""
+    start = _used()
     cycles = action()
-    return cycles, time.perf_counter() - start
+    return cycles, _used() - start
 
 
-def main(stages: int) -> None:
-    """Measure both benches and print a table."""
-    design = adders(stages)
-    images = np.random.default_rng(0).integers(0, 256, (40, *design.input_shape))
-    golden = expected(images, stages)
-    many = np.tile(images, (100, 1, 1, 1))
+def _used() -> float:
+    """Processor seconds of this process and of its children that have ended."""
+    uses = (getrusage(RUSAGE_SELF), getrusage(RUSAGE_CHILDREN))
+    return sum(use.ru_utime + use.ru_stime for use in uses)
+
+
+def measure(label: str, action: Callable[[int], int], count: int) -> float:
+    """Print the time to build and the cycles a second of ``count`` images; return the latter."""
+    _, build = seconds(lambda: action(1))
+    few, start = seconds(lambda: action(1))
+    cycles, taken = seconds(lambda: action(count))
+    rate = (cycles - few) / (taken - start)
+    print(f"{label:12} {build - start:6.1f} s to build, {rate:12,.0f} cycles a second")
+    return rate
+
+
+def main(model: Path, data: Path) -> None:
+    """Generate the design of ``model`` and measure both benches on it."""
+    images = np.load(data)["x"].astype(np.float64)
+    approx = approximate(import_onnx(model), sets=parse_set("P5"))
+    network = quantise(approx, calibrate(approx.to_network(), images[:100]))
+    design = emit(plan_pipeline(network))
+    many = network.input_format.quantise(np.tile(images, (1 + 1000 // len(images), 1, 1, 1)))
+    golden = run(network, many)
+
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
 
         def cocotb(count: int) -> int:
             result = run_cocotb(
-                design, images[:count], golden[:count], stall=_STALL, build_dir=folder
+                design, many[:count], golden[:count], stall=_STALL, build_dir=folder
             )
             assert result.passed, result.fault
             return result.cycles
 
-        def fast(count: int, *, optimise: bool) -> int:
-            result = run_fast(
-                design, many[:count], stall=_STALL, build_dir=folder, optimise=optimise
-            )
-            assert (result.outputs[:40] == golden[:count]).all()
+        def fast(count: int) -> int:
+            result = run_fast(design, many[:count], stall=_STALL, build_dir=folder)
+            assert (result.outputs == golden[:count]).all()
             return result.cycles
 
-        rows: list[tuple[str, Callable[[int], int], int]] = [
-            ("cocotb", cocotb, len(images)),
-            ("C++ harness", lambda n: fast(n, optimise=False), len(many)),
-            ("C++ harness, optimised", lambda n: fast(n, optimise=True), len(many)),
-        ]
-        base = None
-        print(f"{stages} stages; bench, build in s, cycles a second, times cocotb")
-        for label, action, count in rows:
-            _, build = seconds(lambda action=action: action(1))
-            small, start = seconds(lambda action=action: action(1))
-            cycles, taken = seconds(lambda action=action, count=count: action(count))
-            rate = (cycles - small) / (taken - start)
-            base = base or rate
-            print(f"{label:24} {build - start:6.1f} {rate:12,.0f} {rate / base:8.1f}")
+        slow = measure("cocotb", cocotb, _COCOTB_IMAGES)
+        quick = measure("C++ harness", fast, len(many))
+        print(f"the C++ harness is {quick / slow:.1f} times as fast on one core")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 200)
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
