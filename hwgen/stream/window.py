@@ -322,7 +322,7 @@ class _Position:
         # The last windows of a row are complete while the next row enters.
         before = Signal(name="give_row_above")
         with m.If(self._y_step):
-            m.d.sync += before.eq(give_v & ~self._y_restart)
+            m.d.sync += before.eq(give_v)
         above = self._along_row([u < first_u for u in range(scan.row)], "above")
         return give_u & Mux(above, before, give_v)
 
