@@ -30,7 +30,12 @@ def main(path: str) -> None:
             test_dir=folder,
             results_xml=str(results),
             seed=job["seed"],
-            plusargs=[f"+job={path}"],
+            # whatever the design does not initialise begins at random
+            plusargs=[
+                f"+job={path}",
+                "+verilator+rand+reset+2",
+                f"+verilator+seed+{job['seed'] % 2147483646 + 1}",
+            ],
             test_args=["--trace", "--trace-file", job["wave"]] if job["wave"] else [],
         )
     finally:
