@@ -50,8 +50,11 @@ def check_input(network: Network, x: Tensor) -> None:
     """
     if x.ndim != 4 or x.shape[1:] != network.input_shape:
         wanted = ", ".join(map(str, network.input_shape))
+        last = x.ndim == 4 and x.transpose(0, 3, 1, 2).shape[1:] == network.input_shape
+        hint = ": transpose them from (N, H, W, C)" if last else ""
         raise DataError(
-            f"Images for network {network.name!r} must have shape (N, {wanted}), not {x.shape}"
+            f"Images for network {network.name!r} must have shape (N, {wanted}), "
+            f"not {x.shape}{hint}"
         )
     if x.dtype.kind not in "biuf":
         raise DataError(f"Images must be real numbers, not {x.dtype}")
@@ -102,12 +105,12 @@ def run_all(
     )
 
 
-def affected(network: Network, changed: Collection[str]) -> tuple[str, ...]:
-    """Nodes named in ``changed`` and all that depend on them, in order.
+def affected(network: Network, changed: str | Collection[str]) -> tuple[str, ...]:
+    """Nodes named in ``changed`` (one or several) and all that depend on them, in order.
 
     ``changed`` may name the input.
     """
-    names = set(changed)
+    names = {changed} if isinstance(changed, str) else set(changed)
     for node in network.nodes:
         if not names.isdisjoint(node.inputs):
             names.add(node.name)
@@ -115,7 +118,11 @@ def affected(network: Network, changed: Collection[str]) -> tuple[str, ...]:
 
 
 def run_suffix(
-    network: Network, cached: Mapping[str, Tensor], changed: Collection[str], *, batch: int = 256
+    network: Network,
+    cached: Mapping[str, Tensor],
+    changed: str | Collection[str],
+    *,
+    batch: int = 256,
 ) -> Tensor:
     """Output of ``network`` when only the nodes named in ``changed`` differ from the cached run.
 
@@ -127,7 +134,7 @@ def run_suffix(
         Tensors of the earlier run (from :func:`run_all`): at least every tensor that an affected
         node reads and that is not affected itself, and the output if it is not affected.
     changed
-        Names of the nodes whose operators changed.
+        Name or names of the nodes whose operators changed.
     batch
         Images that are worked on at a time.
 

@@ -68,6 +68,8 @@ def import_onnx(path: Path) -> Network:
         verify(network)
     except VerifyError as error:
         raise ModelError(f"Model {model.name!r} is inconsistent: {error}") from None
+    if not network.nodes:
+        raise ModelError(f"Model {model.name!r} has no layers: its output is its input")
     return network
 
 

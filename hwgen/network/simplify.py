@@ -64,8 +64,8 @@ class _Graph:
         return [node for node in self.nodes.values() if name in node.inputs]
 
     def alone(self, name: str) -> bool:
-        """Whether a single node reads ``name`` and the network does not return it."""
-        return name != self.output and len(self.readers(name)) == 1
+        """Whether a single node reads ``name``; then the network does not return it either."""
+        return len(self.readers(name)) == 1
 
     def put(self, name: str, op: Op, source: str) -> None:
         """Let the node ``name`` apply ``op`` to the tensor ``source``."""
@@ -285,8 +285,6 @@ def _selection_into_conv_after(graph: _Graph, node: Node) -> bool:
         return False
     if merged is None:
         return False
-    if output_shape(merged, [graph.shape(source)]) != node.shape:
-        return False
     graph.put(node.name, merged, source)
     return True
 
@@ -352,6 +350,21 @@ def _sum(a: Pads, b: Pads) -> Pads:
     return (a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3])
 
 
+def _merge_of_equals(graph: _Graph, node: Node) -> bool:
+    """A sum or concatenation of copies of one tensor is a convolution of it."""
+    source, *others = node.inputs
+    if not isinstance(node.op, Add | Concat) or set(others) != {source}:
+        return False
+    channels = graph.shape(source)[0]
+    if isinstance(node.op, Add):
+        weight = np.full((channels, 1, 1, 1), float(len(node.inputs)))
+        graph.put(node.name, Conv(weight, np.zeros(channels), groups=channels), source)
+    else:
+        copies = np.tile(np.eye(channels), (len(node.inputs), 1))
+        graph.put(node.name, Conv(copies[:, :, None, None], np.zeros(len(copies))), source)
+    return True
+
+
 def _never_negative(graph: _Graph, name: str) -> bool:
     """Whether the tensor ``name`` cannot hold a negative number."""
     node = graph.nodes.get(name)
@@ -371,6 +384,7 @@ def _never_negative(graph: _Graph, name: str) -> bool:
 _FIRST: tuple[_Rule, ...] = (_drop_identity, _scale_into_activation, _scale_after_activation)
 _RULES: tuple[_Rule, ...] = (
     _drop_identity,
+    _merge_of_equals,
     _affine_into_conv_before,
     _affine_into_pool_before,
     _affine_into_conv_after,

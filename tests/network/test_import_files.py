@@ -206,6 +206,19 @@ def test_output_that_does_not_depend_on_the_input(tmp_path: Path) -> None:
         import_onnx(save(model, tmp_path))
 
 
+def test_model_without_layers(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="has no layers"):
+        import_onnx(save(build([node("Identity", "x")], (1, 3, 4, 5)), tmp_path))
+
+
+def test_bfloat16_weights(tmp_path: Path) -> None:
+    model = build([node("Mul", "x", "c")], (1, 3, 4, 5))
+    tensor = helper.make_tensor("c", TensorProto.BFLOAT16, [3, 1, 1], [1.0, -2.0, 0.5])
+    model.graph.initializer.append(tensor)
+    ((_, conv),) = import_onnx(save(model, tmp_path)).convs()
+    np.testing.assert_array_equal(conv.weight.ravel(), [1, -2, 0.5])
+
+
 def test_tensors_that_lie_about_their_size(tmp_path: Path) -> None:
     for dims in ([1 << 40, 1 << 40], [100], [-1], [0]):
         model = build([node("Add", "x", "c")], (1, 3, 4, 5), {"c": np.ones((3, 1, 1))})

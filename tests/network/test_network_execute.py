@@ -79,7 +79,7 @@ def test_images_are_left_alone() -> None:
 
 
 def test_affected_nodes() -> None:
-    assert affected(NETWORK, ["c"]) == ("c", "d", "e")
+    assert affected(NETWORK, "c") == affected(NETWORK, ["c"]) == ("c", "d", "e")
     assert affected(NETWORK, ["x"]) == ("a", "b", "c", "d", "e")
     assert affected(NETWORK, []) == ()
 
@@ -111,7 +111,7 @@ def test_run_suffix_needs_only_what_enters_the_suffix() -> None:
     [
         (IMAGES[0], "must have shape"),
         (IMAGES[:, :1], r"must have shape \(N, 2, 6, 5\)"),
-        (IMAGES.transpose(0, 2, 3, 1), "must have shape"),
+        (IMAGES.transpose(0, 2, 3, 1), "transpose them from"),
         (np.where(IMAGES == IMAGES[1, 1, 1, 1], np.nan, IMAGES), "finite"),
         (IMAGES.astype(complex), "real"),
         (IMAGES.astype(str), "real"),

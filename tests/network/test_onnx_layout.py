@@ -253,6 +253,24 @@ def test_strided_shortcut_with_zero_channels(tmp_path: Path) -> None:
     assert (shortcut.strides, len(shortcut.weight)) == ((2, 2), 6)
 
 
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_strided_slice_before_conv(tmp_path: Path, kernel: int) -> None:
+    nodes = [
+        node("Slice", "x", "b", "e", "a", "s", out="t"),
+        node("Conv", "t", "w", strides=[1, 2]),
+    ]
+    constants = {
+        "b": integers(0, 0),
+        "e": integers(99, 99),
+        "a": integers(2, 3),
+        "s": integers(2, 3),
+        "w": normal(2, 3, kernel, kernel),
+    }
+    network = compare(build(nodes, (N, 3, 8, 13), constants), tmp_path)
+    strides = [op.strides for op in convs(network)]
+    assert strides == ([(2, 6)] if kernel == 1 else [(2, 3), (1, 2)])
+
+
 CROPS = {
     "begin": ((1, 2), (99, 99), (1, 1)),
     "end": ((0, 0), (-1, -2), (1, 1)),

@@ -241,6 +241,17 @@ def test_add_of_a_tensor_and_itself(tmp_path: Path) -> None:
     assert kinds(network) == ["Conv"]
 
 
+def test_add_and_concat_of_a_tensor_and_its_copy(tmp_path: Path) -> None:
+    nodes = [
+        node("Mul", "x", "one", out="m"),
+        node("Add", "m", "x", out="a"),
+        node("Mul", "a", "one", out="n"),
+        node("Concat", "a", "n", "a", axis=1),
+    ]
+    network = compare(build(nodes, (N, 2, 3, 5), {"one": np.float32(1)}), tmp_path)
+    assert set(kinds(network)) == {"Conv"}
+
+
 def test_difference_of_tensors(tmp_path: Path) -> None:
     nodes = [node("Relu", "x", out="r"), node("Sub", "x", "r")]
     compare(build(nodes, (N, 4, 3, 5)), tmp_path)

@@ -201,6 +201,37 @@ def test_pad_of_channels(tmp_path: Path) -> None:
     assert network.shape(network.output) == (6, 5, 6)
 
 
+def test_wide_pad_stays_before_max_pool(tmp_path: Path) -> None:
+    nodes = [
+        node("Relu", "x", out="r"),
+        node("Pad", "r", "pads", out="p"),
+        node("MaxPool", "p", kernel_shape=[2, 2]),
+    ]
+    pads = {"pads": integers(0, 0, 2, 0, 0, 0, 0, 3)}
+    network = compare(build(nodes, (N, 3, 5, 6), pads), tmp_path)
+    assert kinds(network) == ["Activation", "Conv", "MaxPool"]
+
+
+@pytest.mark.parametrize("ceil", [0, 1])
+def test_average_that_ignores_padding_keeps_its_divisors(tmp_path: Path, ceil: int) -> None:
+    pads = [0, 0, 0, 0] if ceil else [1, 1, 1, 1]
+    nodes = [
+        node(
+            "AveragePool",
+            "x",
+            kernel_shape=[2, 2],
+            strides=[2, 2],
+            pads=pads,
+            ceil_mode=ceil,
+            out="p",
+        ),
+        node("Mul", "p", "c"),
+    ]
+    scale = {"c": np.float32([1, 2, 3]).reshape(3, 1, 1)}
+    network = compare(build(nodes, (N, 3, 5, 7), scale), tmp_path)
+    assert kinds(network) == ["AveragePool", "Conv"]
+
+
 @pytest.mark.parametrize(
     ("nodes", "constants", "message"),
     [

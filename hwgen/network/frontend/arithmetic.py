@@ -43,8 +43,6 @@ def _sum(low: Lowering, node: OnnxNode, views: list[View]) -> View:
         raise node.unsupported("hwgen adds tensors of equal shape alone, without broadcasting")
     if len(views) == 1:
         return first
-    if all(view.tensor == first.tensor and _same(view, first) for view in views):
-        return low.scaled(node, first, _ONE * len(views), _ZERO)
     rooted = [low.rooted(node, view) for view in views]
     first = rooted[0]
     if all(_aligned(low, a, b) for a, b in pairwise(rooted)):

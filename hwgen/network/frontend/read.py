@@ -196,7 +196,7 @@ def _array(tensor: onnx.TensorProto) -> Array:
             f"it must hold at most {_MAX_STORED} elements"
         )
     array: Array = numpy_helper.to_array(tensor)
-    return array
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
 
 
 def _node(proto: onnx.NodeProto) -> OnnxNode:
