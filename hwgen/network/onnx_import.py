@@ -34,7 +34,6 @@ _HANDLERS: dict[str, Handler] = (
     | quantisation.HANDLERS
     | reshaping.HANDLERS
 )
-_MICROSOFT = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 OPERATORS = tuple(sorted([*_HANDLERS, *quantisation.QONNX_HANDLERS]))
 """ONNX operators on activations that the importer knows."""
@@ -160,9 +159,7 @@ def _lower(low: Lowering, node: OnnxNode) -> Result:
 def _handler(node: OnnxNode) -> Handler | None:
     if node.domain in quantisation.QONNX_DOMAINS:
         return quantisation.QONNX_HANDLERS.get(node.kind)
-    if not node.domain or (node.domain == "com.microsoft" and node.kind in _MICROSOFT):
-        return _HANDLERS.get(node.kind)
-    return None
+    return None if node.domain else _HANDLERS.get(node.kind)
 
 
 def _shape_of(node: OnnxNode, dims: tuple[int, ...]) -> Array:

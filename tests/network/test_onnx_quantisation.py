@@ -90,6 +90,24 @@ def test_qdq_model(tmp_path: Path) -> None:
     assert kinds(network) == ["Quantise", "Conv", "Activation", "Quantise", "MaxPool", "Conv"]
 
 
+def test_qdq_nodes_of_onnxruntime(tmp_path: Path) -> None:
+    domain = "com.microsoft"
+    nodes = [
+        node("QuantizeLinear", "x", "s", "z", out="q", domain=domain),
+        node("DequantizeLinear", "q", "s", "z", out="d", domain=domain),
+        node("DequantizeLinear", "wq", "s", "wz", out="w", domain=domain),
+        node("Conv", "d", "w"),
+    ]
+    constants = {
+        "s": np.float32(0.05),
+        "z": np.array(900, np.uint16),
+        "wq": np.arange(-4, 4, dtype=np.int16).reshape(2, 1, 2, 2),
+        "wz": np.array(1, np.int16),
+    }
+    network = compare(build(nodes, (N, 1, 4, 4), constants, domains=[domain]), tmp_path)
+    assert kinds(network) == ["Quantise", "Conv"]
+
+
 def test_reshape_between_quantise_and_dequantise(tmp_path: Path) -> None:
     nodes = [
         node("QuantizeLinear", "x", "s", "z", out="q"),

@@ -30,6 +30,9 @@ DYNAMIC_BATCH = 7919
 
 _FIRST_OPSET = 7
 _STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
+_ALIASES = frozenset({("com.microsoft", "QuantizeLinear"), ("com.microsoft", "DequantizeLinear")})
+"""Operators of another domain that mean what those of the standard domain do."""
+
 _T = TypeVar("_T")
 
 
@@ -201,10 +204,12 @@ def _array(tensor: onnx.TensorProto) -> Array:
 
 def _node(proto: onnx.NodeProto) -> OnnxNode:
     outputs = tuple(map(_text, proto.output))
+    domain, kind = _text(proto.domain), _text(proto.op_type)
+    standard = domain in _STANDARD_DOMAINS or (domain, kind) in _ALIASES
     return OnnxNode(
-        kind=_text(proto.op_type),
-        domain="" if proto.domain in _STANDARD_DOMAINS else _text(proto.domain),
-        name=_text(proto.name) or next(filter(None, outputs), _text(proto.op_type)),
+        kind=kind,
+        domain="" if standard else domain,
+        name=_text(proto.name) or next(filter(None, outputs), kind),
         inputs=tuple(map(_text, proto.input)),
         outputs=outputs,
         attributes={_text(each.name): _attribute(each) for each in proto.attribute},
