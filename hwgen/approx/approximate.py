@@ -126,10 +126,11 @@ def assemble(
 def _activation(
     node: Node, op: Activation, ranges: Mapping[str, tuple[float, float]], settings: Settings
 ) -> PiecewiseLinear:
-    limits = ranges.get(node.inputs[0])
-    lo, hi = (
-        limits if limits is not None and limits[0] < limits[1] else (-float("inf"), float("inf"))
-    )
+    lo, hi = ranges.get(node.inputs[0], _ANYWHERE)
+    if not lo < hi:
+        lo, hi = _ANYWHERE
+    elif math.isfinite(hi - lo):
+        lo, hi = lo - _MARGIN * (hi - lo), hi + _MARGIN * (hi - lo)
     try:
         return approximate_activation(
             op,

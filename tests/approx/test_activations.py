@@ -69,6 +69,14 @@ def test_keeps_the_error_on_the_whole_line(op: Activation, relative: float) -> N
     assert form.slopes[0, 0] == form.slopes[0, -1] == 0
 
 
+@pytest.mark.parametrize("post", np.linspace(0.5, 1.5, 23))
+def test_centre_off_the_grid(post: float) -> None:
+    op = Activation("sigmoid", post=post)
+    form = approximate_activation(op, max_error=post / 12)
+    _check_form(form, terms=2)
+    assert activation_error(form, op) <= post / 12
+
+
 @pytest.mark.parametrize("op", CURVED[:5], ids=_name)
 def test_symmetric_functions_stay_symmetric(op: Activation) -> None:
     form = approximate_activation(op, max_error=abs(op.post) / 100)

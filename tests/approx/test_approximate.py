@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from approx_networks import chain, classifier, face
 
+from hwgen.approx.activations import activation_error
 from hwgen.approx.approximate import Settings, approximate
 from hwgen.approx.filters import approximate_filters, rounded, squared_error
 from hwgen.approx.pools import pool_coefficients
@@ -90,6 +91,19 @@ def test_ranges_shorten_activations(network: Network, approx: ApproxNetwork) -> 
     assert segments["t1"] < whole["t1"]
     assert segments["t2"] == whole["t2"]
     assert segments["t3"] == whole["t3"]
+
+
+def test_ranges_leave_room_at_both_ends(network: Network) -> None:
+    tanh = network.node("t1").op
+    assert isinstance(tanh, Activation)
+    for lo, hi in ((-2.0, 0.0), (0.0, 2.0), (-0.25, 0.25)):
+        function = dict(approximate(network, sets=P5, ranges={"s1": (lo, hi)}).activations)["t1"]
+        room = (hi - lo) / 4
+        assert activation_error(function, tanh, lo - room, hi + room) <= 1.7159 / 128
+        assert (function.breakpoints > lo - room).all()
+        assert (function.breakpoints < hi + room).all()
+        # the function goes on straight beyond: there it is wrong
+        assert activation_error(function, tanh, lo - 4, hi + 4) > 1.7159 / 128
 
 
 @pytest.mark.parametrize(

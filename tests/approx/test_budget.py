@@ -204,6 +204,14 @@ def test_losses_of_single_images() -> None:
     assert part.measure(off[[1]][..., None, None]).spoiled == 1.0
 
 
+@pytest.mark.parametrize("seed", [1, 3, 4, 5, 6])
+def test_budget_below_one_image_allows_none(seed: int) -> None:
+    network = classifier(np.random.default_rng(seed))
+    x = np.random.default_rng(seed + 100).standard_normal((50, 1, 8, 8))
+    _, result = choose_sets(network, x, budget=0.01)
+    assert result.loss == 0
+
+
 def test_few_images_need_wider_margins() -> None:
     network = face(np.random.default_rng(27))
     x = np.random.default_rng(28).standard_normal((40, 1, 36, 32))

@@ -55,10 +55,10 @@ def test_dyadic_filter_by_hand() -> None:
 
 
 def test_shifts_by_hand() -> None:
-    # three filters: 1/4 and 1 (one shift); 3/4 = 1 - 1/4 (one); scale 3/4 shifts once, 2 once
-    op = Conv(np.array([[0.25, 1.0], [0.75, 0.0]]).reshape(2, 1, 1, 2), np.zeros(2))
+    # two filters: 1/2 and 1 (one shift); 3/4 = 1 - 1/4 (one); scale 3/4 shifts once, 2 once
+    op = Conv(np.array([[0.5, 1.0], [0.75, 0.0]]).reshape(2, 1, 1, 2), np.zeros(2))
     filters = DyadicFilters(
-        np.array([[1, 4], [3, 0]]).reshape(2, 1, 1, 2),
+        np.array([[2, 4], [3, 0]]).reshape(2, 1, 1, 2),
         2,
         (Dyadic(3, -2), Dyadic(1, 1)),
         np.zeros(2),
