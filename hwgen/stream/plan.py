@@ -123,7 +123,7 @@ class _Planner:
         self._provide(name, name, "", network.input_shape, network.ranges(name))
         for node in self.nodes:
             self._node(node)
-        return self._read(network.output)[0]
+        return self._queued(self.nodes[-1], network.output, suffix="output")[0]
 
     def _node(self, node: IntNode) -> None:
         match node.op:
@@ -204,9 +204,15 @@ class _Planner:
         op: IntOp | None = None,
         bias: tuple[int, ...] = (),
     ) -> str:
-        """A stage that works on pixels where they come out, with no queue but behind a fork."""
-        forked = len(self.tensors[inputs[0]].sources) > 1
-        read = self._queued(node, inputs[0]) if forked else self._read(inputs[0])
+        """A stage that works on pixels as they come.
+
+        It has a queue behind a fork, and behind stages whose clock enable reaches so many
+        registers that a chain of such enables would set the clock of the whole design.
+        """
+        source = self.tensors[inputs[0]].sources[0]
+        before = {stage.name: stage.form for stage in self.stages}.get(source, "fork")
+        queued = before in ("fork", "adders", "requantise")
+        read = self._queued(node, inputs[0]) if queued else self._read(inputs[0])
         return self._append(
             name=self._name(node.origin, form),
             form=form,
