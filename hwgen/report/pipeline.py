@@ -15,6 +15,7 @@ _MARGIN = 26
 _TRACK = 12
 _LINE = 16
 _BAND_GAP = 34
+_GUTTER = _BAND_GAP / 2 + 4
 _NAME_CHARACTERS = 18
 _KIND_CHARACTERS = 22
 _ARROW_HEAD = (
@@ -143,32 +144,41 @@ def _arrows(
     taken = {(place.depth, place.lane) for place in places.values()}
     above = [0] * len(tops)
     between = [0] * len(tops)
+    labelled = set()
     for box in boxes:
         b = places[box.name]
         for k, (source, label) in enumerate(box.reads):
             a = places[source]
             start, end = a.x + _WIDTH, b.x - 1
-            y = b.middle + (k - (len(box.reads) - 1) / 2) * 14
+            from_above = f"H{b.x + 26 + 10 * k:g}V{b.y - 1:g}"
             if a.band != b.band:
-                shift = 5 * between[b.band]
+                shift = 5 * (between[b.band] % 3)
+                at = (start / 2 + 60 * between[b.band], tops[a.band + 1] - _GUTTER + shift - 4)
                 between[b.band] += 1
-                gutter = tops[a.band + 1] - _BAND_GAP / 2 - 4 + shift
-                path = f"M{start:g} {a.middle:g}h{12 + shift}V{gutter:g}H{8 + shift}V{y:g}H{end:g}"
-                at = (start / 2, gutter - 4)
+                path = f"M{start:g} {a.middle:g}h{12 + shift}V{at[1] + 4:g}"
+                first = b.band * _COLUMNS
+                if not any((depth, b.lane) in taken for depth in range(first, b.depth)):
+                    y = b.middle + (k - (len(box.reads) - 1) / 2) * 14
+                    path += f"H{8 + shift}V{y:g}H{end:g}"
+                elif b.band == a.band + 1:
+                    path += from_above
+                else:
+                    track = tops[b.band] - 2 - _TRACK * (above[b.band] + 0.5)
+                    path += f"H{8 + shift}V{track:g}{from_above}"
             elif any((depth, a.lane) in taken for depth in range(a.depth + 1, b.depth)):
                 track = tops[b.band] - 2 - _TRACK * (above[b.band] + 0.5)
                 above[b.band] += 1
-                left, right = a.x + _WIDTH - 26, b.x + 26 + 10 * k
-                path = f"M{left:g} {a.y:g}V{track:g}H{right:g}V{b.y - 1:g}"
-                at = ((left + right) / 2, track - 3)
-            elif a.lane == b.lane and len(box.reads) == 1:
-                path = f"M{start:g} {a.middle:g}H{end:g}"
-                at = (start + _GAP_X / 2 - 3, a.middle - 5)
+                path = f"M{start - 26:g} {a.y:g}V{track:g}{from_above}"
+                at = ((a.x + b.x + _WIDTH) / 2, track - 3)
             else:
-                path = f"M{start:g} {a.middle:g}H{end - 10:g}V{y:g}H{end:g}"
-                at = (start + _GAP_X / 2 - 5, a.middle - 5)
+                y = b.middle + max(-32, min(32, 12 * (a.lane - b.lane)))
+                turn = "" if a.lane == b.lane else f"H{end - 10:g}V{y:g}"
+                path = f"M{start:g} {a.middle:g}{turn}H{end:g}"
+                at = (start + _GAP_X / 2 - 4, a.middle - 5)
             yield f'<path class="stream" d="{path}" marker-end="url(#tip)"/>'
-            yield f'<text class="bits" x="{at[0]:g}" y="{at[1]:g}">{escape(label)}</text>'
+            if (source, label, a.band == b.band) not in labelled:
+                yield f'<text class="bits" x="{at[0]:g}" y="{at[1]:g}">{escape(label)}</text>'
+            labelled.add((source, label, a.band == b.band))
 
 
 def _box(box: Box, place: _Place) -> str:

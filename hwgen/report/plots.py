@@ -65,7 +65,7 @@ def error_plot(layers: Sequence[Mapping[str, Any]]) -> str:
             values = [100 * (layer[key] or 0.0) for layer in known]
             axes.barh(rows + offset, values, 0.34, color=colour, label=label)
         axes.set_yticks(rows, [shorten(layer["name"], _NAME) for layer in known])
-        axes.invert_yaxis()
+        axes.set_ylim(len(known) - 0.4, -0.6)
         axes.set_xlabel("root-mean-square error relative to the float network, %")
         axes.tick_params(axis="y", length=0)
         axes.legend(loc="best")

@@ -72,7 +72,7 @@ def tiles(summary: _Group) -> tuple[Tile, ...]:
         remark = f"float {percent(accuracy['float'], 2)}"
         found.append(Tile(percent(accuracy["integer"], 2), "accuracy in hardware", remark))
     if operations:
-        remark = f"float {number(operations['float_multiplications'])} an image"
+        remark = f"float {number(operations['float_multiplications'])}"
         found.append(Tile(number(operations["multiplications"]), "multiplications", remark))
     if verification:
         remark = f"of {number(verification['words_compared'])} words"

@@ -16,8 +16,11 @@ def _chain(count: int) -> list[Box]:
     return boxes
 
 
-def _residual(blocks: int) -> list[Box]:
+def _residual(blocks: int, *, lead: int = 0) -> list[Box]:
     boxes, last = [Box("in", "", "", "", "end")], "in"
+    for k in range(lead):
+        boxes.append(Box(f"l{k}", "conv", "", "", "adders", ((last, "7 bit"),)))
+        last = f"l{k}"
     for k in range(blocks):
         boxes += [
             Box(f"a{k}", "conv", "", "", "adders", ((last, "8 bit"),)),
@@ -68,6 +71,12 @@ CASES = {
     "four bands": _chain(23),
     "residual": _residual(1),
     "residual over bands": _residual(6),
+    "residual, one later": _residual(6, lead=1),
+    "residual, two later": _residual(6, lead=2),
+    "shortcut past a band": [
+        *_chain(15),
+        Box("end", "", "", "", "end", (("b14", ""), ("b0", "90 deep"), ("b2", ""))),
+    ],
     "fork": _fork(4),
 }
 
