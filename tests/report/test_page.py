@@ -111,6 +111,7 @@ def test_all_that_is_known_is_shown(workspace, html):
         "50.0 MHz",
         "P4",
         "12.5 s",
+        "1,000",
         "Bit-exact on 10 images, without a multiplier; bitstream built",
         *summary["commands"],
         *summary["limits"],
