@@ -73,10 +73,10 @@ INTO_DENSE = {
         ],
         {
             "b": integers(3, 1),
-            "e": integers(0, 1000),
+            "e": integers(-(1 << 63), (1 << 63) - 1),
             "a": integers(2, 3),
-            "s": integers(-2, 2),
-            "v": normal(12, 60),
+            "s": integers(-1, 2),
+            "v": normal(24, 60),
         },
     ),
     "gather": (
@@ -313,6 +313,8 @@ def test_selection_matches_its_arrangement_or_is_refused() -> None:
             rng.integers(0, 2, size=int(rng.integers(1, 4))),
             int(rng.integers(0, 3)) :: int(rng.integers(1, 3)),
         ][:, :, int(rng.integers(0, 3)) :: int(rng.integers(1, 3))]
+        after = [(0, 0), (int(rng.integers(0, 2)), int(rng.integers(0, 2))), (0, 0)]
+        index = np.pad(index, after, constant_values=-1)
         conv = selection(index, shape)
         if conv is None:
             continue
@@ -321,6 +323,36 @@ def test_selection_matches_its_arrangement_or_is_refused() -> None:
         expected = np.where(index < 0, 0, values.ravel()[index])
         np.testing.assert_array_equal(apply_directly(conv, values), expected)
     assert made > 150
+
+
+def test_pad_of_a_crop(tmp_path: Path) -> None:
+    nodes = [node("Slice", "x", "b", "e", "a", out="t"), node("Pad", "t", "pads")]
+    constants = {
+        "b": integers(1, 1),
+        "e": integers(3, 4),
+        "a": integers(2, 3),
+        "pads": integers(0, 0, 1, 2, 0, 0, 2, 1),
+    }
+    network = compare(build(nodes, SHAPE, constants), tmp_path)
+    assert kinds(network) == ["Conv", "Conv"]
+
+
+def test_irregular_rows_are_refused(tmp_path: Path) -> None:
+    model = build([node("Gather", "x", "g", axis=2)], SHAPE, {"g": integers(0, 1, 3)})
+    with pytest.raises(ModelError, match="cannot rearrange"):
+        import_onnx(save(model, tmp_path))
+
+
+def test_one_pixel_amid_padding(tmp_path: Path) -> None:
+    nodes = [node("Slice", "x", "b", "e", "a", out="t"), node("Pad", "t", "pads")]
+    constants = {
+        "b": integers(2, 1),
+        "e": integers(3, 2),
+        "a": integers(2, 3),
+        "pads": integers(0, 0, 1, 2, 0, 0, 2, 1),
+    }
+    network = compare(build(nodes, SHAPE, constants), tmp_path)
+    assert network.shape(network.output) == (3, 4, 4)
 
 
 def apply_directly(op: Conv, x: np.ndarray) -> np.ndarray:

@@ -201,6 +201,19 @@ def test_pad_of_channels(tmp_path: Path) -> None:
     assert network.shape(network.output) == (6, 5, 6)
 
 
+@pytest.mark.parametrize("kind", ["Sigmoid", "Add", "Mul", "Concat", "Sum"])
+def test_pad_comes_before_what_changes_zeros(tmp_path: Path, kind: str) -> None:
+    last = {
+        "Sigmoid": node("Sigmoid", "p"),
+        "Add": node("Add", "p", "c"),
+        "Mul": node("Mul", "p", "c"),
+        "Concat": node("Concat", "p", "p", axis=1),
+        "Sum": node("Sum", "p", "p"),
+    }[kind]
+    constants = {**PADS, "c": np.float32([1, 2, 3]).reshape(3, 1, 1)}
+    compare(build([pad(), last], (N, 3, 5, 6), constants), tmp_path)
+
+
 def test_wide_pad_stays_before_max_pool(tmp_path: Path) -> None:
     nodes = [
         node("Relu", "x", out="r"),

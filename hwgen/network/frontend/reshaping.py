@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import onnx
 
-from hwgen.network.frontend.layout import View
+from hwgen.network.frontend.layout import View, selection
 from hwgen.network.frontend.lowering import Handler, Lowering, Result
 from hwgen.network.frontend.read import MAX_ELEMENTS, OnnxNode
 from hwgen.network.types import ArgMax
@@ -149,8 +149,7 @@ def _slice(low: Lowering, node: OnnxNode) -> Result:
         raise node.wrong("starts, ends, axes and steps do not fit together")
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         where = _normalised(node, axis, len(dims))
-        stop = None if step < 0 and end < -dims[where] else end
-        view = _taken(low, node, view, where, list(range(dims[where])[start:stop:step]))
+        view = _taken(low, node, view, where, list(range(dims[where])[start:end:step]))
     return view
 
 
@@ -222,7 +221,12 @@ def _pad(low: Lowering, node: OnnxNode) -> Result:
             raise node.unsupported(f"hwgen pads with zeros, not with {fill}")
         if inner is None:
             raise node.unsupported("it would add images to a batch")
-        view = _padded(node, view, inner, begin, end)
+        padded = _padded(node, view, inner, begin, end)
+        image = view.batch == 0 and view.index.ndim == 3
+        if image and selection(padded.index, low.shapes[view.tensor]) is None:
+            view = low.result(low.pixels(node, view))
+            padded = _padded(node, view, inner, begin, end)
+        view = padded
     return view
 
 
