@@ -62,7 +62,7 @@ def _check(seed: int, directory: Path) -> None:
         layers=True,
         seed=seed,
         stall=Stall(float(rng.uniform(0, 0.6)), float(rng.uniform(0, 0.6))),
-        build_dir=directory / f"build{seed}",
+        build_dir=directory.parent / "the simulators",
         waves=False,
     )
     assert report.passed, report

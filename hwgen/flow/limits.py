@@ -88,6 +88,7 @@ def _verification(verification: _Group | None, accuracy: _Group | None) -> list[
     modes = {run["mode"] for run in verification["runs"]}
     missing = [name for name in ("cocotb", "fast") if name not in modes]
     sentences = [f"The design was not verified in the mode '{name}'." for name in missing]
+    sentences += [f"{reason}." for reason in verification["skipped"]]
     if accuracy is not None and verification["images"] < accuracy["images"]:
         sentences.append(
             f"{verification['images']} of the {accuracy['images']} test images were simulated; "

@@ -25,7 +25,8 @@ group             keys
                   network alone; ``capacity``, the same of the FPGA; ``clock_mhz``, the highest
                   that place and route achieved, ``target_mhz`` that it aimed at, ``board_mhz`` of
                   the board's oscillator; ``images_per_second`` and ``latency_us`` at ``clock_mhz``
-``verification``  ``passed``; ``images``; ``words_compared``, ``words_differed``; ``runs``, each
+``verification``  ``passed``; ``images``; ``words_compared``, ``words_differed``; ``skipped``, why
+                  a bench did not run; ``runs``, each
                   with ``mode``, ``images``, ``words_compared``, ``words_differed``, ``cycles``,
                   ``cycles_per_image``, ``seed``, ``stall``, ``simulator``, ``layers``, ``fault``,
                   ``first_difference`` and ``waveform``
@@ -34,7 +35,8 @@ group             keys
 ``tools``         versions by name
 ``seconds``       wall-clock time by stage; ``steps`` inside ``synth``
 ``stages``        ``done``, ``failed``, ``out of date`` or ``not run``, by stage
-``files``         paths in the workspace of what exists: ``bitstream``, ``report``, ``verilog``
+``files``         paths in the workspace of what exists: ``bitstream``, ``report``, ``verilog``,
+                  ``script``, which repeats synthesis by hand
 ``commands``      that make the workspace again
 ``limits``        sentences: what the numbers do not say
 ================  ==================================================================================
@@ -317,6 +319,7 @@ def _verification(result: _Json | None) -> _Json | None:
         "words_compared": sum(run["words_compared"] for run in runs),
         "words_differed": sum(run["words_differed"] for run in runs),
         "runs": runs,
+        "skipped": result.get("skipped", []),
     }
 
 
@@ -376,6 +379,8 @@ def _seconds(workspace: Workspace, synth: _Json | None) -> _Json:
 
 def _files(workspace: Workspace, synth: _Json | None) -> dict[str, str]:
     names = {"verilog": "design.v", "report": "report.html"}
-    if synth and synth["bitstream"]:
-        names["bitstream"] = f"synthesis/{synth['bitstream']}"
+    if synth:
+        names["script"] = f"synthesis/{synth['script']}"
+        if synth["bitstream"]:
+            names["bitstream"] = f"synthesis/{synth['bitstream']}"
     return {key: name for key, name in names.items() if workspace.path(name).is_file()}
