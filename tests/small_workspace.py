@@ -187,6 +187,7 @@ def _synth(workspace: Workspace, root: Path, network: Network) -> None:
     def work() -> None:
         workspace.write("results/synth.json", json.dumps(asdict(build_result())))
         workspace.write("synthesis/top.bit", b"\x00")
+        workspace.write("synthesis/build.sh", "")
 
     workspace.run(
         "synth",

@@ -39,7 +39,9 @@ class Layer:
     ``depth`` on the longest path), ``memory`` (codes in memory, read by ``lanes`` accumulators), or
     nothing. ``luts`` counts those of the netlist, for all that the layer is made of. ``bits`` are
     those of the widest output channel, ``stream_bits`` those of all channels, ``lo`` and ``hi``
-    bound the output integers. ``cycles`` is how long an image keeps the layer busy.
+    bound the output integers. ``buffers`` are the items that the branches of a sum or a
+    concatenation are held in, one for each of ``reads``. ``cycles`` is how long an image keeps the
+    layer busy.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Layer:
     depth: int | None = None
     lanes: int | None = None
     luts: int | None = None
+    buffers: tuple[int, ...] = ()
     stream_bits: int | None = None
     bits: int | None = None
     lo: int | None = None
@@ -107,7 +110,7 @@ def layer_table(
         row = _with_ranges(row, names, integer)
         if plan is not None:
             stages = [stage for stage in plan.stages if stage.layer in names]
-            row = _with_hardware(row, stages)
+            row = replace(_with_hardware(row, stages), buffers=_buffers(plan, stages))
             if luts is not None:
                 row = replace(row, luts=sum(luts.get(stage.name, 0) for stage in stages))
         rows.append(row)
@@ -197,6 +200,13 @@ def _with_hardware(row: Layer, stages: Sequence[Stage]) -> Layer:
         lanes=lanes or None,
         cycles=max((_cycles(stage) for stage in stages), default=None),
     )
+
+
+def _buffers(plan: PipelinePlan, stages: Sequence[Stage]) -> tuple[int, ...]:
+    """Depths of the buffers before the stage that joins branches, if there is one."""
+    held = {stage.name: stage.depth for stage in plan.stages if stage.form == "buffer"}
+    joins = [stage for stage in stages if stage.form in ("add", "concat")]
+    return tuple(held.get(source, 0) for join in joins for source in join.sources)
 
 
 def _cycles(stage: Stage) -> int:

@@ -224,7 +224,7 @@ def report(workspace: Workspace) -> None:
     found = gather(workspace)
     summary = summarise(workspace, found)
     summary["files"]["report"] = "report.html"
-    page = render(summary, approx=found.approx, integer=found.integer, plan=found.plan)
+    page = render(summary, approx=found.approx, integer=found.integer)
     workspace.write("report.html", page)
     workspace.write("summary.json", json.dumps(summary, indent=1, sort_keys=True) + "\n")
 

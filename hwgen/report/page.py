@@ -26,7 +26,6 @@ from hwgen.report.tables import (
     tiles,
     time_bars,
 )
-from hwgen.stream.plan import PipelinePlan
 
 __all__ = ["render"]
 
@@ -65,7 +64,6 @@ def render(
     *,
     approx: ApproxNetwork | None = None,
     integer: IntegerNetwork | None = None,
-    plan: PipelinePlan | None = None,
 ) -> str:
     """HTML page of a summary, with nothing to load from elsewhere; the same for equal arguments.
 
@@ -75,8 +73,6 @@ def render(
         What :func:`hwgen.flow.summary.summarise` gave.
     approx, integer
         The approximated and the integer network, for the plots.
-    plan
-        The pipeline, for the depths of the branch buffers.
     """
     environment = Environment(
         loader=PackageLoader("hwgen.report", "."),
@@ -85,7 +81,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = _page(summary, approx, integer, plan)
+    page = _page(summary, approx, integer)
     return environment.get_template(_TEMPLATE).render(page=page)
 
 
@@ -93,7 +89,6 @@ def _page(
     summary: Mapping[str, Any],
     approx: ApproxNetwork | None,
     integer: IntegerNetwork | None,
-    plan: PipelinePlan | None,
 ) -> _Page:
     sentence, mood = verdict(summary)
     network, layers = summary["network"], summary["layers"]
@@ -105,7 +100,7 @@ def _page(
         verdict=sentence,
         mood=mood,
         tiles=tiles(summary),
-        pipeline=_svg(draw(_boxes(summary, plan))) if layers else None,
+        pipeline=_svg(draw(_boxes(summary))) if layers else None,
         accuracy=accuracy_table(summary["accuracy"]) if summary["accuracy"] else None,
         operations=operation_table(summary["operations"]) if summary["operations"] else None,
         layers=layer_table(layers) if layers else None,
@@ -130,22 +125,19 @@ def _svg(text: str) -> Markup | None:
     return Markup(text) if text else None
 
 
-def _boxes(summary: Mapping[str, Any], plan: PipelinePlan | None) -> list[Box]:
+def _boxes(summary: Mapping[str, Any]) -> list[Box]:
     network, layers = summary["network"], summary["layers"]
     source = next(name for name in layers[0]["reads"])
     pixel = network["input_bits"] * network["input"][0]
     carried = {source: pixel} | {layer["name"]: layer["stream_bits"] for layer in layers}
-    buffers = _buffers(plan) if plan is not None else {}
     boxes = [Box(source, "input", _shape(network["input"]), "", "end")]
     for layer in layers:
         names = layer["reads"]
-        labels = [_label(carried[name]) for name in names]
-        if len(names) > 1:
-            depths = buffers.get(layer["name"], ())
-            labels = [
-                f"{label}, {depth} deep" if depth > 2 else label
-                for label, depth in zip(labels, depths or (0,) * len(labels), strict=True)
-            ]
+        depths = layer["buffers"] or [0] * len(names)
+        labels = [
+            f"{_label(carried[name])}, {depth} deep" if depth > 2 else _label(carried[name])
+            for name, depth in zip(names, depths, strict=True)
+        ]
         reads = tuple(zip(names, labels, strict=True))
         style = {"adders": "adders", "memory": "memory"}.get(layer["form"], "plain")
         shape = _shape(layer["shape"])
@@ -160,19 +152,6 @@ def _free(name: str, boxes: list[Box]) -> str:
     while any(box.name == name for box in boxes):
         name += "\u2032"
     return name
-
-
-def _buffers(plan: PipelinePlan) -> dict[str, tuple[int, ...]]:
-    """Depths of the buffers before each layer that joins branches, in the order of its inputs."""
-    stages = {stage.name: stage for stage in plan.stages}
-    return {
-        stage.layer: tuple(
-            stages[source].depth if source in stages and stages[source].form == "buffer" else 0
-            for source in stage.sources
-        )
-        for stage in plan.stages
-        if stage.form in ("add", "concat")
-    }
 
 
 def _note(layer: Mapping[str, Any]) -> str:

@@ -65,7 +65,11 @@ def test_numbers_of_a_whole_build(tmp_path):
     assert summary["seeds"] == {"split": 0, "verification": 1, "routing": 1}
     assert summary["tools"]["yosys"] == "0.70"
     assert "hwgen" in summary["tools"]
-    assert summary["files"] == {"verilog": "design.v", "bitstream": "synthesis/top.bit"}
+    assert summary["files"] == {
+        "verilog": "design.v",
+        "script": "synthesis/build.sh",
+        "bitstream": "synthesis/top.bit",
+    }
     assert summary["seconds"]["steps"] == {"synthesis": 12.5}
 
 
@@ -165,6 +169,9 @@ def test_layers_merge_what_hardware_merges(tmp_path):
     assert layers["stem"]["parts"] == ["stem", "stem_relu"]
     assert layers["classes"]["parts"] == ["classes", "softmax"]
     assert layers["sum"]["reads"] == ["curve", "stem"]
+    assert len(layers["sum"]["buffers"]) == 2
+    assert min(layers["sum"]["buffers"]) >= 2
+    assert layers["pool"]["buffers"] == []
     assert layers["stem"]["kind"] == "conv 3x3, ReLU"
     assert layers["classes"]["kind"] == "fully connected, softmax"
     assert layers["stem"]["lo"] == 0

@@ -49,7 +49,7 @@ class _Page(HTMLParser):
 def _rendered(workspace) -> str:
     found = gather(workspace)
     summary = summarise(workspace, found)
-    return render(summary, approx=found.approx, integer=found.integer, plan=found.plan)
+    return render(summary, approx=found.approx, integer=found.integer)
 
 
 @pytest.fixture(scope="module")
