@@ -17,7 +17,9 @@ from hwgen.boards import find_board
 from hwgen.boards.serial_port import SerialPort
 from hwgen.boards.top import RESET_CYCLES, top_name, top_verilog
 from hwgen.stream.design import PixelLayout, StreamDesign
+from hwgen.toolchain.synthesis import SynthesisJob, synthesise
 from hwgen.toolchain.verilator import build_model, find_verilator
+from hwgen.toolchain.yosys import netlist_to_verilog
 
 _DEADLINE = 20_000
 
@@ -178,13 +180,22 @@ int main(int argc, char **argv) {
 """
 
 
-def test_top_resets_itself_and_passes_words(tmp_path: Path) -> None:
+def _top(form: str, directory: Path) -> tuple[str, str]:
+    """Verilog of the whole top, as it was written or as its synthesised netlist, and its name."""
     layout_in, layout_out = PixelLayout(((8, False),)), PixelLayout(((9, False),))
     design = StreamDesign("plus", _CORE, (1, 4, 4), layout_in, (1, 4, 4), layout_out)
+    name = top_name(design)
     verilog = _CORE + top_verilog(design, find_board("icebreaker"))
-    program = build_model(
-        find_verilator(), verilog, top=top_name(design), main=_HOST, build_dir=tmp_path
-    )
+    if form == "verilog":
+        return verilog, name
+    (result,) = synthesise(SynthesisJob({"top.v": verilog}, name, form, directory))
+    return netlist_to_verilog(result.netlist, top=name, family=form), name
+
+
+@pytest.mark.parametrize("form", ["verilog", "ecp5", "ice40"])
+def test_top_resets_itself_and_passes_words(form: str, tmp_path: Path) -> None:
+    verilog, name = _top(form, tmp_path)
+    program = build_model(find_verilator(), verilog, top=name, main=_HOST, build_dir=tmp_path)
     words = [0, 255, 1, 128, *np.random.default_rng(3).integers(256, size=12).tolist()]
     bits = "".join(str(word >> bit & 1) for word in words for bit in range(8))
     done = subprocess.run(
