@@ -15,6 +15,7 @@ from hwgen.approx.sets import parse_set
 from hwgen.boards.build import BuildResult
 from hwgen.flow.accuracy import compare
 from hwgen.flow.data import Images
+from hwgen.flow.layers import output_errors
 from hwgen.flow.options import SynthOptions, VerifyOptions
 from hwgen.flow.testset import TEST_SET, encode_test_set
 from hwgen.flow.workspace import Workspace
@@ -143,7 +144,13 @@ def _approximate(workspace: Workspace, root: Path, network: Network) -> None:
         workspace.write("approx.json", approx_store.to_json(approx))
         workspace.write("integer.json", integer_store.to_json(integer))
         workspace.write(TEST_SET, encode_test_set(images))
-        result = {"accuracy": compared, "choosing": compared, "chosen": None}
+        errors = output_errors(network, integer, images.x)
+        result = {
+            "accuracy": compared,
+            "choosing": compared,
+            "chosen": None,
+            "output_errors": errors,
+        }
         workspace.write("results/approximate.json", json.dumps(result))
 
     workspace.run(

@@ -18,6 +18,7 @@ from hwgen.boards.build import build_board
 from hwgen.errors import ModelError, ToolNotFoundError, VerifyError
 from hwgen.flow.approximation import search
 from hwgen.flow.data import load_images, split
+from hwgen.flow.layers import output_errors
 from hwgen.flow.notes import weight_notes
 from hwgen.flow.options import ApproximateOptions, SynthOptions, VerifyOptions
 from hwgen.flow.progress import Progress
@@ -39,6 +40,9 @@ from hwgen.stream.plan import plan_pipeline
 from hwgen.stream.verilog import emit_both
 
 __all__ = ["approximate", "build", "generate", "import_model", "report", "synthesise", "verify"]
+
+_ERROR_IMAGES = 16
+"""Test images on which the errors of the layers' outputs are measured."""
 
 
 def import_model(workspace: Workspace, model: Path) -> None:
@@ -67,7 +71,9 @@ def approximate(workspace: Workspace, options: ApproximateOptions, progress: Pro
         workspace.write("approx.json", approx_store.to_json(found.approx))
         workspace.write("integer.json", integer_store.to_json(found.integer))
         workspace.write(TEST_SET, encode_test_set(splits.test))
-        _write_result(workspace, "approximate", found.record())
+        errors = output_errors(network, found.integer, splits.test.x[:_ERROR_IMAGES])
+        result = found.record() | {"output_errors": errors}
+        _write_result(workspace, "approximate", result)
 
     workspace.run(
         "approximate",

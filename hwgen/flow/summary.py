@@ -58,9 +58,8 @@ from hwgen.approx.types import ApproxNetwork
 from hwgen.boards import BOARDS
 from hwgen.errors import DataError
 from hwgen.flow.commands import reproduce
-from hwgen.flow.layers import layer_table, output_errors
+from hwgen.flow.layers import layer_table
 from hwgen.flow.limits import limits, wilson_interval
-from hwgen.flow.testset import TEST_SET, load_test_set
 from hwgen.flow.workspace import Workspace, file_digest
 from hwgen.integer import store as integer_store
 from hwgen.integer.types import IntegerNetwork
@@ -84,7 +83,6 @@ STAGES: Mapping[str, str | None] = MappingProxyType(
 """The stages in order, each with the one on whose result it works."""
 
 _Json = dict[str, Any]
-_ERROR_IMAGES = 16
 _NETWORKS = ("float", "approximated", "integer")
 _AREA = ("luts", "ffs", "brams", "dsps")
 
@@ -160,7 +158,7 @@ def summarise(workspace: Workspace, findings: Findings | None = None) -> _Json:
         "operations": _operations(found.approx),
         "hardware": _hardware(found.plan, found.synth),
         "verification": _verification(found.verify),
-        "layers": _layers(workspace, found),
+        "layers": _layers(found),
         "seeds": _seeds(workspace, found.synth),
         "tools": _tools(found.synth),
         "seconds": _seconds(workspace, found.synth),
@@ -339,13 +337,10 @@ def _run(report: _Json) -> _Json:
     }
 
 
-def _layers(workspace: Workspace, found: Findings) -> list[_Json] | None:
-    if found.approx is None or found.integer is None:
+def _layers(found: Findings) -> list[_Json] | None:
+    if found.approx is None or found.integer is None or found.approximate is None:
         return None
-    network, errors = found.approx.network, None
-    if workspace.path(TEST_SET).is_file():
-        images = load_test_set(workspace, network.input_shape)[:_ERROR_IMAGES]
-        errors = output_errors(network, found.integer, images)
+    errors = found.approximate.get("output_errors")
     instances = found.synth["instances"] if found.synth else None
     luts = {name: area["luts"] for name, area in instances} if instances else None
     rows = layer_table(found.approx, found.integer, found.plan, errors, luts)
