@@ -107,9 +107,7 @@ SYNTH_OPTIONS = (
         "--frequency",
         type=click.FloatRange(1, 1000),
         metavar="MHZ",
-        default=_S.frequency,
-        show_default=True,
-        help="Clock that place and route aims at, in MHz.",
+        help="Clock that place and route aims at, in MHz; by default what suits the board.",
     ),
     click.option(
         "--time-limit",

@@ -43,7 +43,7 @@ def build(
     layers: bool,
     verify_seed: int,
     board: str,
-    frequency: float,
+    frequency: float | None,
     time_limit: float,
     attempts: int,
     no_route: bool,

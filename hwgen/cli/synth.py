@@ -23,7 +23,7 @@ __all__ = ["synth"]
 def synth(
     directory: Path,
     board: str,
-    frequency: float,
+    frequency: float | None,
     time_limit: float,
     attempts: int,
     no_route: bool,

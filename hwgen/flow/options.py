@@ -40,10 +40,14 @@ class VerifyOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class SynthOptions:
-    """Choices of synthesis and place and route: ``frequency`` in MHz, ``time_limit`` in seconds."""
+    """Choices of synthesis and place and route.
+
+    ``frequency`` in MHz that place and route aims at (None: the board's own target);
+    ``time_limit`` in seconds of one attempt, of which there are at most ``attempts``.
+    """
 
     board: str
-    frequency: float = 50.0
+    frequency: float | None = None
     time_limit: float = 1800.0
     attempts: int = 3
     route: bool = True
