@@ -76,7 +76,8 @@ def netlist_to_verilog(netlist: Path, *, top: str, family: str, time_limit: floa
     """Verilog that behaves as a synthesised netlist, for simulation.
 
     Every cell of ``netlist`` (the JSON file of a synthesis for ``family``) is replaced by Yosys's
-    own model of it, and all becomes one module ``top`` with the ports of the design.
+    own model of it, what it leaves open is 0, and all becomes one module ``top`` with the ports of
+    the design.
 
     Raises
     ------
@@ -94,8 +95,8 @@ def netlist_to_verilog(netlist: Path, *, top: str, family: str, time_limit: floa
             "proc",
             "memory_collect",
             "flatten -noscopeinfo",
-            "opt_expr",
-            "opt_clean",
+            "setundef -zero",
+            "opt -full",
             "write_verilog -noattr netlist.v",
         ]
         run_yosys(commands, directory=directory, time_limit=time_limit)
