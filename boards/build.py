@@ -105,7 +105,7 @@ def build_board(
     Raises
     ------
     ResourceError
-        If the design is larger than the board, or the time is over.
+        If the design is larger than the board, slower than its oscillator, or the time is over.
     VerifyError
         If the design holds a multiplier, a DSP block or a latch.
     ToolError
@@ -150,6 +150,7 @@ def build_board(
             time_limit=time_limit,
         )
         seconds.append(("place and route", routed.seconds))
+        _check_clock(routed.fmax_mhz, board)
         told("Packing the bitstream", 0.95)
         start = time.monotonic()
         bitstream = pack(board.device, name=name, directory=directory).name
@@ -196,6 +197,16 @@ def _check_fit(area: Area, board: Board) -> None:
         raise ResourceError(
             f"The design does not fit {board.title}, it needs {', '.join(over)}: "
             "choose a larger board, a smaller network or a coarser approximation"
+        )
+
+
+def _check_clock(fmax_mhz: float, board: Board) -> None:
+    """Raise :class:`ResourceError` if a routed design is slower than the board's oscillator."""
+    if fmax_mhz * 1e6 < board.clock_hz:
+        raise ResourceError(
+            f"The routed design runs at {fmax_mhz:.1f} MHz, but the oscillator of {board.title} "
+            f"at {board.clock_hz / 1e6:g} MHz: try another seed (--attempts), a higher --frequency "
+            "or a smaller network"
         )
 
 

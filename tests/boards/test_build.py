@@ -126,3 +126,10 @@ def test_missing_tool_is_named_before_anything_runs(
 def test_no_attempt_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least 1, not 0"):
         build_board(_design(), find_board("icebreaker"), tmp_path, attempts=0)
+
+
+def test_a_clock_that_is_not_reached_leaves_no_bitstream(tmp_path: Path) -> None:
+    board = dataclasses.replace(find_board("icebreaker"), clock_hz=2_000_000_000)
+    with pytest.raises(ResourceError, match=r"runs at .* MHz, but the oscillator .* 2000 MHz"):
+        build_board(_design(), board, tmp_path)
+    assert not list(tmp_path.glob("*.bin"))
