@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from hwgen.approx.measure import decide, without_decision
 from hwgen.flow.data import Images
 from hwgen.integer.types import IntegerNetwork
 from hwgen.network.execute import run
-from hwgen.network.types import Activation, ArgMax, FloatArray, Network, Softmax
+from hwgen.network.types import Activation, ArgMax, FloatArray, Network
 from hwgen.sim import golden
 
-__all__ = ["Accuracy", "Comparison", "compare", "decide", "integer_outputs"]
+__all__ = ["Accuracy", "Comparison", "compare", "integer_outputs"]
 
 Decisions = npt.NDArray[np.int64]
 
@@ -54,11 +55,7 @@ def compare(
 
 def _without_softmax(network: Network) -> Network:
     """The network up to its logits: a final Softmax is monotone and has no integer form."""
-    last = network.node(network.output)
-    if not isinstance(last.op, Softmax):
-        return network
-    kept = tuple(node for node in network.nodes if node is not last)
-    return replace(network, nodes=kept, output=last.inputs[0])
+    return network if isinstance(_last_op(network), ArgMax) else without_decision(network)
 
 
 def integer_outputs(network: IntegerNetwork, x: FloatArray) -> FloatArray:
@@ -69,23 +66,12 @@ def integer_outputs(network: IntegerNetwork, x: FloatArray) -> FloatArray:
     return outputs
 
 
-def decide(network: Network, output: FloatArray) -> Decisions | None:
-    """Class of each image (N,) from ``output`` (N, C, 1, 1); None if the output is no vector.
-
-    The greatest channel decides; a single channel decides between class 0 and 1 by its sign, or,
-    if it ends in a sigmoid, by whether it exceeds one half.
-    """
-    if output.shape[2:] != (1, 1):
-        return None
-    if isinstance(_last_op(network), ArgMax):
-        return output[:, 0, 0, 0].astype(np.int64)
-    if output.shape[1] == 1:
-        last = _last_op(network)
-        probability = isinstance(last, Activation) and "sigmoid" in last.kind
-        decisions: Decisions = (output[:, 0, 0, 0] > (0.5 if probability else 0.0)).astype(np.int64)
-    else:
-        decisions = np.argmax(output[:, :, 0, 0], axis=1).astype(np.int64)
-    return decisions
+def _decisions(network: Network, output: FloatArray) -> Decisions | None:
+    """Class of each image (N,) from the output of ``network``; None if it makes no decision."""
+    last = _last_op(network)
+    if isinstance(last, ArgMax):
+        return np.asarray(output[:, 0, 0, 0], dtype=np.int64)
+    return decide(output, probability=isinstance(last, Activation) and "sigmoid" in last.kind)
 
 
 def _last_op(network: Network) -> object:
@@ -98,7 +84,7 @@ def _accuracy(
     reference: FloatArray,
     labels: Decisions | None,
 ) -> Accuracy:
-    decisions, expected = decide(network, output), decide(network, reference)
+    decisions, expected = _decisions(network, output), _decisions(network, reference)
     accuracy = agreement = None
     if decisions is not None and expected is not None:
         agreement = float(np.mean(decisions == expected))
