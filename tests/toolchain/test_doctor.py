@@ -5,6 +5,7 @@ from importlib import metadata
 
 import pytest
 
+from hwgen.toolchain import doctor
 from hwgen.toolchain.doctor import diagnose, tool_versions
 
 
@@ -31,6 +32,7 @@ def test_missing_tools_come_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(metadata, "version", nowhere)
+    monkeypatch.setattr(doctor, "python_library", lambda: None)
     found = {status.name: status for status in diagnose()}
     assert not any(status.found for status in found.values())
     assert found["pyosys"].remedy == "pip install pyosys"
