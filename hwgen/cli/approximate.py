@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
+import hwgen.flow.stages as stages
 from hwgen.cli._console import progress_bars
 from hwgen.cli._options import APPROXIMATE_OPTIONS, DIRECTORY, JSON, add_options
 from hwgen.cli._result import finish
-from hwgen.flow import stages
 from hwgen.flow.options import ApproximateOptions
 from hwgen.flow.workspace import Workspace
 

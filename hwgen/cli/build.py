@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+import hwgen.flow.stages as stages
 from hwgen.cli._console import progress_bars
 from hwgen.cli._options import (
     APPROXIMATE_OPTIONS,
@@ -15,7 +16,6 @@ from hwgen.cli._options import (
     add_options,
 )
 from hwgen.cli._result import finish
-from hwgen.flow import stages
 from hwgen.flow.options import ApproximateOptions, SynthOptions, VerifyOptions
 from hwgen.flow.workspace import Workspace
 

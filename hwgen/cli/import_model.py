@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
+import hwgen.flow.stages as stages
 from hwgen.cli._options import JSON
 from hwgen.cli._result import finish
-from hwgen.flow import stages
 from hwgen.flow.workspace import Workspace
 
 __all__ = ["import_model"]
