@@ -201,6 +201,8 @@ def test_best_format_covers_exact_pixels() -> None:
     assert best_format(np.arange(256) / 256, width=8) == FixedFormat(8, 8, False)
     assert best_format(np.linspace(-1, 1, 999), width=8) == FixedFormat(8, 7, True)
     assert best_format(np.zeros(3), width=8).signed is False
+    assert best_format(np.linspace(-1, 1, 9), width=8, signed=False).signed is False
+    assert best_format(np.linspace(0, 1, 9), width=8, signed=True).signed is True
 
 
 def test_calibration_needs_finite_images() -> None:
@@ -211,7 +213,7 @@ def test_calibration_needs_finite_images() -> None:
 
 def test_golden_convolution_is_exact_at_every_magnitude() -> None:
     # float32, float64 and int64 products must all agree with object arithmetic
-    for bits in (4, 12, 30, 40):
+    for bits in (4, 12, 30, 40, 52):
         rng = np.random.default_rng(bits)
         weight = rng.integers(-(1 << (bits // 2)), 1 << (bits // 2), size=(3, 2, 2, 2))
         op = integer.Conv(weight, rng.integers(-9, 9, size=3), pads=(1, 0, 0, 1))
