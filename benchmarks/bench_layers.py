@@ -32,7 +32,7 @@ from hwgen.numeric import IntArray, Range
 from hwgen.shiftadd.graph import AdderGraph
 from hwgen.shiftadd.optimise import csd_graph, optimize
 from hwgen.stream.datapath import ShiftAdd
-from hwgen.stream.plan import conv_matrix
+from hwgen.stream.matrix import conv_matrix
 from hwgen.toolchain.nextpnr import place_and_route
 from hwgen.toolchain.synthesis import Multipliers, SynthesisJob, synthesise
 from hwgen.toolchain.yosys import rtlil_to_verilog

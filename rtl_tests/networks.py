@@ -219,6 +219,34 @@ def twice() -> IntegerNetwork:
     return s.done(y)
 
 
+def vectors() -> IntegerNetwork:
+    """Fully connected layers with all that can read what they give one value a beat."""
+    s = Sketch((2, 6, 6), signed=True, seed=10)
+    x = s.requantise(s.dense("image", 8, name="a.sum"), lo=-512, hi=511, name="a.wide")
+    op = PiecewiseLinear(
+        np.array([[-90, 0, 110]]),
+        np.array([[1, 4, 3, 1]]),
+        np.array([[-270, 0, 0, 220]]),
+        3,
+        -128,
+        127,
+    )
+    x = s.add(op, x, shape=s.network.shape(x), name="a")
+    x = s.requantise(s.dense(x, 12, name="b.sum"), lo=-128, hi=127, name="b")
+    y = s.requantise(s.conv(x, 12, (1, 1), groups=2, name="c.sum"), lo=-128, hi=127, name="c")
+    x = s.add(Add((0, 1)), x, y, shape=s.network.shape(x), name="d")
+    x = s.requantise(s.dense(x, 7, name="e.sum"), lo=-512, hi=511, name="e")
+    return s.done(x)
+
+
+def small() -> IntegerNetwork:
+    """A first layer with too many outputs to give them in turns, and a last without rounding."""
+    s = Sketch((1, 3, 3), signed=True, seed=11)
+    x = s.requantise(s.dense("image", 12, name="a.sum"), lo=-128, hi=127, name="a")
+    x = s.requantise(s.dense(x, 8, name="b.sum"), lo=-128, hi=127, name="b")
+    return s.done(s.dense(x, 7, name="c"))
+
+
 NETWORKS: dict[str, Callable[[], IntegerNetwork]] = {
     f.__name__: f
     for f in (
@@ -232,5 +260,7 @@ NETWORKS: dict[str, Callable[[], IntegerNetwork]] = {
         residual,
         inception,
         twice,
+        vectors,
+        small,
     )
 }

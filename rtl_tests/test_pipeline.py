@@ -80,6 +80,25 @@ def test_reset_in_an_image(name: str, reset_at: int) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "forms"),
+    [
+        (
+            "vectors",
+            "image=dense=requantise=buffer=piecewise=buffer=dense=requantise=gather-fork",
+        ),
+        ("small", "image=dense-requantise-buffer-dense=requantise=buffer=dense-buffer"),
+    ],
+)
+def test_vectors_pass_in_turns(name: str, forms: str) -> None:
+    """``=`` stands for one channel a beat (or the image), ``-`` for all at once."""
+    stages = plan_of(name).stages[: len(forms.replace("-", "=").split("=")) - 1]
+    found = "image"
+    for stage in stages:
+        found += ("=" if stage.shape[1] > 1 else "-") + stage.form
+    assert found == forms
+
+
 def test_plan_is_repeatable() -> None:
     assert [s.name for s in plan_pipeline(NETWORKS["residual"]()).stages] == [
         s.name for s in plan_of("residual").stages

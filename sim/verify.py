@@ -139,7 +139,7 @@ class _Job:
         if not self.design.taps:
             return (run(self.network, images),)
         tensors = run_all(self.network, images)
-        return tuple(tensors[node] for node, _ in self.streams)
+        return tuple(tensors[node].reshape(-1, *shape) for node, shape in self.streams)
 
 
 def _check(network: IntegerNetwork, design: StreamDesign, *, layers: bool) -> None:
@@ -158,13 +158,17 @@ def _check(network: IntegerNetwork, design: StreamDesign, *, layers: bool) -> No
     for port, node, shape, layout in streams:
         if node not in names:
             raise VerifyError(f"Stream {port} shows {node!r}, which the network does not have")
-        if shape != network.shape(node):
+        channels = network.shape(node)[0]
+        in_turns = port.startswith("tap") and network.shape(node) == (channels, 1, 1)
+        in_turns = in_turns and shape == (1, channels, 1)
+        if shape != network.shape(node) and not in_turns:
             raise VerifyError(
                 f"Stream {port} carries frames of shape {shape}, but {node!r} has shape "
                 f"{network.shape(node)}"
             )
+        fields = layout.channels * channels if in_turns else layout.channels
         for channel, (needed, (width, signed)) in enumerate(
-            zip(network.ranges(node), layout.channels, strict=True)
+            zip(network.ranges(node), fields, strict=True)
         ):
             if needed.width + (signed and not needed.signed) > width or needed.signed > signed:
                 raise VerifyError(

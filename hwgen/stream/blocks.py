@@ -22,6 +22,7 @@ from hwgen.stream.piecewise import PiecewiseLinear as PiecewiseLinearBlock
 from hwgen.stream.pool import MaxTree
 from hwgen.stream.requantise import Requantise as RequantiseBlock
 from hwgen.stream.scan import Scan
+from hwgen.stream.serial import Gather, SerialRequantise
 from hwgen.stream.window import Window
 
 __all__ = ["FORMS", "Stage", "component"]
@@ -35,6 +36,7 @@ FORMS = (
     "concat",
     "dense",
     "fork",
+    "gather",
     "max",
     "piecewise",
     "requantise",
@@ -46,6 +48,8 @@ FORMS = (
 @dataclass(frozen=True)
 class Stage:
     """One block of a pipeline.
+
+    A vector of C channels may pass one channel a beat, as a frame (1, C, 1) with one field.
 
     Parameters
     ----------
@@ -66,6 +70,8 @@ class Stage:
         Ranges of the fields of each input.
     output_ranges : tuple of Range
         Ranges of the fields of the output.
+    values : tuple of Range
+        Range of each channel of a vector that comes one channel a beat, where the block needs it.
     latency : int
         Cycles from an item in to the item that it gives, if the stage gives one for each.
     gives : bool
@@ -103,8 +109,16 @@ class Stage:
     bias: tuple[int, ...] = ()
     scan: Scan | None = None
     fill: tuple[int, ...] = ()
+    values: tuple[Range, ...] = ()
     lanes: int = 0
     depth: int = 0
+
+    @property
+    def serial_out(self) -> bool:
+        """Whether the output is a vector that passes one channel a beat."""
+        if self.form == "dense":
+            return self.output_shape[1] > 1
+        return bool(self.values) and self.form in ("piecewise", "requantise")
 
     @property
     def cycles(self) -> int:
@@ -143,13 +157,25 @@ def component(stage: Stage) -> wiring.Component:
         case "requantise":
             assert isinstance(op, Requantise)
             offset = stage.bias or None
+            if stage.values:
+                return SerialRequantise(op, ranges=stage.values, offset=offset)
             return RequantiseBlock(op, ranges=ranges, shape=stage.shape, offset=offset)
         case "piecewise":
             assert isinstance(op, PiecewiseLinear)
             return PiecewiseLinearBlock(op, ranges=ranges, shape=stage.shape)
         case "dense":
             assert isinstance(op, Conv)
-            return Dense(op, ranges=ranges, shape=stage.shape, lanes=stage.lanes)
+            values = stage.values
+            return Dense(
+                op,
+                ranges=values or ranges,
+                shape=(len(values), 1, 1) if values else stage.shape,
+                lanes=stage.lanes,
+                serial_in=bool(values),
+                serial_out=stage.serial_out,
+            )
+        case "gather":
+            return Gather(stage.values)
         case "accumulate":
             assert isinstance(op, SumPool)
             return Accumulate(op, ranges=ranges, shape=stage.shape)

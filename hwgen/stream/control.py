@@ -214,32 +214,36 @@ class _Dense:
     """Two halves of a memory, lanes that read one of them, and a pipeline behind the memory."""
 
     __slots__ = (
-        "batch", "batches", "enable", "filled", "full", "i", "length", "line", "mask", "o",
+        "batch", "enable", "filled", "gives", "i", "left", "length", "line", "mask", "o",
         "pixels", "position", "top", "written",
     )  # fmt: skip
 
-    def __init__(self, i: int, o: int, *, pixels: int, cycles: int, batches: int, latency: int):
+    def __init__(self, i: int, o: int, stage: Stage) -> None:
+        assert isinstance(stage.op, Conv)
         self.i, self.o = i, o
-        self.pixels, self.batches, self.length = pixels, batches, cycles // batches
-        delay = latency - cycles - 1
+        self.pixels = stage.shape[1] * stage.shape[2]
+        self.gives = _batches(stage)
+        cycles = dense_cycles(stage.op, lanes=stage.lanes)
+        self.length = cycles // len(self.gives)
+        delay = stage.latency - (self.length if stage.serial_out else cycles) - 1
         self.top, self.mask = 1 << (delay - 1), (1 << delay) - 1
-        self.line = self.filled = self.written = self.position = self.batch = 0
-        self.full = False
+        self.line = self.filled = self.written = self.position = self.batch = self.left = 0
         self.enable = True
 
     def offer(self, valid: _Flags) -> None:
-        valid[self.o] = self.full
+        valid[self.o] = self.left > 0
 
     def accept(self, valid: _Flags, ready: _Flags) -> None:
-        self.enable = not (self.line & self.top and self.full and not ready[self.o])
+        free = self.left == 0 or (self.left == 1 and ready[self.o])
+        self.enable = free or not self.line & self.top
         ready[self.i] = self.filled != 2
 
     def tick(self, valid: _Flags, ready: _Flags) -> None:
         if self.line & self.top and self.enable:
-            self.batch = (self.batch + 1) % self.batches
-            self.full = self.batch == 0
-        elif ready[self.o]:
-            self.full = False
+            self.left = self.gives[self.batch]
+            self.batch = (self.batch + 1) % len(self.gives)
+        elif ready[self.o] and self.left:
+            self.left -= 1
         running = self.filled > 0
         if valid[self.i] and ready[self.i]:
             self.written = (self.written + 1) % self.pixels
@@ -249,11 +253,21 @@ class _Dense:
         ends = running and (self.position + 1) % self.length == 0
         self.line = ((self.line << 1) | ends) & self.mask
         if running:
-            self.position = (self.position + 1) % (self.length * self.batches)
+            self.position = (self.position + 1) % (self.length * len(self.gives))
             self.filled -= self.position == 0
 
     def state(self) -> object:
-        return (self.batch, self.filled, self.full, self.line, self.position, self.written)
+        return (self.batch, self.filled, self.left, self.line, self.position, self.written)
+
+
+def _batches(stage: Stage) -> tuple[int, ...]:
+    """Items that each batch of a fully connected layer gives."""
+    assert isinstance(stage.op, Conv)
+    outputs = stage.op.weight.shape[0]
+    starts = range(0, outputs, stage.lanes)
+    if stage.serial_out:
+        return tuple(min(stage.lanes, outputs - start) for start in starts)
+    return (0,) * (len(starts) - 1) + (1,)
 
 
 class Control:
@@ -318,20 +332,12 @@ def _machine(stage: Stage, numbers: dict[str, int]) -> _Machine:
             return _Queue(inputs[0], numbers[stage.name])
         case "buffer":
             return _Buffer(inputs[0], numbers[stage.name], stage.depth)
-        case "accumulate":
+        case "accumulate" | "gather":
             _, height, width = stage.shape
             scan = Scan(height, width, (height, width))
             return _Window(inputs[0], numbers[stage.name], scan)
         case "dense":
-            assert isinstance(stage.op, Conv)
-            return _Dense(
-                inputs[0],
-                numbers[stage.name],
-                pixels=stage.shape[1] * stage.shape[2],
-                cycles=dense_cycles(stage.op, lanes=stage.lanes),
-                batches=-(-stage.op.weight.shape[0] // stage.lanes),
-                latency=stage.latency,
-            )
+            return _Dense(inputs[0], numbers[stage.name], stage)
         case "add" | "concat":
             return _Join(inputs, numbers[stage.name])
         case _:

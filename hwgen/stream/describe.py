@@ -21,6 +21,7 @@ _WHAT = {
     "concat": "joins channels",
     "dense": "fully connected layer, weights as codes in memory",
     "fork": "copies a stream",
+    "gather": "collects a vector that comes one channel at a time",
     "max": "takes the greatest value of each channel's window",
     "piecewise": "piecewise-linear function with dyadic slopes",
     "requantise": "scales, rounds and saturates each channel",
@@ -60,6 +61,8 @@ def _header(plan: PipelinePlan, name: str, tapped: Sequence[Stage]) -> Iterator[
         )
     if tapped:
         yield "  tap*__valid is high in each cycle in which a pixel of that tensor passes."
+        if any(stage.serial_out for stage in tapped):
+            yield "  A tensor of 1 x C x 1 is a vector that passes one channel a transfer."
     yield ""
     yield f"{timing.interval:g} cycles an image; the first result after {timing.first} cycles, the"
     yield f"last of the first image after {timing.image}, if neither side waits."

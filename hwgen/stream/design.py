@@ -62,6 +62,7 @@ class Tap:
 
     ``valid`` is high in each cycle in which a pixel of the integer network's tensor ``node``
     passes, so that a bench samples the payload whenever ``valid`` is high at a clock edge.
+    A vector (C, 1, 1) that passes one channel a beat has the shape (1, C, 1) here.
     """
 
     index: int

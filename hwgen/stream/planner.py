@@ -1,0 +1,419 @@
+# amaranth: UnusedElaboratable=no
+"""The walk over an integer network that finds the stages of its pipeline."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, assert_never
+
+import numpy as np
+
+from hwgen.errors import UnsupportedError
+from hwgen.integer.types import (
+    Add,
+    ArgMax,
+    Concat,
+    Conv,
+    IntegerNetwork,
+    IntNode,
+    IntOp,
+    MaxPool,
+    PiecewiseLinear,
+    Requantise,
+    SumPool,
+)
+from hwgen.network.types import Shape
+from hwgen.numeric import IntArray, Range, csd_weight
+from hwgen.stream.blocks import Stage, component
+from hwgen.stream.dense import Dense, dense_cycles, is_dense, lanes_for
+from hwgen.stream.matrix import conv_matrix, linear_ranges
+from hwgen.stream.pool import pool_window, sum_matrix
+from hwgen.stream.serial import SerialRequantise
+from hwgen.stream.window import Window
+
+__all__ = ["Planner", "fixed_interval"]
+
+
+_Read = tuple[str, Shape, tuple[Range, ...]]
+"""A stream to read: its source, its shape and its ranges."""
+
+_CHEAP_TERMS = 32
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """Where a tensor comes out: its stage, its shape and its ranges; forks have several ports.
+
+    ``values`` are the ranges of the channels of a vector that passes one channel a beat.
+    """
+
+    sources: tuple[str, ...]
+    shape: Shape
+    ranges: tuple[Range, ...]
+    values: tuple[Range, ...] = ()
+
+
+@dataclass
+class Planner:
+    """Walks over the network and appends the stages of each node."""
+
+    network: IntegerNetwork
+    adders_per_stage: int
+    stages: list[Stage] = field(default_factory=list)
+    matrices: dict[str, IntArray] = field(default_factory=dict)
+    tensors: dict[str, _Tensor] = field(default_factory=dict)
+    reads: dict[str, int] = field(default_factory=dict)
+    biases: dict[str, IntArray] = field(default_factory=dict)
+
+    def run(self) -> str:
+        """Plan all that the output needs; where the output comes from."""
+        network = self.network
+        live = {network.output}
+        for node in reversed(network.nodes):
+            if node.name in live:
+                live.update(node.inputs)
+        self.nodes = tuple(node for node in network.nodes if node.name in live)
+        if not self.nodes:
+            raise UnsupportedError(f"Network {network.name!r} has no operator to build")
+        name = network.input_name
+        self._provide(name, name, "", network.input_shape, network.ranges(name))
+        for node in self.nodes:
+            self._node(node)
+        return self._queued(self.nodes[-1], network.output, suffix="output")[0]
+
+    def _node(self, node: IntNode) -> None:
+        match node.op:
+            case Conv() as op:
+                source = self._conv(node, op)
+            case MaxPool() as op:
+                source = self._max_pool(node, op)
+            case SumPool() as op:
+                source = self._sum_pool(node, op)
+            case Requantise() as op:
+                bias = tuple(self.biases.get(node.inputs[0], np.zeros(0)).astype(int).tolist())
+                source = self._stage(node, "requantise", node.inputs, op=op, bias=bias)
+            case PiecewiseLinear() as op:
+                source = self._stage(node, "piecewise", node.inputs, op=op)
+            case ArgMax():
+                source = self._stage(node, "argmax", node.inputs)
+            case Add() as op:
+                source = self._join(node, "add", op)
+            case Concat() as op:
+                source = self._join(node, "concat", op)
+            case _:
+                assert_never(node.op)
+        last = self.stages[-1]
+        self.stages[-1] = replace(last, gives=node.name not in self.biases)
+        values = _value_ranges(last) if last.serial_out else ()
+        self._provide(node.name, node.origin, source, last.output_shape, last.output_ranges, values)
+
+    # -- tensors ---------------------------------------------------------------------------------
+
+    def _provide(
+        self,
+        name: str,
+        layer: str,
+        source: str,
+        shape: Shape,
+        ranges: tuple[Range, ...],
+        values: tuple[Range, ...] = (),
+    ) -> None:
+        """Make a tensor known; fork it if it is read more than once.
+
+        A vector that passes one channel a beat is collected unless its one reader takes it so.
+        """
+        uses = sum(node.inputs.count(name) for node in self.nodes)
+        uses += name == self.network.output
+        reader = self._only_reader(name)
+        if values and not (reader and _takes_turns(reader.op, len(values))):
+            source = self._append(
+                name=self._name(layer, "gather"),
+                form="gather",
+                node=name,
+                layer=layer,
+                inputs=[(source, shape, ranges)],
+                output_shape=(len(values), 1, 1),
+                values=values,
+            )
+            shape, ranges, values = (len(values), 1, 1), values, ()
+        self.tensors[name] = _Tensor((source,), shape, ranges, values)
+        if uses > 1:
+            fork = self._append(
+                name=self._name(layer, "fork"),
+                form="fork",
+                node=name,
+                layer=layer,
+                inputs=[(source, shape, ranges)],
+                depth=uses,
+            )
+            self.tensors[name] = _Tensor(tuple(f"{fork}.{k}" for k in range(uses)), shape, ranges)
+        self.reads[name] = 0
+
+    def _only_reader(self, name: str) -> IntNode | None:
+        """The node that reads a tensor, if there is but one and the output is another tensor."""
+        readers = [node for node in self.nodes for read in node.inputs if read == name]
+        return readers[0] if len(readers) == 1 and name != self.network.output else None
+
+    def _read(self, name: str) -> _Read:
+        """Next unused port of a tensor."""
+        tensor = self.tensors[name]
+        port = self.reads[name]
+        self.reads[name] += 1
+        return (tensor.sources[port], tensor.shape, tensor.ranges)
+
+    def _queued(self, node: IntNode, name: str, *, suffix: str = "fifo") -> _Read:
+        """The tensor behind a queue of two pixels, which cuts the chain of ready signals."""
+        source, shape, ranges = self._read(name)
+        if source == "":
+            return source, shape, ranges
+        queue = self._append(
+            name=self._name(node.origin, suffix),
+            form="buffer",
+            node=node.name,
+            layer=node.origin,
+            inputs=[(source, shape, ranges)],
+            depth=2,
+        )
+        return queue, shape, ranges
+
+    # -- operators -------------------------------------------------------------------------------
+
+    def _stage(
+        self,
+        node: IntNode,
+        form: str,
+        inputs: Sequence[str],
+        *,
+        op: IntOp | None = None,
+        bias: tuple[int, ...] = (),
+    ) -> str:
+        """A stage that works on pixels as they come, or on the channels of a vector in turns.
+
+        It has a queue behind a fork, and behind stages whose clock enable reaches so many
+        registers that a chain of such enables would set the clock of the whole design.
+        """
+        tensor = self.tensors[inputs[0]]
+        source = tensor.sources[0]
+        before = {stage.name: stage.form for stage in self.stages}.get(source, "fork")
+        queued = before in ("fork", "adders", "requantise")
+        read = self._queued(node, inputs[0]) if queued else self._read(inputs[0])
+        return self._append(
+            name=self._name(node.origin, form),
+            form=form,
+            node=node.name,
+            layer=node.origin,
+            inputs=[read],
+            output_shape=read[1] if tensor.values else node.shape,
+            values=tensor.values,
+            op=op,
+            bias=bias,
+        )
+
+    def _join(self, node: IntNode, form: str, op: Add | Concat) -> str:
+        inputs = [
+            self._queued(node, name, suffix=f"buffer{k}") for k, name in enumerate(node.inputs)
+        ]
+        return self._append(
+            name=self._name(node.origin, form),
+            form=form,
+            node=node.name,
+            layer=node.origin,
+            inputs=inputs,
+            output_shape=node.shape,
+            op=op,
+        )
+
+    def _conv(self, node: IntNode, op: Conv) -> str:
+        values = self.tensors[node.inputs[0]].values
+        read = self._queued(node, node.inputs[0])
+        if values or _is_shared(op, read[1]):
+            return self._dense(node, op, read, values)
+        window = Window(read[1], op.kernel, op.strides, op.pads, op.dilations, ranges=read[2])
+        after = self._windowed(node, read, window)
+        return self._adders(node, after, conv_matrix(op), self._unfolded(node, op.bias))
+
+    def _dense(self, node: IntNode, op: Conv, read: _Read, values: tuple[Range, ...]) -> str:
+        """Accumulators that take turns, and give their sums in turns if that costs no time."""
+        outputs = op.weight.shape[0]
+        lanes = lanes_for(op, interval=fixed_interval(self.network, self.stages))
+        serial = self._is_requantised(node) and 1 < outputs and lanes <= _length(op)
+        if serial:
+            self._unfolded(node, op.bias)
+            op = replace(op, bias=np.zeros_like(op.bias))
+        return self._append(
+            name=self._name(node.origin, "dense"),
+            form="dense",
+            node=node.name,
+            layer=node.origin,
+            inputs=[read],
+            output_shape=(1, outputs, 1) if serial else node.shape,
+            values=values,
+            op=op,
+            lanes=1,
+        )
+
+    def _is_requantised(self, node: IntNode) -> bool:
+        """Whether the one consumer is a requantisation."""
+        reader = self._only_reader(node.name)
+        return reader is not None and isinstance(reader.op, Requantise)
+
+    def _unfolded(self, node: IntNode, bias: IntArray) -> tuple[int, ...]:
+        """The bias that the adders add: none if the one consumer is a requantisation."""
+        if not bias.any():
+            return ()
+        if self._is_requantised(node):
+            self.biases[node.name] = bias
+            return ()
+        return tuple(bias.tolist())
+
+    def _max_pool(self, node: IntNode, op: MaxPool) -> str:
+        read = self._queued(node, node.inputs[0])
+        window = pool_window(op, ranges=read[2], shape=read[1])
+        return self._append(
+            name=self._name(node.origin, "max"),
+            form="max",
+            node=node.name,
+            layer=node.origin,
+            inputs=[self._windowed(node, read, window)],
+            output_shape=node.shape,
+            depth=op.kernel[0] * op.kernel[1],
+        )
+
+    def _sum_pool(self, node: IntNode, op: SumPool) -> str:
+        read = self._queued(node, node.inputs[0])
+        if op.kernel == read[1][1:] and not any(op.pads):
+            return self._append(
+                name=self._name(node.origin, "sum"),
+                form="accumulate",
+                node=node.name,
+                layer=node.origin,
+                inputs=[read],
+                output_shape=node.shape,
+                op=op,
+            )
+        window = pool_window(op, ranges=read[2], shape=read[1])
+        return self._adders(
+            node, self._windowed(node, read, window), sum_matrix(op, read[1][0]), ()
+        )
+
+    def _windowed(self, node: IntNode, read: _Read, window: Window) -> _Read:
+        """The windows of a tensor; the tensor itself if they are its pixels."""
+        scan = window.scan
+        if scan.kernel == scan.strides == (1, 1) and not any(scan.pads):
+            return read
+        name = self._append(
+            name=self._name(node.origin, "window"),
+            form="window",
+            node=node.name,
+            layer=node.origin,
+            inputs=[read],
+            output_shape=window.output_shape,
+            scan=scan,
+            fill=window.fill,
+        )
+        return name, window.output_shape, window.output_ranges
+
+    def _adders(self, node: IntNode, read: _Read, matrix: IntArray, bias: tuple[int, ...]) -> str:
+        name = self._name(node.origin, "adders")
+        self.matrices[name] = matrix
+        return self._append(
+            name=name,
+            form="adders",
+            node=node.name,
+            layer=node.origin,
+            inputs=[read],
+            output_shape=node.shape,
+            output_ranges=linear_ranges(matrix, read[2], bias),
+            bias=bias,
+            depth=self.adders_per_stage,
+        )
+
+    # -- bookkeeping -----------------------------------------------------------------------------
+
+    def _name(self, layer: str, suffix: str) -> str:
+        """A Verilog identifier that no other stage has."""
+        base = re.sub(r"\W", "_", layer, flags=re.ASCII)
+        base = base if base[:1].isalpha() else f"n{base}"
+        taken = {stage.name for stage in self.stages}
+        names = (f"{base}_{suffix}{k or ''}" for k in range(len(taken) + 1))
+        return next(name for name in names if name not in taken)
+
+    def _append(
+        self,
+        *,
+        name: str,
+        form: str,
+        node: str,
+        layer: str,
+        inputs: Sequence[_Read],
+        output_shape: Shape | None = None,
+        output_ranges: tuple[Range, ...] | None = None,
+        **parameters: Any,
+    ) -> str:
+        _, shape, ranges = inputs[0]
+        stage = Stage(
+            name=name,
+            form=form,
+            node=node,
+            layer=layer,
+            sources=tuple(source for source, _, _ in inputs),
+            shape=shape,
+            ranges=tuple(ranges for _, _, ranges in inputs),
+            output_shape=output_shape or shape,
+            output_ranges=output_ranges or ranges,
+            **parameters,
+        )
+        if form not in ("adders", "buffer", "fork"):
+            block: Any = component(stage)
+            stage = replace(stage, output_ranges=block.output_ranges)
+        self.stages.append(stage)
+        return name
+
+
+def fixed_interval(network: IntegerNetwork, stages: Sequence[Stage]) -> int:
+    """Cycles an image of the slowest stage whose speed cannot be chosen."""
+    scans = [stage.scan.beats for stage in stages if stage.scan is not None]
+    return max(network.input_shape[1] * network.input_shape[2], *scans, 1)
+
+
+def _length(op: Conv) -> int:
+    """Inputs of an output of a fully connected layer, each of which takes a lane a cycle."""
+    return dense_cycles(op, lanes=op.weight.shape[0])
+
+
+def _takes_turns(op: IntOp, channels: int) -> bool:
+    """Whether an operator can take a vector one channel a beat."""
+    match op:
+        case Requantise():
+            return True
+        case PiecewiseLinear():
+            return len(op.slopes) == 1
+        case Conv():
+            return op.groups == 1 and _is_shared(op, (channels, 1, 1))
+        case _:
+            return False
+
+
+def _value_ranges(stage: Stage) -> tuple[Range, ...]:
+    """Range of each channel of a vector that a stage gives one channel a beat."""
+    block = component(stage)
+    if isinstance(block, Dense | SerialRequantise):
+        return block.value_ranges
+    return stage.output_ranges * stage.output_shape[1]
+
+
+def _is_shared(op: Conv, shape: Shape) -> bool:
+    """Whether accumulators that take turns are to compute a convolution."""
+    return is_dense(op, shape) and not _is_cheap(op, shape)
+
+
+def _is_cheap(op: Conv, shape: Shape) -> bool:
+    """Whether adders of its own are cheaper for a fully connected layer than a shared lane.
+
+    They need all inputs at once, so only for frames of one pixel; and a term costs some 14 LUTs,
+    a lane with its memory, its counters and the choice of its input as much as 32 terms.
+    """
+    terms = sum(map(csd_weight, op.weight.ravel().tolist()))
+    return shape[1:] == (1, 1) and terms <= _CHEAP_TERMS
