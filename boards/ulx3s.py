@@ -21,7 +21,7 @@ def _ulx3s(size: str, platform: type[Any], capacity: Capacity) -> Board:
         capacity=capacity,
         clock=resource_pins(platform, "clk25")[0],
         clock_hz=25_000_000,
-        target_mhz=150.0,
+        target_mhz=100.0,
         leds=tuple(resource_pins(platform, "led", number)[0] for number in range(8)),
         serial=connector_pins(
             platform,
