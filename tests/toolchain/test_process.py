@@ -61,9 +61,14 @@ def test_time_limit_kills_the_program_and_its_children(tmp_path: Path) -> None:
 
 def test_interrupt_kills_the_program_and_its_children(tmp_path: Path) -> None:
     interrupt = threading.Timer(2, signal.raise_signal, [signal.SIGINT])
-    interrupt.start()
-    with pytest.raises(KeyboardInterrupt):
-        run_program(_program(tmp_path, _PARENT), time_limit=60)
+    # a test run that a shell put into the background inherits that interrupts are ignored
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        interrupt.start()
+        with pytest.raises(KeyboardInterrupt):
+            run_program(_program(tmp_path, _PARENT), time_limit=60)
+    finally:
+        signal.signal(signal.SIGINT, inherited)
     _assert_dead(int((tmp_path / "t.log").read_text()))
 
 
