@@ -28,7 +28,8 @@ def file_digest(path: Path) -> str:
 class Workspace:
     """The directory of one build.
 
-    Every file is written whole or not at all. Beside its outputs each stage leaves a record in
+    ``root`` is absolute, because tools run in directories of their own. Every file is written whole
+    or not at all. Beside its outputs each stage leaves a record in
     ``stages/``: the digest of all that it read, and of all that it wrote.
     """
 
@@ -49,7 +50,7 @@ class Workspace:
             raise ResourceError(
                 f"Cannot write to the output directory {str(root)!r}: {error.strerror}"
             ) from None
-        return cls(root)
+        return cls(root.absolute())
 
     @classmethod
     def open(cls, root: Path) -> Workspace:
@@ -59,7 +60,7 @@ class Workspace:
                 f"{str(root)!r} is not a directory of hwgen; start with 'hwgen import MODEL "
                 f"--out {root}' or 'hwgen build'"
             )
-        return cls(root)
+        return cls(root.absolute())
 
     def path(self, name: str) -> Path:
         """Path of the file ``name`` in the workspace."""

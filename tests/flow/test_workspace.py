@@ -84,3 +84,11 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ResourceError, match="Cannot write to the output directory"):
         Workspace.create(tmp_path / "file" / "ws")
+
+
+def test_paths_are_absolute_for_tools_that_run_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for ws in (Workspace.create(Path("out/ws")), Workspace.open(Path("out/ws"))):
+        assert ws.path("simulation") == tmp_path / "out" / "ws" / "simulation"
