@@ -18,7 +18,7 @@ from statistics import median
 import numpy as np
 
 from hwgen.approx.approximate import approximate
-from hwgen.approx.sets import parse_set
+from hwgen.approx.recipes import parse_recipe
 from hwgen.flow.data import load_images
 from hwgen.integer.calibrate import calibrate
 from hwgen.integer.quantise import quantise
@@ -35,7 +35,7 @@ def main() -> None:
     for name in sys.argv[1:] or ["face", "digits", "digits-large"]:
         network = import_onnx(MODELS / name / f"{name}.onnx")
         x = load_images(MODELS / name / "test.npz", network.input_shape).x
-        approx = approximate(network, sets=parse_set("P4"))
+        approx = approximate(network, recipes=parse_recipe("P4"))
         integer = quantise(approx, calibrate(approx.to_network(), x[:64]))
         images = np.concatenate([x] * (1 + 1000 // len(x)))[:1000]
         exact = rate(partial(golden.run, integer, integer.input_format.quantise(images)))

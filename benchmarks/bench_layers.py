@@ -23,7 +23,7 @@ import numpy as np
 from amaranth.back import rtlil
 
 from hwgen.approx.filters import approximate_filters
-from hwgen.approx.sets import parse_set
+from hwgen.approx.recipes import parse_recipe
 from hwgen.boards import find_board
 from hwgen.errors import HwgenError
 from hwgen.network.onnx_import import import_onnx
@@ -75,7 +75,7 @@ def forms(op: Conv) -> list[Form]:
     """The layer with 8-bit and with dyadic weights, in each form."""
     step = np.abs(op.weight).max() / 127
     eight_bits = conv_matrix(_integer(op, np.rint(op.weight / step).astype(np.int64)))
-    dyadic = conv_matrix(_integer(op, approximate_filters(op, parse_set("P4")).codes))
+    dyadic = conv_matrix(_integer(op, approximate_filters(op, parse_recipe("P4")).codes))
     found = []
     for weights, matrix in (("8-bit", eight_bits), ("P4", dyadic)):
         inputs = (PIXEL,) * len(matrix)

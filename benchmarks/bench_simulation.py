@@ -17,7 +17,7 @@ from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 import numpy as np
 
 from hwgen.approx.approximate import approximate
-from hwgen.approx.sets import parse_set
+from hwgen.approx.recipes import parse_recipe
 from hwgen.integer.calibrate import calibrate
 from hwgen.integer.quantise import quantise
 from hwgen.network.onnx_import import import_onnx
@@ -58,7 +58,7 @@ def measure(label: str, action: Callable[[int], int], count: int) -> float:
 def main(model: Path, data: Path) -> None:
     """Generate the design of ``model`` and measure both benches on it."""
     images = np.load(data)["x"].astype(np.float64)
-    approx = approximate(import_onnx(model), sets=parse_set("P5"))
+    approx = approximate(import_onnx(model), recipes=parse_recipe("P5"))
     network = quantise(approx, calibrate(approx.to_network(), images[:100]))
     design = emit(plan_pipeline(network))
     many = network.input_format.quantise(np.tile(images, (1 + 1000 // len(images), 1, 1, 1)))

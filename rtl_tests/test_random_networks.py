@@ -14,6 +14,7 @@ import pytest
 from random_networks import random_images, random_onnx
 
 from hwgen.approx.approximate import approximate
+from hwgen.approx.recipes import Recipe
 from hwgen.approx.sets import LADDER
 from hwgen.integer.calibrate import calibrate
 from hwgen.integer.quantise import quantise
@@ -44,8 +45,8 @@ def _check(seed: int, directory: Path) -> None:
     )
     samples = calibrate(network, calibration).samples
     ranges = {name: (float(s[0]), float(s[-1])) for name, s in samples.items()}
-    sets = {node.name: LADDER[rng.integers(len(LADDER))] for node, _ in network.convs()}
-    approx = approximate(network, sets=sets, ranges=ranges)
+    recipes = {node.name: Recipe(LADDER[rng.integers(len(LADDER))]) for node, _ in network.convs()}
+    approx = approximate(network, recipes=recipes, ranges=ranges)
     integer = quantise(
         approx,
         calibrate(approx.to_network(), calibration),

@@ -11,7 +11,7 @@ import numpy as np
 
 from hwgen.approx import store as approx_store
 from hwgen.approx.approximate import approximate
-from hwgen.approx.sets import parse_set
+from hwgen.approx.recipes import parse_recipe
 from hwgen.boards.build import BuildResult
 from hwgen.flow.accuracy import compare
 from hwgen.flow.data import Images
@@ -138,7 +138,7 @@ def _approximate(workspace: Workspace, root: Path, network: Network) -> None:
     def work() -> None:
         rng = np.random.default_rng(1)
         images = Images(rng.normal(size=(IMAGES, 1, 6, 6)), np.arange(IMAGES) % 3)
-        approx = approximate(network, sets=parse_set("P4"))
+        approx = approximate(network, recipes=parse_recipe("P4"))
         integer = quantise(approx, calibrate(approx.to_network(), images.x))
         compared = asdict(compare(network, approx.to_network(), integer, images))
         workspace.write("approx.json", approx_store.to_json(approx))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hwgen.approx.activations import approximate_activation, is_saturation
 from hwgen.approx.filters import approximate_filters
 from hwgen.approx.pools import pool_coefficients
-from hwgen.approx.sets import DyadicSet
+from hwgen.approx.recipes import Recipe
 from hwgen.approx.types import ApproxNetwork, DyadicFilters
 from hwgen.approx.verify import verify
 from hwgen.errors import HwgenError, UnsupportedError
@@ -39,11 +39,11 @@ class Settings:
     activation_terms: int = 2
     activation_error: float = 1 / 128
 
-    def filters(self, op: Conv, dyadic_set: DyadicSet) -> DyadicFilters:
+    def filters(self, op: Conv, recipe: Recipe) -> DyadicFilters:
         """Dyadic filters of one layer."""
         return approximate_filters(
             op,
-            dyadic_set,
+            recipe,
             scale_terms=self.scale_terms,
             scale_bits=self.scale_bits,
             bias_bits=self.bias_bits,
@@ -53,7 +53,7 @@ class Settings:
 def approximate(
     network: Network,
     *,
-    sets: DyadicSet | Mapping[str, DyadicSet],
+    recipes: Recipe | Mapping[str, Recipe],
     ranges: Mapping[str, tuple[float, float]] | None = None,
     settings: Settings | None = None,
 ) -> ApproxNetwork:
@@ -63,8 +63,8 @@ def approximate(
     ----------
     network
         Float network.
-    sets
-        The dyadic set of every linear layer, or one for each by its node name.
+    recipes
+        The recipe of every linear layer, or one for each by its node name.
     ranges
         Smallest and greatest value of tensors, by name. A curved activation whose input is named
         gets segments for this range, with a quarter of it added at both ends; the others hold on
@@ -75,19 +75,16 @@ def approximate(
     Raises
     ------
     ValueError
-        If ``sets`` leaves out a linear layer or names something else.
+        If ``recipes`` leaves out a linear layer or names something else.
     UnsupportedError
         If an activation has no dyadic form.
     """
     settings = settings or Settings()
-    if not isinstance(sets, DyadicSet):
-        layers = {node.name for node, _ in network.convs()}
-        if odd := sorted(layers ^ sets.keys()):
-            raise ValueError(f"Sets must name each linear layer and nothing else, see {odd[0]!r}")
-    filters = {
-        node.name: settings.filters(op, sets if isinstance(sets, DyadicSet) else sets[node.name])
-        for node, op in network.convs()
-    }
+    layers = [node.name for node, _ in network.convs()]
+    mix = dict.fromkeys(layers, recipes) if isinstance(recipes, Recipe) else recipes
+    if odd := sorted(set(layers) ^ mix.keys()):
+        raise ValueError(f"Recipes must name each linear layer and nothing else, see {odd[0]!r}")
+    filters = {node.name: settings.filters(op, mix[node.name]) for node, op in network.convs()}
     return assemble(network, filters, ranges=ranges, settings=settings)
 
 

@@ -22,7 +22,8 @@ from hwgen.approx.approximate import Settings, assemble
 from hwgen.approx.complexity import filter_adders
 from hwgen.approx.filters import EXACT, squared_error
 from hwgen.approx.measure import Loss, Yardstick, without_decision
-from hwgen.approx.sets import LADDER, DyadicSet
+from hwgen.approx.recipes import Recipe
+from hwgen.approx.sets import LADDER
 from hwgen.approx.types import ApproxNetwork, DyadicFilters
 from hwgen.errors import BudgetError
 from hwgen.network.execute import Tensor, run, run_all, run_suffix
@@ -33,6 +34,7 @@ __all__ = ["LayerChoice", "SearchResult", "Step", "choose_sets"]
 Progress = Callable[[str, float], None]
 Execute = Callable[[ApproxNetwork, Tensor], Tensor]
 
+_CANDIDATES = tuple(map(Recipe, LADDER))
 _PROBES = 128
 _PATIENCE = 8
 _SLACK = 1e-9
@@ -104,7 +106,7 @@ def choose_sets(
     y: npt.NDArray[np.integer] | None = None,
     *,
     budget: float,
-    candidates: Sequence[DyadicSet] = LADDER,
+    candidates: Sequence[Recipe] = _CANDIDATES,
     ranges: Mapping[str, tuple[float, float]] | None = None,
     settings: Settings | None = None,
     probes: int = _PROBES,
@@ -123,7 +125,7 @@ def choose_sets(
         Largest loss: share of accuracy lost if there are labels, of decisions changed if there are
         none, relative output error for a network that makes no decision.
     candidates
-        Sets to choose from.
+        Recipes to choose from.
     ranges, settings
         As in :func:`~hwgen.approx.approximate.approximate`.
     probes
@@ -204,13 +206,13 @@ class _Option:
     squared_error: float
 
 
-def _ladder(op: Conv, candidates: Sequence[DyadicSet], settings: Settings) -> tuple[_Option, ...]:
+def _ladder(op: Conv, candidates: Sequence[Recipe], settings: Settings) -> tuple[_Option, ...]:
     """Options of one layer from fine to coarse, without those that another beats twice."""
     options = []
-    for dyadic_set in candidates:
-        filters = settings.filters(op, dyadic_set)
+    for recipe in candidates:
+        filters = settings.filters(op, recipe)
         options.append(_Option(filters, filter_adders(filters), squared_error(op, filters)))
-        if filters.set_name == EXACT:
+        if filters.recipe == EXACT:
             break
     options.sort(key=lambda option: (option.squared_error, option.adders))
     kept: list[_Option] = []
@@ -265,7 +267,7 @@ class _Search:
         self, choice: Mapping[str, int], move: _Move | None, loss: Loss, *, joint: bool
     ) -> None:
         layer = move.layer if move else ""
-        name = self.ladder[layer][move.index].filters.set_name if move else ""
+        name = self.ladder[layer][move.index].filters.recipe if move else ""
         step = Step(layer, name, loss.loss, loss.error, self.adders(choice), joint)
         self.trace.append(step)
 
@@ -337,7 +339,7 @@ class _Search:
         choices = tuple(
             LayerChoice(
                 name,
-                self.ladder[name][index].filters.set_name,
+                self.ladder[name][index].filters.recipe,
                 self.ladder[name][index].squared_error,
                 self.ladder[name][index].adders,
                 self.ladder[name][0].adders,

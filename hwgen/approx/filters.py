@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
+from hwgen.approx.recipes import Recipe
 from hwgen.approx.scale import best_dyadic_scale
-from hwgen.approx.sets import DyadicSet
 from hwgen.approx.types import DyadicFilters
+from hwgen.errors import UnsupportedError
 from hwgen.network.types import Conv, FloatArray
 from hwgen.numeric import Dyadic
 
 __all__ = ["EXACT", "approximate_filters", "exact_filters", "rounded", "squared_error"]
 
 EXACT = "exact"
-"""``set_name`` of filters that are kept as they are because each weight is a power of two."""
+"""``recipe`` of filters that are kept as they are because each weight is a power of two."""
 
 _EXACT_SPAN = 15
 
 
 def approximate_filters(
     op: Conv,
-    dyadic_set: DyadicSet,
+    recipe: Recipe,
     *,
     scale_terms: int = 3,
     scale_bits: int = 8,
@@ -35,8 +36,8 @@ def approximate_filters(
     ----------
     op
         Float layer.
-    dyadic_set
-        Set that the weights are taken from.
+    recipe
+        How the weights become dyadic.
     scale_terms, scale_bits
         Most signed powers of two in a filter's scale, and its precision in bits.
     bias_bits
@@ -45,10 +46,13 @@ def approximate_filters(
     bias = rounded(op.bias, bias_bits)
     if (exact := exact_filters(op, bias)) is not None:
         return exact
-    flat = op.weight.reshape(len(op.weight), -1)
-    fit = best_dyadic_scale(flat, dyadic_set, terms=scale_terms, bits=scale_bits)
-    scale = tuple(Dyadic.exact(float(s)) for s in fit.scale)
-    return DyadicFilters(fit.codes.reshape(op.weight.shape), fit.frac, scale, bias, dyadic_set.name)
+    if recipe.mean_terms is not None or recipe.scale == "kernel":
+        raise UnsupportedError(f"Recipe {recipe.name} needs limits, which are not there yet")
+    rows = len(op.weight) if recipe.scale == "filter" else 1
+    flat = op.weight.reshape(rows, -1)
+    fit = best_dyadic_scale(flat, recipe.dyadic_set, terms=scale_terms, bits=scale_bits)
+    scale = tuple(Dyadic.exact(float(s)) for s in fit.scale) * (len(op.weight) // rows)
+    return DyadicFilters(fit.codes.reshape(op.weight.shape), fit.frac, scale, bias, recipe.name)
 
 
 def exact_filters(op: Conv, bias: FloatArray) -> DyadicFilters | None:

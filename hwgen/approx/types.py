@@ -24,19 +24,26 @@ __all__ = ["ApproxNetwork", "DyadicFilters"]
 class DyadicFilters:
     """Dyadic weights of one layer: ``weight[o] ~ scale[o] * codes[o] * 2**-frac``.
 
-    ``codes`` (O, I / groups, KH, KW) are integers of the dyadic set named ``set_name``; ``scale``
-    one dyadic number a filter (it becomes the multiplier of the requantisation); ``bias`` (O,)
-    real values, each exactly dyadic.
+    ``codes`` (O, I / groups, KH, KW) are integers of the dyadic set that ``recipe`` names (the text
+    of a :class:`~hwgen.approx.recipes.Recipe`, or ``exact``); ``scale`` is one dyadic number a
+    filter (it becomes the multiplier of the requantisation); ``bias`` (O,) real values, each
+    exactly dyadic.
+
+    Where each kernel has a scale of its own, ``factors`` (O, I / groups) holds positive integers
+    and ``codes`` are numbers of the set times their kernel's factor: what the datapath computes.
     """
 
     codes: IntArray
     frac: int
     scale: tuple[Dyadic, ...]
     bias: FloatArray
-    set_name: str
+    recipe: str
+    factors: IntArray | None = None
 
     def __post_init__(self) -> None:
-        for name, dtype in (("codes", np.int64), ("bias", np.float64)):
+        for name, dtype in (("codes", np.int64), ("bias", np.float64), ("factors", np.int64)):
+            if getattr(self, name) is None:
+                continue
             array: npt.NDArray[np.generic] = np.array(getattr(self, name), dtype=dtype)
             array.flags.writeable = False
             object.__setattr__(self, name, array)

@@ -6,7 +6,7 @@ import numpy as np
 
 from hwgen.approx.activations import is_saturation
 from hwgen.approx.filters import EXACT
-from hwgen.approx.sets import parse_set
+from hwgen.approx.recipes import parse_recipe
 from hwgen.approx.types import ApproxNetwork, DyadicFilters
 from hwgen.errors import HwgenError, VerifyError
 from hwgen.network.shapes import average_divisors
@@ -63,12 +63,12 @@ def _check_filters(where: str, op: Conv, filters: DyadicFilters) -> None:
         )
     if filters.bias.shape != op.bias.shape or len(filters.scale) != len(op.weight):
         raise VerifyError(f"{where} must have one bias and one scale a filter")
-    if filters.set_name == EXACT:
+    if filters.recipe == EXACT:
         if not np.array_equal(filters.weight, op.weight):
             raise VerifyError(f"{where} says that it is exact, but its weights differ")
     else:
         try:
-            dyadic_set = parse_set(filters.set_name)
+            dyadic_set = parse_recipe(filters.recipe).dyadic_set
         except HwgenError as error:
             raise VerifyError(f"{where}: {error}") from None
         if dyadic_set.frac != filters.frac:

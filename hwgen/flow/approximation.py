@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from hwgen.approx.approximate import approximate
 from hwgen.approx.budget import SearchResult, choose_sets
 from hwgen.approx.complexity import Complexity, count_operations
-from hwgen.approx.sets import parse_set
+from hwgen.approx.recipes import parse_mix
 from hwgen.approx.types import ApproxNetwork
 from hwgen.flow.accuracy import Comparison, compare, integer_outputs
 from hwgen.flow.data import Splits
@@ -82,7 +82,8 @@ def search(
         )
     else:
         chosen = None
-        approx = approximate(network, sets=parse_set(options.dyadic_set), ranges=ranges)
+        mix = parse_mix(options.dyadic_set, [node.name for node, _ in network.convs()])
+        approx = approximate(network, recipes=mix, ranges=ranges)
     integer = integer_form(approx)
     progress("Accuracy", 0.0)
     choosing, test = (

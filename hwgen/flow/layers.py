@@ -166,7 +166,7 @@ def _with_weights(row: Layer, node: Node, filters: DyadicFilters) -> Layer:
     return replace(
         row,
         weights=len(codes),
-        dyadic_set=filters.set_name,
+        dyadic_set=filters.recipe,
         scale_lo=min(scales),
         scale_hi=max(scales),
         terms=terms,

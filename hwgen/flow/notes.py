@@ -14,6 +14,6 @@ def weight_notes(approx: ApproxNetwork) -> dict[str, str]:
         scales = ", ".join(f"{s.mantissa}*2^{s.exponent}" for s in filters.scale)
         notes[name] = (
             f"weights {'x'.join(map(str, filters.codes.shape))} (OIHW) from the dyadic set "
-            f"{filters.set_name} in units of 2^-{filters.frac}; scale of each filter: {scales}"
+            f"{filters.recipe} in units of 2^-{filters.frac}; scale of each filter: {scales}"
         )
     return notes

@@ -260,7 +260,7 @@ def _approximation(workspace: Workspace, found: Findings) -> _Json | None:
     return {
         "budget": options["budget"],
         "set": options["set"],
-        "sets": {name: filters.set_name for name, filters in found.approx.filters},
+        "sets": {name: filters.recipe for name, filters in found.approx.filters},
         "bits": options["bits"],
         "choosing_images": choosing["images"],
         "choosing_loss": None if exact is None else exact - integer,

@@ -92,7 +92,7 @@ def weight_plots(approx: ApproxNetwork) -> tuple[str, int]:
             dyadic = filters[node.name]
             axes = figure.add_subplot(rows, columns, index + 1)
             _weights(axes, op, dyadic.codes, dyadic.frac, [float(s) for s in dyadic.scale])
-            axes.set_title(f"{shorten(node.name, _NAME)}: {dyadic.set_name}")
+            axes.set_title(f"{shorten(node.name, _NAME)}: {dyadic.recipe}")
         svg = _svg(figure, "weights", "Weights before and after the approximation")
     return svg, len(linear) - len(chosen)
 

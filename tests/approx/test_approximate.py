@@ -10,7 +10,8 @@ from hwgen.approx.activations import activation_error
 from hwgen.approx.approximate import Settings, approximate
 from hwgen.approx.filters import approximate_filters, rounded, squared_error
 from hwgen.approx.pools import pool_coefficients
-from hwgen.approx.sets import LADDER, parse_set
+from hwgen.approx.recipes import Recipe, parse_recipe
+from hwgen.approx.sets import LADDER
 from hwgen.approx.types import ApproxNetwork, DyadicFilters
 from hwgen.approx.verify import verify
 from hwgen.errors import UnsupportedError, VerifyError
@@ -18,7 +19,7 @@ from hwgen.network.execute import run
 from hwgen.network.types import Activation, AveragePool, Conv, Network
 from hwgen.numeric import Dyadic
 
-P5 = parse_set("P5")
+P5 = parse_recipe("P5")
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def network() -> Network:
 
 @pytest.fixture
 def approx(network: Network) -> ApproxNetwork:
-    return approximate(network, sets=P5)
+    return approximate(network, recipes=P5)
 
 
 def test_face_network_has_951_parameters_and_38_kernels(network: Network) -> None:
@@ -46,8 +47,8 @@ def test_everything_is_short_and_dyadic(network: Network, approx: ApproxNetwork)
     for name, filters in approx.filters:
         op = _convs(network)[name]
         assert filters.codes.shape == op.weight.shape
-        assert set(np.unique(filters.codes)) <= set(P5.numerators)
-        assert filters.set_name == "P5"
+        assert set(np.unique(filters.codes)) <= set(P5.dyadic_set.numerators)
+        assert filters.recipe == "P5"
         assert all(s.terms <= 3 and s.mantissa.bit_length() <= 9 for s in filters.scale)
         for bias in filters.bias:
             assert abs(Dyadic.exact(float(bias)).mantissa).bit_length() <= 16
@@ -64,7 +65,8 @@ def test_finer_sets_come_closer(network: Network) -> None:
     errors = [
         float(
             np.abs(
-                run(approximate(network, sets=s, settings=settings).to_network(), x) - exact
+                run(approximate(network, recipes=Recipe(s), settings=settings).to_network(), x)
+                - exact
             ).max()
         )
         for s in (LADDER[0], LADDER[6], LADDER[10])
@@ -74,18 +76,18 @@ def test_finer_sets_come_closer(network: Network) -> None:
 
 
 def test_one_set_a_layer(network: Network) -> None:
-    sets = dict(zip(_convs(network), LADDER, strict=False))
-    approx = approximate(network, sets=sets)
-    assert [f.set_name for _, f in approx.filters] == ["P1", "P2", "P3", "P4", "P5", "P6"]
-    del sets["n1"]
+    recipes = dict(zip(_convs(network), map(Recipe, LADDER), strict=False))
+    approx = approximate(network, recipes=recipes)
+    assert [f.recipe for _, f in approx.filters] == ["P1", "P2", "P3", "P4", "P5", "P6"]
+    del recipes["n1"]
     with pytest.raises(ValueError, match="name each linear layer and nothing else, see 'n1'"):
-        approximate(network, sets=sets)
+        approximate(network, recipes=recipes)
     with pytest.raises(ValueError, match="see 'dense'"):
-        approximate(network, sets={**sets, "n1": P5, "dense": P5})
+        approximate(network, recipes={**recipes, "n1": P5, "dense": P5})
 
 
 def test_ranges_shorten_activations(network: Network, approx: ApproxNetwork) -> None:
-    short = approximate(network, sets=P5, ranges={"s1": (-0.5, 0.5), "s2": (0.0, 0.0)})
+    short = approximate(network, recipes=P5, ranges={"s1": (-0.5, 0.5), "s2": (0.0, 0.0)})
     segments = {name: form.slopes.shape[1] for name, form in short.activations}
     whole = {name: form.slopes.shape[1] for name, form in approx.activations}
     assert segments["t1"] < whole["t1"]
@@ -97,7 +99,7 @@ def test_ranges_leave_room_at_both_ends(network: Network) -> None:
     tanh = network.node("t1").op
     assert isinstance(tanh, Activation)
     for lo, hi in ((-2.0, 0.0), (0.0, 2.0), (-0.25, 0.25)):
-        function = dict(approximate(network, sets=P5, ranges={"s1": (lo, hi)}).activations)["t1"]
+        function = dict(approximate(network, recipes=P5, ranges={"s1": (lo, hi)}).activations)["t1"]
         room = (hi - lo) / 4
         assert activation_error(function, tanh, lo - room, hi + room) <= 1.7159 / 128
         assert (function.breakpoints > lo - room).all()
@@ -116,8 +118,8 @@ def test_ranges_leave_room_at_both_ends(network: Network) -> None:
     ],
 )
 def test_zeros_and_powers_of_two_are_kept_exactly(weight: np.ndarray) -> None:
-    filters = approximate_filters(Conv(weight, np.zeros(len(weight))), LADDER[0])
-    assert filters.set_name == "exact"
+    filters = approximate_filters(Conv(weight, np.zeros(len(weight))), Recipe(LADDER[0]))
+    assert filters.recipe == "exact"
     np.testing.assert_array_equal(filters.weight, weight)
     assert filters.scale == (Dyadic(1, 0),) * len(weight)
     assert int(np.abs(filters.codes).max()).bit_length() <= 16
@@ -127,8 +129,8 @@ def test_zeros_and_powers_of_two_are_kept_exactly(weight: np.ndarray) -> None:
 @pytest.mark.parametrize("weight", [[0.0, 0.0], [0.75, 1.0], [1.0, 2.0**-16]])
 def test_other_weights_take_the_set(weight: list[float]) -> None:
     op = Conv(np.array(weight).reshape(1, 1, 1, -1), np.zeros(1))
-    filters = approximate_filters(op, parse_set("P4"))
-    assert filters.set_name == "P4"
+    filters = approximate_filters(op, parse_recipe("P4"))
+    assert filters.recipe == "P4"
     assert squared_error(op, filters) < 0.03
 
 
@@ -136,7 +138,7 @@ def test_quantised_weights_are_found_exactly() -> None:
     codes = np.random.default_rng(13).integers(-7, 8, size=(6, 3, 3, 3))
     codes[:, 0, 0, 0] = 7
     op = Conv(codes * 0.15625, np.zeros(6))
-    assert squared_error(op, approximate_filters(op, parse_set("P7"))) < 1e-30
+    assert squared_error(op, approximate_filters(op, parse_recipe("P7"))) < 1e-30
 
 
 def test_rounded_keeps_significant_bits() -> None:
@@ -167,7 +169,7 @@ def test_four_terms_suffice_for_every_divisor() -> None:
 
 def test_average_pools_run(network: Network) -> None:
     small = classifier(np.random.default_rng(14))
-    approx = approximate(small, sets=LADDER[10])
+    approx = approximate(small, recipes=Recipe(LADDER[10]))
     x = np.random.default_rng(15).standard_normal((4, 1, 8, 8))
     np.testing.assert_allclose(run(approx.to_network(), x), run(small, x), atol=0.05)
     assert dict(approx.pool_coefficients)["pool2"][-1] == (4, Dyadic(1, -2))
@@ -177,7 +179,7 @@ def test_activation_without_a_dyadic_form_is_named() -> None:
     bounds = (np.array([0.0, -np.inf]), np.array([1.0, 1.0]))
     network = chain((2, 1, 1), [("bound", Activation("clip", bounds))])
     with pytest.raises(UnsupportedError, match="Activation 'bound': Clip with an infinite bound"):
-        approximate(network, sets=P5)
+        approximate(network, recipes=P5)
 
 
 def _with_filters(approx: ApproxNetwork, **changes: object) -> ApproxNetwork:
@@ -207,8 +209,8 @@ def test_verify_finds_faulty_filters(approx: ApproxNetwork) -> None:
         ({"bias": np.full(4, 0.1)}, "bias: numbers must have at most 24 significant bits"),
         ({"bias": np.full(4, np.nan)}, "bias: numbers must be finite"),
         ({"frac": 3}, "must have 2 fractional bits as its set P5, not 3"),
-        ({"set_name": "P77"}, "Layer 'c1': Dyadic set must be one of"),
-        ({"set_name": "exact"}, "says that it is exact, but its weights differ"),
+        ({"recipe": "P77"}, "Layer 'c1': Dyadic set must be one of"),
+        ({"recipe": "exact"}, "says that it is exact, but its weights differ"),
     ]
     for changes, message in cases:
         with pytest.raises(VerifyError, match=message):
@@ -239,7 +241,7 @@ def test_verify_finds_what_is_missing(approx: ApproxNetwork) -> None:
         verify(replace(approx, filters=approx.filters[1:]))
     with pytest.raises(VerifyError, match="must have activations for"):
         verify(replace(approx, activations=approx.activations[::-1]))
-    pooled = approximate(classifier(np.random.default_rng(16)), sets=P5)
+    pooled = approximate(classifier(np.random.default_rng(16)), recipes=P5)
     ((name, coefficients),) = pooled.pool_coefficients
     with pytest.raises(VerifyError, match="must have pool coefficients for"):
         verify(replace(pooled, pool_coefficients=()))

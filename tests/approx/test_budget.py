@@ -13,7 +13,8 @@ from hwgen.approx.approximate import approximate
 from hwgen.approx.budget import LayerChoice, SearchResult, Step, choose_sets
 from hwgen.approx.complexity import filter_adders
 from hwgen.approx.measure import Loss, Yardstick, decide, without_decision
-from hwgen.approx.sets import LADDER, parse_set
+from hwgen.approx.recipes import Recipe, parse_recipe
+from hwgen.approx.sets import LADDER
 from hwgen.approx.types import ApproxNetwork
 from hwgen.errors import BudgetError, DataError
 from hwgen.network.execute import run
@@ -50,7 +51,7 @@ def test_keeps_the_budget_and_says_the_truth(
     assert result.metric == "accuracy"
     for choice, (name, filters) in zip(result.choices, approx.filters, strict=True):
         assert choice.layer == name
-        assert choice.set_name == filters.set_name
+        assert choice.set_name == filters.recipe
         assert choice.adders == filter_adders(filters) <= choice.adders_finest
     assert result.adders == sum(filter_adders(f) for _, f in approx.filters)
 
@@ -67,7 +68,7 @@ def test_beats_the_cheapest_single_set(network: Network, x: np.ndarray, y: np.nd
     budget = 0.02
     single = []
     for dyadic_set in LADDER:
-        approx = approximate(network, sets=dyadic_set)
+        approx = approximate(network, recipes=Recipe(dyadic_set))
         loss = Yardstick.of(network, run(network, x), y).measure(run(approx.to_network(), x))
         if max(loss.loss, loss.spoiled) <= budget:
             single.append(sum(filter_adders(f) for _, f in approx.filters))
@@ -77,7 +78,10 @@ def test_beats_the_cheapest_single_set(network: Network, x: np.ndarray, y: np.nd
 def test_unlimited_budget_takes_the_cheapest_of_everything(network: Network, x: np.ndarray) -> None:
     approx, _ = choose_sets(network, x, budget=1.0)
     cheapest = [
-        min(filter_adders(dict(approximate(network, sets=s).filters)[name]) for s in LADDER)
+        min(
+            filter_adders(dict(approximate(network, recipes=Recipe(s)).filters)[name])
+            for s in LADDER
+        )
         for name, _ in approx.filters
     ]
     assert [filter_adders(filters) for _, filters in approx.filters] == cheapest
@@ -152,7 +156,7 @@ def test_exact_layers_stay_exact(x: np.ndarray) -> None:
 
 def test_impossible_budget_says_what_is_reached(x: np.ndarray) -> None:
     network = classifier(np.random.default_rng(21))
-    coarse = [parse_set("P1")]
+    coarse = [parse_recipe("P1")]
     with pytest.raises(BudgetError, match=r"lose \d+\.\d\d% \(agreement\) on 400 images"):
         choose_sets(network, x, budget=0.01, candidates=coarse)
 

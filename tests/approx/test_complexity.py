@@ -7,14 +7,14 @@ from approx_networks import chain, face
 from hwgen.approx.approximate import approximate
 from hwgen.approx.complexity import Operations, count_operations, filter_adders
 from hwgen.approx.filters import approximate_filters
-from hwgen.approx.sets import parse_set
+from hwgen.approx.recipes import parse_recipe
 from hwgen.approx.types import DyadicFilters
 from hwgen.network.types import Activation, AveragePool, Conv, MaxPool
 from hwgen.numeric import Dyadic
 
 
 def test_face_network_by_hand() -> None:
-    approx = approximate(face(np.random.default_rng(1)), sets=parse_set("P1"))
+    approx = approximate(face(np.random.default_rng(1)), recipes=parse_recipe("P1"))
     complexity = count_operations(approx)
     layers = {layer.name: layer for layer in complexity.layers}
     # pixels, multiplications and additions a pixel over all maps: MN each, the bias makes up for -1
@@ -65,7 +65,7 @@ def test_shifts_by_hand() -> None:
         "P5",
     )
     network = chain((1, 1, 2), [("c", op)])
-    approx = approximate(network, sets=parse_set("P5"))
+    approx = approximate(network, recipes=parse_recipe("P5"))
     counted = count_operations(
         type(approx)(network, (("c", filters),), approx.activations, approx.pool_coefficients)
     )
@@ -101,7 +101,7 @@ def test_other_operators_on_two_channels(
     op: object, exact: Operations, approximated: Operations
 ) -> None:
     network = chain((2, 3, 3), [("n", op)])
-    counted = count_operations(approximate(network, sets={}))
+    counted = count_operations(approximate(network, recipes={}))
     (layer,) = counted.layers
     assert layer.exact == exact
     assert layer.approximated == approximated
@@ -110,6 +110,6 @@ def test_other_operators_on_two_channels(
 
 def test_single_term_sets_need_one_addition_a_weight() -> None:
     weights = np.random.default_rng(2).standard_normal((3, 2, 3, 3))
-    filters = approximate_filters(Conv(weights, np.zeros(3)), parse_set("P6"))
+    filters = approximate_filters(Conv(weights, np.zeros(3)), parse_recipe("P6"))
     nonzero = int(np.count_nonzero(filters.codes))
     assert filter_adders(filters) == nonzero - 3 + sum(s.terms - 1 for s in filters.scale)

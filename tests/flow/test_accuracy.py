@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hwgen.approx.approximate import approximate
-from hwgen.approx.sets import parse_set
+from hwgen.approx.recipes import parse_recipe
 from hwgen.flow.accuracy import compare
 from hwgen.flow.data import Images
 from hwgen.integer.calibrate import calibrate
@@ -39,7 +39,7 @@ def test_every_kind_of_decision(classes: int, ends: tuple[Op, ...]) -> None:
     network = _network(classes, *ends)
     logits = np.einsum("oi,ni->no", network.nodes[0].op.weight[:, :, 0, 0], X[:, :, 0, 0])
     labels = logits.argmax(axis=1) if classes > 1 else (logits[:, 0] > 0).astype(int)
-    approx = approximate(network, sets=parse_set("terms(4,-8,0)"))
+    approx = approximate(network, recipes=parse_recipe("terms(4,-8,0)"))
     integer = quantise(approx, calibrate(approx.to_network(), X), activation_bits=12)
     compared = compare(network, approx.to_network(), integer, Images(X, labels))
     assert compared.images == 60
