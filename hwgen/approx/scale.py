@@ -2,21 +2,24 @@
 
 For a filter W and a scale alpha the best T in the set is the nearest one, entry by entry, because
 the zero-one program of Cintra et al. (TNNLS 2018) separates. As ``beta = 1 / alpha`` grows from 0,
-entry i steps to its next larger magnitude at ``beta = midpoint / |w_i|``. Sorting these
-break-points and summing the steps gives ``<W,T>`` and ``<T,T>`` of every T that can be best, hence
-the least error ``<W,W> - <W,T>**2 / <T,T>`` over all scales. No other (scale, T) has a smaller one.
+entry i steps to its next larger magnitude at ``beta = midpoint / |w_i|``. Visiting these
+break-points in order (:mod:`hwgen.approx._break_points`) and summing the steps gives ``<W,T>`` and
+``<T,T>`` of every T that can be best, hence the least error ``<W,W> - <W,T>**2 / <T,T>`` over all
+scales. No other (scale, T) has a smaller one.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from hwgen.approx._break_points import round_to, search
+from hwgen.approx.recipes import Granularity
 from hwgen.approx.sets import DyadicSet
 from hwgen.network.types import FloatArray
 from hwgen.numeric import Dyadic, IntArray, csd_weight
@@ -25,12 +28,15 @@ __all__ = [
     "ScaledCodes",
     "best_dyadic_scale",
     "best_scale",
+    "magnitudes",
     "nearest_codes",
     "nearest_dyadic",
+    "rows_by_scale",
+    "scale_mantissas",
 ]
 
-_EVENTS_AT_ONCE = 1 << 20
-"""Break-points sorted together: bounds the memory to about 100 MB."""
+_ANY_SCALE = np.empty(0)
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +53,27 @@ class ScaledCodes:
     error: FloatArray
 
 
+def magnitudes(dyadic_set: DyadicSet) -> IntArray:
+    """The set's numerators from 0 upwards, (L,) int64."""
+    return np.concatenate([np.zeros(1, dtype=np.int64), dyadic_set.positive])
+
+
+def rows_by_scale(weight: npt.NDArray[_Scalar], scale: Granularity) -> npt.NDArray[_Scalar]:
+    """View (F, n) of a layer's weights (O, I, H, W): one row for each scale that it gets.
+
+    ``scale`` is what shares one: a ``kernel`` (H, W), a ``filter`` (I, H, W) or the ``layer``.
+    """
+    outputs, inputs = weight.shape[:2]
+    rows = {"kernel": outputs * inputs, "filter": outputs, "layer": 1}[scale]
+    return weight.reshape(rows, weight.size // max(1, rows))
+
+
 def nearest_codes(weights: FloatArray, scale: FloatArray, dyadic_set: DyadicSet) -> IntArray:
     """Numerators (F, n) of the set's elements nearest to ``weights / scale``.
 
     ``weights`` (F, n), ``scale`` (F,) above 0. Of two equally near, the greater magnitude.
     """
-    levels = np.concatenate([[0], dyadic_set.positive])
+    levels = magnitudes(dyadic_set)
     midpoints = np.ldexp((levels[1:] + levels[:-1]).astype(np.float64), -1 - dyadic_set.frac)
     magnitude = np.abs(weights) / scale[:, None]
     codes: IntArray = levels[np.searchsorted(midpoints, magnitude, side="right")]
@@ -79,7 +100,7 @@ def best_scale(weights: FloatArray, dyadic_set: DyadicSet) -> ScaledCodes:
     ValueError
         If ``weights`` has another number of axes or is not finite.
     """
-    return _search(weights, dyadic_set, None)
+    return _search(weights, dyadic_set, _ANY_SCALE)
 
 
 def best_dyadic_scale(
@@ -96,7 +117,7 @@ def best_dyadic_scale(
     ValueError
         As :func:`best_scale`, and if ``terms`` or ``bits`` is out of range.
     """
-    return _search(weights, dyadic_set, _mantissas(terms, bits))
+    return _search(weights, dyadic_set, scale_mantissas(terms, bits))
 
 
 def nearest_dyadic(x: float, *, terms: int, bits: int = 8) -> Dyadic:
@@ -111,13 +132,19 @@ def nearest_dyadic(x: float, *, terms: int, bits: int = 8) -> Dyadic:
         raise ValueError(f"Value must be finite, not {x!r}")
     if x == 0:
         return Dyadic(0, 0)
-    near = float(_round_to(np.array([abs(x)]), _mantissas(terms, bits))[0])
+    near = float(round_to(abs(x), scale_mantissas(terms, bits)))
     return Dyadic.exact(math.copysign(near, x))
 
 
 @lru_cache(maxsize=32)
-def _mantissas(terms: int, bits: int) -> FloatArray:
-    """Ascending numbers in [1, 2] with at most ``terms`` terms and ``bits`` fractional bits."""
+def scale_mantissas(terms: int, bits: int = 8) -> FloatArray:
+    """Ascending numbers in [1, 2] with at most ``terms`` terms and ``bits`` fractional bits.
+
+    Raises
+    ------
+    ValueError
+        If ``terms`` or ``bits`` is out of range.
+    """
     if terms < 1:
         raise ValueError(f"Number of terms must be at least 1, not {terms}")
     if not 0 <= bits <= 16:
@@ -127,93 +154,14 @@ def _mantissas(terms: int, bits: int) -> FloatArray:
     return np.asarray(np.ldexp(values, -bits), dtype=np.float64)
 
 
-def _round_to(x: FloatArray, mantissas: FloatArray) -> FloatArray:
-    """The ``mantissas * 2**k`` nearest to each ``x`` above 0."""
-    fraction, exponent = np.frexp(x)
-    midpoints = (mantissas[1:] + mantissas[:-1]) / 2
-    nearest = mantissas[np.searchsorted(midpoints, 2 * fraction)]
-    return np.asarray(np.ldexp(nearest, exponent - 1), dtype=np.float64)
-
-
-def _search(
-    weights: FloatArray, dyadic_set: DyadicSet, mantissas: FloatArray | None
-) -> ScaledCodes:
-    weights = np.asarray(weights, dtype=np.float64)
+def _search(weights: FloatArray, dyadic_set: DyadicSet, mantissas: FloatArray) -> ScaledCodes:
+    weights = np.ascontiguousarray(weights, dtype=np.float64)
     if weights.ndim != 2:
         raise ValueError(f"Weights must have two axes (filters, entries), not {weights.ndim}")
     if not np.isfinite(weights).all():
         raise ValueError("Weights must be finite")
-    filters, entries = weights.shape
-    scale = np.ones(filters)
-    codes = np.zeros((filters, entries), dtype=np.int64)
-    levels = np.concatenate([[0], dyadic_set.positive])
-    peak = np.abs(weights).max(axis=1, initial=0.0)
-    for rows in _chunks(np.flatnonzero(peak), entries * (len(levels) - 1)):
-        # Peaks moved to [1/2, 1): no break-point or square over- or underflows.
-        exponent = np.frexp(peak[rows])[1]
-        magnitude = np.ldexp(np.abs(weights[rows]), -exponent[:, None])
-        alpha, chosen = _best_interval(magnitude, levels, mantissas)
-        scale[rows] = np.ldexp(alpha, exponent + dyadic_set.frac)
-        codes[rows] = np.where(weights[rows] < 0, -chosen, chosen)
-    approximation = scale[:, None] * np.ldexp(codes.astype(np.float64), -dyadic_set.frac)
-    error = ((weights - approximation) ** 2).sum(axis=1)
+    scale, error = np.empty(len(weights)), np.empty(len(weights))
+    codes = np.empty(weights.shape, dtype=np.int64)
+    used = np.zeros(1 + len(dyadic_set.positive), dtype=np.int64)
+    search(weights, magnitudes(dyadic_set), dyadic_set.frac, mantissas, scale, codes, error, used)
     return ScaledCodes(scale, codes, dyadic_set.frac, error)
-
-
-def _chunks(rows: npt.NDArray[np.intp], events: int) -> Iterator[npt.NDArray[np.intp]]:
-    count = max(1, _EVENTS_AT_ONCE // max(1, events))
-    for start in range(0, len(rows), count):
-        yield rows[start : start + count]
-
-
-def _best_interval(
-    magnitude: FloatArray, levels: IntArray, mantissas: FloatArray | None
-) -> tuple[FloatArray, IntArray]:
-    """Best scale (F,) and magnitudes of codes (F, n) for ``magnitude`` (F, n), no row all zero."""
-    filters, entries = magnitude.shape
-    steps = np.diff(levels).astype(np.float64)
-    squares = np.diff(levels * levels).astype(np.float64)
-    midpoints = (levels[1:] + levels[:-1]) / 2
-    with np.errstate(divide="ignore", over="ignore"):
-        events = (midpoints / magnitude[:, :, None]).reshape(filters, -1)
-    order = np.argsort(events, axis=1)
-    entry, step = np.divmod(order, len(steps))
-    product = np.cumsum(np.take_along_axis(magnitude, entry, axis=1) * steps[step], axis=1)
-    norm = np.cumsum(squares[step], axis=1)
-    ordered = np.take_along_axis(events, order, axis=1)
-    gain = np.where(np.isfinite(ordered), product * product / norm, -1.0)
-    best = np.argmax(gain, axis=1)
-    if mantissas is not None:
-        best = _best_joint(product, norm, gain, best, mantissas)
-    every = np.arange(filters)
-    reached = events <= ordered[every, best][:, None]
-    chosen: IntArray = levels[reached.reshape(filters, entries, -1).sum(axis=2)]
-    alpha = (magnitude * chosen).sum(axis=1) / (chosen * chosen).sum(axis=1)
-    return (alpha if mantissas is None else _round_to(alpha, mantissas)), chosen
-
-
-def _best_joint(
-    product: FloatArray,
-    norm: FloatArray,
-    gain: FloatArray,
-    best: npt.NDArray[np.intp],
-    mantissas: FloatArray,
-) -> npt.NDArray[np.intp]:
-    """Index (F,) of the T whose nearest allowed scale leaves the least error.
-
-    The error is a parabola in the scale, so a T's best allowed scale is the one nearest to its own.
-    Only a T whose error at its own scale is below what ``best`` reaches can do better.
-    """
-
-    def lost(rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]) -> FloatArray:
-        own = product[rows, columns] / norm[rows, columns]
-        loss: FloatArray = (_round_to(own, mantissas) - own) ** 2 * norm[rows, columns]
-        return loss
-
-    every = np.arange(len(best))
-    bound = gain[every, best] - lost(every, best)
-    rows, columns = np.nonzero(gain >= bound[:, None])
-    value = np.full(gain.shape, -np.inf)
-    value[rows, columns] = gain[rows, columns] - lost(rows, columns)
-    winner: npt.NDArray[np.intp] = np.argmax(value, axis=1)
-    return winner

@@ -1,13 +1,22 @@
 """The scale search: against every choice of codes, against a grid, and on degenerate filters."""
 
-from itertools import product
+from fractions import Fraction
+from itertools import pairwise, product
+from operator import le, lt
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hwgen.approx.scale import best_dyadic_scale, best_scale, nearest_codes, nearest_dyadic
+from hwgen.approx.scale import (
+    best_dyadic_scale,
+    best_scale,
+    magnitudes,
+    nearest_codes,
+    nearest_dyadic,
+    rows_by_scale,
+)
 from hwgen.approx.sets import LADDER, DyadicSet, parse_set
 from hwgen.numeric import csd_weight
 
@@ -114,13 +123,52 @@ def test_layers_of_filters_agree_with_single_filters() -> None:
         np.testing.assert_array_equal(alone.codes[0], together.codes[row])
 
 
-def test_more_filters_than_are_sorted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    weights = np.random.default_rng(8).standard_normal((20, 9))
-    whole = best_dyadic_scale(weights, parse_set("P5"))
-    monkeypatch.setattr("hwgen.approx.scale._EVENTS_AT_ONCE", 100)
-    pieces = best_dyadic_scale(weights, parse_set("P5"))
-    np.testing.assert_array_equal(whole.codes, pieces.codes)
-    np.testing.assert_array_equal(whole.scale, pieces.scale)
+def _exact_gains(weights: list[Fraction], dyadic_set: DyadicSet) -> list[Fraction]:
+    """``<W,T>**2 / <T,T>`` of the nearest T on both sides of every break-point."""
+    values = [Fraction(n, 1 << dyadic_set.frac) for n in magnitudes(dyadic_set).tolist()]
+    midpoints = [(low + high) / 2 for low, high in pairwise(values)]
+    found = []
+    for beta in {m / abs(w) for m in midpoints for w in weights if w}:
+        for reached in (le, lt):
+            nearest = [values[sum(reached(m, beta * abs(w)) for m in midpoints)] for w in weights]
+            if norm := sum(t * t for t in nearest):
+                product_ = sum(abs(w) * t for w, t in zip(weights, nearest, strict=True))
+                found.append(product_ * product_ / norm)
+    return found
+
+
+@given(
+    st.lists(st.integers(-40, 40), min_size=1, max_size=9).filter(any),
+    st.sampled_from([*LADDER[:9], parse_set("terms(2,-3,1)"), parse_set("{3/4,2}")]),
+)
+@example([8, 4, 4, 2, 2, 1], LADDER[5])
+@settings(derandomize=True, max_examples=150, deadline=None)
+def test_no_break_point_is_better_exactly(numbers: list[int], dyadic_set: DyadicSet) -> None:
+    found = best_scale(np.array([numbers], dtype=np.float64), dyadic_set)
+    codes = [Fraction(int(c), 1 << dyadic_set.frac) for c in found.codes[0]]
+    product_ = sum(w * t for w, t in zip(numbers, codes, strict=True))
+    norm = sum(t * t for t in codes)
+    assert product_ * product_ / norm == max(_exact_gains(list(map(Fraction, numbers)), dyadic_set))
+    assert found.scale[0] == pytest.approx(float(product_ / norm), rel=1e-14)
+    error = sum(w * w for w in numbers) - product_ * product_ / norm
+    assert found.error[0] == pytest.approx(float(error), rel=1e-12, abs=1e-12)
+
+
+def test_rows_of_each_granularity() -> None:
+    weight = np.arange(2 * 3 * 2 * 2).reshape(2, 3, 2, 2)
+    np.testing.assert_array_equal(rows_by_scale(weight, "kernel")[4], weight[1, 1].ravel())
+    np.testing.assert_array_equal(rows_by_scale(weight, "filter")[1], weight[1].ravel())
+    np.testing.assert_array_equal(rows_by_scale(weight, "layer")[0], weight.ravel())
+    assert rows_by_scale(weight, "layer").base is weight.base
+
+
+def test_finer_scales_leave_less_error() -> None:
+    weight = np.random.default_rng(8).standard_normal((4, 3, 5, 5))
+    errors = [
+        best_scale(rows_by_scale(weight, shared), LADDER[5]).error.sum()
+        for shared in ("kernel", "filter", "layer")
+    ]
+    assert errors == sorted(errors)
 
 
 @pytest.mark.parametrize("search", [best_scale, best_dyadic_scale])
