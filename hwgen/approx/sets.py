@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -10,9 +12,9 @@ import numpy as np
 
 from hwgen.errors import DataError
 from hwgen.network.types import FloatArray
-from hwgen.numeric import IntArray, csd_weight
+from hwgen.numeric import IntArray, csd, csd_weight
 
-__all__ = ["LADDER", "DyadicSet", "parse_set", "terms_set"]
+__all__ = ["LADDER", "DyadicSet", "distinct", "parse_set", "terms_set"]
 
 _MOST_ELEMENTS = 4096
 _MOST_BITS = 24
@@ -61,6 +63,11 @@ class DyadicSet:
         return np.ldexp(np.array(self.numerators, dtype=np.float64), -self.frac)
 
     @property
+    def size(self) -> int:
+        """How many numbers there are, 0 and negative ones included."""
+        return len(self.numerators)
+
+    @property
     def positive(self) -> IntArray:
         """The numerators above 0, ascending."""
         return np.array([n for n in self.numerators if n > 0], dtype=np.int64)
@@ -76,6 +83,11 @@ class DyadicSet:
         return tuple(max(0, terms - 1) for terms in self.terms)
 
     @property
+    def shifts(self) -> tuple[int, ...]:
+        """Signed powers of two other than +-1 in each number: the shifts that software pays for."""
+        return tuple(sum(d.exponent != self.frac for d in csd(n)) for n in self.numerators)
+
+    @property
     def max_terms(self) -> int:
         """Signed powers of two in the costliest numerator."""
         return max(self.terms)
@@ -83,7 +95,27 @@ class DyadicSet:
     @property
     def code_width(self) -> int:
         """Bits that tell the numbers apart in a memory (an index into :attr:`numerators`)."""
-        return (len(self.numerators) - 1).bit_length()
+        return (self.size - 1).bit_length()
+
+    @property
+    def canonical(self) -> tuple[int, ...]:
+        """The positive numbers times the power of two that makes them integers not all even.
+
+        Equal for sets that differ by a power of two; these cost the same, and where the scale is
+        free they approximate equally.
+        """
+        least = min(int(n & -n) for n in self.positive)
+        return tuple(int(n) // least for n in self.positive)
+
+    @property
+    def primitive(self) -> tuple[int, ...]:
+        """The positive numbers as integers without a common divisor.
+
+        Equal for sets that differ by any positive factor: where the scale is free these approximate
+        equally, but may differ in cost.
+        """
+        divisor = math.gcd(*map(int, self.positive))
+        return tuple(int(n) // divisor for n in self.positive)
 
 
 def _from_magnitudes(name: str, magnitudes: set[Fraction]) -> DyadicSet:
@@ -115,9 +147,40 @@ LADDER: tuple[DyadicSet, ...] = (
 )
 """Named sets, roughly from coarse to fine.
 
+=====  ==============================  ====  =====  ==========
+name   positive numbers                size  terms  code width
+=====  ==============================  ====  =====  ==========
+P1     1                               3     1      2
+P2     1/2, 1                          5     1      3
+P3     1/2, 1, 2                       7     1      3
+P4     1/4, 1/2, 1                     7     1      3
+P5     1/4, 1/2, 3/4, 1                9     2      4
+P6     1/4, 1/2, 1, 2, 4               11    1      4
+P7     k/8 up to 1                     17    2      5
+P8     k/16 up to 1                    33    3      6
+P9     k/32 up to 1                    65    3      7
+P10    k/64 up to 1                    129   4      8
+P11    k/128 up to 1                   257   4      9
+=====  ==============================  ====  =====  ==========
+
 P1 to P8 are hwgen's own ladder of the kind of sets that Cintra et al. (TNNLS 2018) evaluate as D1
-to D8, whose definitions are not public. P9 to P11 continue it: all k/32, k/64 and k/128 up to 1.
+to D8, whose definitions are not public; P9 to P11 continue it. P3 and P4 are equal up to scale:
+with a free scale they give the same approximations, see :func:`distinct`.
 """
+
+
+def distinct(sets: Iterable[DyadicSet]) -> tuple[DyadicSet, ...]:
+    """The sets without those that equal another one up to a positive scale, in the same order.
+
+    Of sets that are equal up to scale the one with the fewest terms stays, of several the first.
+    """
+    kept: dict[tuple[int, ...], DyadicSet] = {}
+    for candidate in sets:
+        known = kept.setdefault(candidate.primitive, candidate)
+        if sum(candidate.terms) < sum(known.terms):
+            kept[candidate.primitive] = candidate
+    return tuple(kept.values())
+
 
 _TERMS = re.compile(r"terms\(\s*(\d+)\s*,\s*([+-]?\d+)\s*,\s*([+-]?\d+)\s*\)")
 _NUMBER = re.compile(r"(?:±|\+-|\+|-)?\s*(\d{1,9}(?:/\d{1,9}|\.\d{1,24})?)")

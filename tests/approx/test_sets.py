@@ -1,13 +1,18 @@
 """Sets of dyadic numbers: the ladder, sets of few terms, and what a user may write."""
 
+import inspect
+import re
 from fractions import Fraction
 from itertools import product
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwgen.approx.sets import LADDER, DyadicSet, parse_set, terms_set
+from hwgen.approx import sets as sets_module
+from hwgen.approx.scale import best_dyadic_scale
+from hwgen.approx.sets import LADDER, DyadicSet, distinct, parse_set, terms_set
 from hwgen.errors import DataError
 
 
@@ -35,7 +40,15 @@ def test_ladder(name: str, positive: str, adders: int, width: int) -> None:
     assert max(named.adders) == adders
     assert named.max_terms == adders + 1
     assert named.code_width == width
-    assert 2 ** (width - 1) < len(named.numerators) <= 2**width
+    assert 2 ** (width - 1) < named.size == len(named.numerators) <= 2**width
+    row = next(line for line in _ladder_table() if line[0] == name)
+    assert [int(cell) for cell in row[-3:]] == [named.size, named.max_terms, named.code_width]
+
+
+def _ladder_table() -> list[list[str]]:
+    """Rows of the table in the documentation of the ladder, each as its words."""
+    source = inspect.getsource(sets_module)
+    return [line.split() for line in source.splitlines() if re.match(r"P\d+ ", line)]
 
 
 @pytest.mark.parametrize(("terms", "lo", "hi"), [(1, -2, 0), (2, -4, 0), (2, 1, 3), (3, -3, 1)])
@@ -54,6 +67,48 @@ def test_adders_are_terms_less_one_and_none_for_zero() -> None:
     assert listed.numerators == (-11, -7, -1, 0, 1, 7, 11)
     assert listed.terms == (3, 2, 1, 0, 1, 2, 3)
     assert listed.adders == (2, 1, 0, 0, 0, 1, 2)
+
+
+def test_shifts_are_the_terms_other_than_one() -> None:
+    assert parse_set("P5").shifts == (0, 1, 1, 1, 0, 1, 1, 1, 0)
+    assert parse_set("{5, 1/2, 8}").shifts == (1, 1, 1, 0, 1, 1, 1)
+    assert parse_set("{7/8, 6}").shifts == (2, 1, 0, 1, 2)
+
+
+def test_canonical_forms() -> None:
+    assert parse_set("P2").canonical == parse_set("{1,2}").canonical == (1, 2)
+    assert parse_set("{3/4,6}").canonical == (1 * 3, 8 * 3)
+    assert parse_set("{3/4,6}").primitive == (1, 8)
+    assert parse_set("P5").canonical == parse_set("P5").primitive == (1, 2, 3, 4)
+
+
+def test_sets_equal_up_to_scale_are_offered_once() -> None:
+    assert [s.name for s in distinct(LADDER)] == [s.name for s in LADDER if s.name != "P4"]
+    sets = map(parse_set, ["{3,6}", "P1", "P2", "{7}", "terms(1,-1,0)", "{11,43}", "{33,129}"])
+    assert [s.name for s in distinct(sets)] == ["P2", "P1", "{0,33,129}"]
+    assert distinct([]) == ()
+
+
+@given(
+    st.lists(st.integers(1, 40), min_size=1, max_size=5, unique=True),
+    st.sampled_from([1, 3, 5, 12]),
+    st.integers(-6, 6),
+)
+@settings(derandomize=True, max_examples=60, deadline=None)
+def test_equal_up_to_scale(numbers: list[int], factor: int, shift: int) -> None:
+    def listed(unit: Fraction) -> DyadicSet:
+        return parse_set("{" + ",".join(str(n * unit) for n in numbers) + "}")
+
+    plain, shifted = listed(Fraction(1)), listed(Fraction(2) ** shift)
+    scaled = listed(Fraction(2) ** shift * factor)
+    assert plain.canonical == shifted.canonical
+    assert plain.primitive == shifted.primitive == scaled.primitive
+    assert (plain.canonical == scaled.canonical) == (factor == 1)
+    assert len(distinct([plain, shifted, scaled])) == 1
+    assert sorted(plain.terms) == sorted(shifted.terms)
+    weights = np.random.default_rng(sum(numbers)).standard_normal((3, 7))
+    first, second = (best_dyadic_scale(weights, s) for s in (plain, shifted))
+    np.testing.assert_array_equal(first.error, second.error)
 
 
 @pytest.mark.parametrize(
