@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hwgen.approx.costs import filter_adders
 from hwgen.approx.types import ApproxNetwork, DyadicFilters
 from hwgen.network.types import (
     Activation,
@@ -25,7 +26,7 @@ from hwgen.network.types import (
     PiecewiseLinear,
     Shape,
 )
-from hwgen.numeric import Dyadic, IntArray, csd, csd_weight
+from hwgen.numeric import Dyadic, IntArray, csd
 
 __all__ = [
     "Complexity",
@@ -122,24 +123,6 @@ def count_operations(approx: ApproxNetwork) -> Complexity:
 
     counted = [layer(node) for node in approx.network.nodes]
     return Complexity(tuple(entry for entry in counted if entry is not None))
-
-
-def filter_adders(filters: DyadicFilters) -> int:
-    """Two-input adders of a layer for one output pixel, without bias and without sharing.
-
-    For each filter one less than the signed powers of two in its codes, and one less than those in
-    its scale; none for a filter of zeros.
-    """
-    terms = _terms(filters.codes).reshape(len(filters.scale), -1).sum(axis=1)
-    scale = np.array([max(0, s.terms - 1) for s in filters.scale])
-    return int(np.where(terms > 0, terms - 1 + scale, 0).sum())
-
-
-def _terms(codes: IntArray) -> IntArray:
-    """Signed powers of two in each code, same shape."""
-    unique, index = np.unique(codes, return_inverse=True)
-    weights = np.array([csd_weight(int(c)) for c in unique], dtype=np.int64)
-    return np.asarray(weights[index].reshape(codes.shape))
 
 
 def _shifted(codes: IntArray, frac: int) -> int:
