@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from hwgen.approx.measure import decide, without_decision
 from hwgen.flow.data import Images
+from hwgen.flow.intervals import LossInterval, ShareInterval, paired_loss, share_interval
 from hwgen.integer.types import IntegerNetwork
 from hwgen.network.execute import run
 from hwgen.network.types import Activation, ArgMax, FloatArray, Network
@@ -35,12 +36,22 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The three networks side by side on ``images`` images."""
+    """The three networks side by side on ``images`` images.
+
+    ``loss`` is the accuracy that the integer network loses against the float network and
+    ``approximated_loss`` what the approximated one loses, None without labels; ``changed`` and
+    ``approximated_changed`` the shares of decisions that differ from the float network's, None if
+    the networks make no decision.
+    """
 
     images: int
     float_network: Accuracy
     approximated: Accuracy
     integer: Accuracy
+    loss: LossInterval | None
+    approximated_loss: LossInterval | None
+    changed: ShareInterval | None
+    approximated_changed: ShareInterval | None
 
 
 def compare(
@@ -50,7 +61,16 @@ def compare(
     network, approximated = _without_softmax(network), _without_softmax(approximated)
     reference = run(network, images.x)
     outputs = (reference, run(approximated, images.x), integer_outputs(integer, images.x))
-    return Comparison(len(images), *(_accuracy(network, o, reference, images.y) for o in outputs))
+    accuracies = (_accuracy(network, output, reference, images.y) for output in outputs)
+    exact, approximate, whole = (_decisions(network, output) for output in outputs)
+    return Comparison(
+        len(images),
+        *accuracies,
+        loss=_loss(exact, whole, images.y),
+        approximated_loss=_loss(exact, approximate, images.y),
+        changed=_changed(exact, whole),
+        approximated_changed=_changed(exact, approximate),
+    )
 
 
 def _without_softmax(network: Network) -> Network:
@@ -76,6 +96,20 @@ def _decisions(network: Network, output: FloatArray) -> Decisions | None:
 
 def _last_op(network: Network) -> object:
     return network.node(network.output).op
+
+
+def _loss(
+    exact: Decisions | None, other: Decisions | None, labels: Decisions | None
+) -> LossInterval | None:
+    if exact is None or other is None or labels is None:
+        return None
+    return paired_loss(exact == labels, other == labels)
+
+
+def _changed(exact: Decisions | None, other: Decisions | None) -> ShareInterval | None:
+    if exact is None or other is None:
+        return None
+    return share_interval(int((exact != other).sum()), len(exact))
 
 
 def _accuracy(

@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 
 from hwgen.approx.approximate import approximate
+from hwgen.approx.measure import decide
 from hwgen.approx.recipes import parse_recipe
 from hwgen.flow.accuracy import compare
 from hwgen.flow.data import Images
+from hwgen.flow.intervals import share_interval
 from hwgen.integer.calibrate import calibrate
 from hwgen.integer.quantise import quantise
+from hwgen.network.execute import run
 from hwgen.network.types import Activation, ArgMax, Conv, Network, Node, Op, Softmax
 
 RNG = np.random.default_rng(5)
@@ -52,4 +55,45 @@ def test_every_kind_of_decision(classes: int, ends: tuple[Op, ...]) -> None:
     wrong = compare(network, approx.to_network(), integer, Images(X, labels + 1))
     assert wrong.float_network.accuracy is not None
     assert wrong.float_network.accuracy < 0.7
-    assert compare(network, network, integer, Images(X, None)).integer.accuracy is None
+    unlabelled = compare(network, network, integer, Images(X, None))
+    assert unlabelled.integer.accuracy is None
+    assert (unlabelled.loss, unlabelled.approximated_loss) == (None, None)
+    assert unlabelled.approximated_changed == share_interval(0, 60)
+
+
+def test_losses_and_changes_are_paired() -> None:
+    network = _network(4)
+    labels = decide(run(network, X))
+    assert labels is not None
+    labels[::5] += 1
+    approx = approximate(network, recipes=parse_recipe("P1"))
+    integer = quantise(approx, calibrate(approx.to_network(), X), activation_bits=3)
+    compared = compare(network, approx.to_network(), integer, Images(X, labels))
+    for other, loss, changed in (
+        (compared.approximated, compared.approximated_loss, compared.approximated_changed),
+        (compared.integer, compared.loss, compared.changed),
+    ):
+        assert other.accuracy is not None
+        assert compared.float_network.accuracy is not None
+        assert loss is not None
+        assert changed is not None
+        assert loss.loss == pytest.approx(compared.float_network.accuracy - other.accuracy)
+        assert loss.low < loss.loss < loss.high
+        assert other.agreement == pytest.approx(1 - changed.share)
+        assert changed.count >= loss.spoiled + loss.gained > 0
+    assert compared.loss != compared.approximated_loss
+
+
+def test_maps_make_no_decision() -> None:
+    network = Network(
+        "n",
+        "x",
+        (3, 2, 2),
+        (Node("c", Conv(np.ones((1, 3, 1, 1)), np.ones(1)), ("x",), (1, 2, 2)),),
+        "c",
+    )
+    x = np.ones((3, 3, 2, 2))
+    approx = approximate(network, recipes=parse_recipe("P1"))
+    integer = quantise(approx, calibrate(network, x))
+    compared = compare(network, network, integer, Images(x, np.zeros(3, dtype=np.int64)))
+    assert (compared.loss, compared.changed) == (None, None)
