@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
 
 from hwgen.approx.activations import approximate_activation, is_saturation
-from hwgen.approx.filters import approximate_filters
+from hwgen.approx.filters import approximate_filters, output_aware_filters
+from hwgen.approx.moments import Moments, patch_moments
 from hwgen.approx.pools import pool_coefficients
 from hwgen.approx.recipes import Recipe
 from hwgen.approx.types import ApproxNetwork, DyadicFilters
 from hwgen.approx.verify import verify
-from hwgen.errors import HwgenError, UnsupportedError
-from hwgen.network.types import Activation, AveragePool, Conv, Network, Node, PiecewiseLinear
+from hwgen.errors import DataError, HwgenError, UnsupportedError
+from hwgen.network.execute import Tensor, apply, check_input
+from hwgen.network.types import Activation, AveragePool, Conv, Network, Node, Op, PiecewiseLinear
 
-__all__ = ["Settings", "approximate", "assemble"]
+__all__ = ["Objective", "Settings", "approximate", "assemble"]
+
+Objective = Literal["frobenius", "output"]
+"""Whose error is least: that of the weights, or that of the layers' outputs."""
+
+Progress = Callable[[str, float], None]
 
 _ANYWHERE = (-math.inf, math.inf)
 _MARGIN = 0.25
 """Part of a range that is added at both ends: new images, and what the other layers change."""
+
+_BATCH = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +51,26 @@ class Settings:
     activation_terms: int = 2
     activation_error: float = 1 / 128
 
-    def filters(self, op: Conv, recipe: Recipe) -> DyadicFilters:
-        """Dyadic filters of one layer."""
+    def filters(self, op: Conv, recipe: Recipe, moments: Moments | None = None) -> DyadicFilters:
+        """Dyadic filters of one layer, nearest in weights or, with ``moments``, in output."""
         return approximate_filters(
             op,
             recipe,
+            scale_terms=self.scale_terms,
+            scale_bits=self.scale_bits,
+            bias_bits=self.bias_bits,
+            moments=moments,
+        )
+
+    def improved(
+        self, op: Conv, nearest: DyadicFilters, recipe: Recipe, moments: Moments
+    ) -> DyadicFilters:
+        """What :meth:`filters` makes with ``moments``, from what it makes without them."""
+        return output_aware_filters(
+            op,
+            nearest,
+            recipe,
+            moments,
             scale_terms=self.scale_terms,
             scale_bits=self.scale_bits,
             bias_bits=self.bias_bits,
@@ -54,8 +81,11 @@ def approximate(
     network: Network,
     *,
     recipes: Recipe | Mapping[str, Recipe],
+    images: Tensor | None = None,
+    objective: Objective = "frobenius",
     ranges: Mapping[str, tuple[float, float]] | None = None,
     settings: Settings | None = None,
+    progress: Progress | None = None,
 ) -> ApproxNetwork:
     """Replace every constant of ``network`` by a dyadic one.
 
@@ -65,17 +95,30 @@ def approximate(
         Float network.
     recipes
         The recipe of every linear layer, or one for each by its node name.
+    images
+        Calibration images (N, C, H, W) for the objective ``output``. All tensors that are still
+        needed are kept for all of them, in float32, of the float and the approximated network.
+    objective
+        ``frobenius``: the weights nearest to the float ones. ``output``: the weights and biases
+        whose outputs are nearest to the float network's on ``images``, layer after layer; each
+        layer is fitted to what it reads behind the approximated layers before it, so that it makes
+        up for their errors where it can.
     ranges
         Smallest and greatest value of tensors, by name. A curved activation whose input is named
         gets segments for this range, with a quarter of it added at both ends; the others hold on
         the whole line.
     settings
         Everything else.
+    progress
+        Called with the layer that is worked on and the share of layers done, 0 to 1.
 
     Raises
     ------
+    DataError
+        If the objective needs images and there are none, or they do not fit the network.
     ValueError
-        If ``recipes`` leaves out a linear layer or names something else.
+        If ``recipes`` leaves out a linear layer or names something else, or the objective is
+        unknown.
     UnsupportedError
         If an activation has no dyadic form.
     """
@@ -84,8 +127,62 @@ def approximate(
     mix = dict.fromkeys(layers, recipes) if isinstance(recipes, Recipe) else recipes
     if odd := sorted(set(layers) ^ mix.keys()):
         raise ValueError(f"Recipes must name each linear layer and nothing else, see {odd[0]!r}")
+    if objective not in get_args(Objective):
+        known = " or ".join(get_args(Objective))
+        raise ValueError(f"Objective must be {known}, not {objective!r}")
+    if objective == "output" and (images is None or not len(images)):
+        raise DataError("Objective 'output' must have calibration images, at least one")
     filters = {node.name: settings.filters(op, mix[node.name]) for node, op in network.convs()}
-    return assemble(network, filters, ranges=ranges, settings=settings)
+    nearest = assemble(network, filters, ranges=ranges, settings=settings)
+    if objective == "frobenius" or images is None:
+        return nearest
+    check_input(network, images)
+    better = _walk(nearest, mix, images, settings, progress or _silent)
+    return verify(replace(nearest, filters=better))
+
+
+def _silent(what: str, share: float) -> None:
+    pass
+
+
+def _walk(
+    nearest: ApproxNetwork,
+    mix: Mapping[str, Recipe],
+    images: Tensor,
+    settings: Settings,
+    report: Progress,
+) -> tuple[tuple[str, DyadicFilters], ...]:
+    """Output-aware filters of every layer, each fitted behind those before it."""
+    network = nearest.network
+    start, approximated = dict(nearest.filters), nearest.to_network()
+    better: list[tuple[str, DyadicFilters]] = []
+    last_use = {name: node.name for node in network.nodes for name in node.inputs}
+    x = np.asarray(images, dtype=np.float32)
+    # float and approximated tensor; the same object as long as they are equal
+    tensors: dict[str, tuple[Tensor, Tensor]] = {network.input_name: (x, x)}
+    for node in network.nodes:
+        inputs = [tensors[name] for name in node.inputs]
+        op, other = node.op, approximated.node(node.name).op
+        if isinstance(op, Conv) and isinstance(other, Conv):
+            report(f"fit layer {node.name}", len(better) / len(start))
+            exact, seen = inputs[0]
+            moments = patch_moments(op, exact, None if seen is exact else seen)
+            filters = settings.improved(op, start[node.name], mix[node.name], moments)
+            better.append((node.name, filters))
+            other = replace(other, weight=filters.weight, bias=filters.bias)
+        y = _applied(op, [exact for exact, _ in inputs])
+        same = other is op and all(exact is seen for exact, seen in inputs)
+        tensors[node.name] = (y, y if same else _applied(other, [seen for _, seen in inputs]))
+        for name in dict.fromkeys(node.inputs):
+            if last_use[name] == node.name:
+                del tensors[name]
+    report("all layers are fitted", 1.0)
+    return tuple(better)
+
+
+def _applied(op: Op, xs: list[Tensor]) -> Tensor:
+    batches = range(0, len(xs[0]), _BATCH)
+    return np.concatenate([apply(op, [x[at : at + _BATCH] for x in xs]) for at in batches])
 
 
 def assemble(

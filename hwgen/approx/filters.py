@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from hwgen.approx.moments import Moments
+from hwgen.approx.output_aware import refine
 from hwgen.approx.recipes import Recipe
 from hwgen.approx.scale import best_dyadic_scale
 from hwgen.approx.types import DyadicFilters
@@ -11,7 +15,14 @@ from hwgen.errors import UnsupportedError
 from hwgen.network.types import Conv, FloatArray
 from hwgen.numeric import Dyadic
 
-__all__ = ["EXACT", "approximate_filters", "exact_filters", "rounded", "squared_error"]
+__all__ = [
+    "EXACT",
+    "approximate_filters",
+    "exact_filters",
+    "output_aware_filters",
+    "rounded",
+    "squared_error",
+]
 
 EXACT = "exact"
 """``recipe`` of filters that are kept as they are because each weight is a power of two."""
@@ -26,8 +37,11 @@ def approximate_filters(
     scale_terms: int = 3,
     scale_bits: int = 8,
     bias_bits: int = 16,
+    moments: Moments | None = None,
 ) -> DyadicFilters:
     """The nearest dyadic filters of the layer ``op``, each at its globally best dyadic scale.
+
+    With ``moments`` the layer's output is nearest instead of its weights.
 
     A layer whose weights are all 0 or signed powers of two (a permutation, a pad, a shift) is kept
     exactly, whatever the set.
@@ -42,7 +56,24 @@ def approximate_filters(
         Most signed powers of two in a filter's scale, and its precision in bits.
     bias_bits
         Significant bits of the bias.
+    moments
+        Moments of what the layer reads. The filters then have the least error of the output that
+        descent from the nearest ones finds (:mod:`hwgen.approx.output_aware`), and the bias makes
+        the mean of the output right.
     """
+    if moments is not None:
+        nearest = approximate_filters(
+            op, recipe, scale_terms=scale_terms, scale_bits=scale_bits, bias_bits=bias_bits
+        )
+        return output_aware_filters(
+            op,
+            nearest,
+            recipe,
+            moments,
+            scale_terms=scale_terms,
+            scale_bits=scale_bits,
+            bias_bits=bias_bits,
+        )
     bias = rounded(op.bias, bias_bits)
     if (exact := exact_filters(op, bias)) is not None:
         return exact
@@ -53,6 +84,28 @@ def approximate_filters(
     fit = best_dyadic_scale(flat, recipe.dyadic_set, terms=scale_terms, bits=scale_bits)
     scale = tuple(Dyadic.exact(float(s)) for s in fit.scale) * (len(op.weight) // rows)
     return DyadicFilters(fit.codes.reshape(op.weight.shape), fit.frac, scale, bias, recipe.name)
+
+
+def output_aware_filters(
+    op: Conv,
+    nearest: DyadicFilters,
+    recipe: Recipe,
+    moments: Moments,
+    *,
+    scale_terms: int = 3,
+    scale_bits: int = 8,
+    bias_bits: int = 16,
+) -> DyadicFilters:
+    """What :func:`approximate_filters` makes with ``moments``, from the ``nearest`` filters.
+
+    Filters that are exact keep their weights; only their bias follows the mean of the input.
+    """
+    filters = nearest
+    if nearest.recipe != EXACT:
+        filters = refine(
+            op, nearest, recipe, moments, scale_terms=scale_terms, scale_bits=scale_bits
+        )
+    return replace(filters, bias=rounded(moments.bias(filters.weight), bias_bits))
 
 
 def exact_filters(op: Conv, bias: FloatArray) -> DyadicFilters | None:
