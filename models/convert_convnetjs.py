@@ -10,15 +10,15 @@ then three times a 5x5 convolution padded by 2, ReLU and a 2x2 maximum, and one 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 from onnx_graph import GraphWriter, trainable_parameters
+from weights_file import Weights, read_npz, require
+
+LAYERS = ("conv1", "conv2", "conv3", "fc")
 
 
-def convert(weights: Mapping[str, npt.NDArray[np.float32]], path: Path) -> None:
+def convert(weights: Weights, path: Path) -> None:
     """Write the network."""
     graph = GraphWriter("convnetjs", (3, 32, 32))
     tensor = graph.affine("normalise", "x", 1 / 255, -0.5)
@@ -38,8 +38,10 @@ def main() -> None:
     parser.add_argument("weights", type=Path)
     parser.add_argument("out", type=Path)
     arguments = parser.parse_args()
-    with np.load(arguments.weights) as archive:
-        convert({key: archive[key] for key in archive.files}, arguments.out)
+    weights = read_npz(arguments.weights)
+    names = [f"{layer}.{part}" for layer in LAYERS for part in ("weight", "bias")]
+    require(arguments.weights, weights, names)
+    convert(weights, arguments.out)
     print(f"{arguments.out}: {trainable_parameters(arguments.out)} parameters")
 
 

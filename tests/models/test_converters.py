@@ -3,10 +3,14 @@
 import gzip
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import convert_convnetjs
 import convert_resnet
+import convert_squeezenet
+import convert_vgg
+import convert_vgg16
 import fetch_mnist
 import numpy as np
 import onnx
@@ -14,6 +18,10 @@ import onnxruntime
 import pytest
 from accuracy import outputs
 from onnx import numpy_helper
+from weights_file import Weights
+
+from hwgen.network.execute import run
+from hwgen.network.onnx_import import import_onnx
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 
@@ -32,10 +40,71 @@ def test_resnet_is_reproduced(tmp_path: Path) -> None:
     assert (tmp_path / "block.onnx").read_bytes() == shipped_block.read_bytes()
 
 
-def test_convnetjs_is_reproduced(tmp_path: Path) -> None:
-    shipped = MODELS / "convnetjs" / "convnetjs.onnx"
-    convert_convnetjs.convert(weights(shipped), tmp_path / "again.onnx")
+@pytest.mark.parametrize(
+    ("name", "convert"),
+    [
+        ("resnet56", convert_resnet.convert),
+        ("convnetjs", convert_convnetjs.convert),
+        ("squeezenet", convert_squeezenet.convert),
+        ("vgg-cifar10", convert_vgg.convert),
+    ],
+)
+def test_network_is_reproduced(
+    name: str, convert: Callable[[Weights, Path], None], tmp_path: Path
+) -> None:
+    shipped = MODELS / name / f"{name}.onnx"
+    convert(weights(shipped), tmp_path / "again.onnx")
     assert (tmp_path / "again.onnx").read_bytes() == shipped.read_bytes()
+
+
+def test_blocks_are_in_the_order_of_their_numbers() -> None:
+    names = [f"layer{layer}.{block}" for layer in (1, 2, 3) for block in range(18)]
+    values = {f"{name}.conv1.weight": np.zeros(1, np.float32) for name in reversed(names)}
+    assert convert_resnet.block_names(values) == names
+
+
+def test_vgg_from_keras_has_the_axes_of_onnx() -> None:
+    shipped = weights(MODELS / "vgg-cifar10" / "vgg-cifar10.onnx")
+    keras = {}
+    for name, path in convert_vgg.keras_names().items():
+        values = shipped[name]
+        if values.ndim == 4:
+            values = np.moveaxis(np.moveaxis(values, 1, -1), 0, -1)
+        keras[path] = values.T if values.ndim == 2 else values
+    assert keras["model_weights/conv2d_1/conv2d_1/kernel:0"].shape == (3, 3, 64, 64)
+    assert keras["model_weights/dense/dense/kernel:0"].shape == (64, 1024)
+    again = convert_vgg.from_keras(keras)
+    assert again.keys() == shipped.keys()
+    for name, values in shipped.items():
+        np.testing.assert_array_equal(again[name], values)
+    del keras["model_weights/dense/dense/bias:0"]
+    with pytest.raises(SystemExit, match=r"must hold the tensors model_weights/dense/dense/bias:0"):
+        convert_vgg.from_keras(keras)
+
+
+def test_vgg16_has_thirteen_convolutions(tmp_path: Path) -> None:
+    generator = np.random.default_rng(3)
+    keras, channels = {}, 3
+    for name, path in convert_vgg16.keras_names().items():
+        width = 2 ** int(name[4])  # the real ones are 64 to 512 wide
+        if name.endswith("weight"):
+            spread = (2 / (9 * channels)) ** 0.5
+            keras[path] = generator.normal(0, spread, (3, 3, channels, width)).astype(np.float32)
+            channels = width
+        else:
+            keras[path] = generator.normal(0, 0.3, width).astype(np.float32)
+    assert sum(values.ndim == 4 for values in keras.values()) == 13
+    values = convert_vgg16.from_keras(keras)
+    assert values["conv3_1.weight"].shape == (8, 4, 3, 3)
+    np.testing.assert_array_equal(
+        values["conv1_1.weight"][1, 2], keras["block1/layers/conv2d/vars/0"][:, :, 2, 1]
+    )
+    convert_vgg16.convert(values, tmp_path / "small.onnx", size=48)
+    x = generator.integers(0, 256, size=(2, 3, 48, 48), dtype=np.uint8)
+    expected = outputs(tmp_path / "small.onnx", x)
+    assert expected.shape == (2, 32 * 3 * 3)
+    result = run(import_onnx(tmp_path / "small.onnx"), x).reshape(2, -1)
+    np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["layer1.0", "layer2.0", "layer3.2"])
@@ -73,6 +142,7 @@ def test_normalisations_are_the_published_ones() -> None:
     std = np.array([0.229, 0.224, 0.225]).reshape(3, 1, 1)
     expected = {
         "resnet20": (pixels / 255 - mean) / std,
+        "resnet56": (pixels / 255 - mean) / std,
         "convnetjs": pixels / 255 - 0.5,
     }
     for name, values in expected.items():

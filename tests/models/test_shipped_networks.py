@@ -6,9 +6,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from accuracy import accuracy, decide, outputs
+from accuracy import accuracy, decide, outputs, right
 from onnx import numpy_helper
-from onnx_graph import trainable_parameters
+from onnx_graph import nonzero_parameters, stored_parameters, trainable_parameters
+
+from hwgen.network.execute import run
+from hwgen.network.onnx_import import import_onnx
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 
@@ -18,7 +21,10 @@ FILES = {
     "digits-large": "digits-large.onnx",
     "mnist-qonnx": "model.onnx",
     "resnet20": "resnet20.onnx",
+    "resnet56": "resnet56.onnx",
     "convnetjs": "convnetjs.onnx",
+    "vgg-cifar10": "vgg-cifar10.onnx",
+    "squeezenet": "squeezenet.onnx",
 }
 PARAMETERS = {
     "face": 951,
@@ -26,9 +32,16 @@ PARAMETERS = {
     "digits-large": 181_292,
     "mnist-qonnx": 5_994,
     "resnet20": 269_722,
+    "resnet56": 853_018,
     "convnetjs": 22_466,
+    "vgg-cifar10": 968_394,
+    "squeezenet": 1_248_424,
 }
+PRUNED = "squeezenet"
+"""Pruned kernels are stored as zeros; its pictures are not shipped."""
+
 EVERY_NETWORK = pytest.mark.parametrize("name", FILES)
+WITH_DATA = pytest.mark.parametrize("name", [name for name in FILES if name != PRUNED])
 
 
 def record(name: str) -> dict[str, float]:
@@ -57,8 +70,49 @@ def test_every_folder_with_a_network_is_tested() -> None:
 
 @EVERY_NETWORK
 def test_parameters(name: str) -> None:
-    assert trainable_parameters(MODELS / name / FILES[name]) == PARAMETERS[name]
+    count = stored_parameters if name == PRUNED else trainable_parameters
+    assert count(MODELS / name / FILES[name]) == PARAMETERS[name]
     assert record(name)["parameters"] == PARAMETERS[name]
+
+
+def test_large_networks_layer_by_layer() -> None:
+    sizes = {key: value.size for key, value in initializers("vgg-cifar10").items()}
+    assert sum(size for key, size in sizes.items() if not key.startswith("bn")) == 967_370
+    assert record("vgg-cifar10")["convolutions_and_dense"] == 967_370
+    assert nonzero_parameters(MODELS / PRUNED / FILES[PRUNED]) == record(PRUNED)["nonzero"]
+    weights = {key: a for key, a in initializers(PRUNED).items() if key.endswith("weight")}
+    assert len(weights) == 26
+    assert all(len(np.unique(values)) <= 256 for values in weights.values())
+    blocks = {key.split(".conv")[0] for key in initializers("resnet56") if ".conv" in key}
+    assert len(blocks) == 27
+
+
+def test_squeezenet_shapes_and_float_execution() -> None:
+    path = MODELS / PRUNED / FILES[PRUNED]
+    model = onnx.shape_inference.infer_shapes(onnx.load_model(path))
+    shapes = {
+        info.name: tuple(dimension.dim_value for dimension in info.type.tensor_type.shape.dim)[1:]
+        for info in model.graph.value_info
+    }
+    assert shapes["conv1"] == (96, 111, 111)
+    assert shapes["conv1.pool"] == (96, 55, 55)
+    assert shapes["fire4.pool"] == (256, 27, 27)
+    assert shapes["fire8.pool"] == (512, 13, 13)
+    assert shapes["conv10.relu"] == (1000, 13, 13)
+    x = np.random.default_rng(1).integers(0, 256, size=(1, 3, 227, 227), dtype=np.uint8)
+    expected = outputs(path, x)
+    assert expected.shape == (1, 1000)
+    assert expected.min() >= 0
+    result = run(import_onnx(path), x).reshape(1, 1000)
+    np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["resnet56", "vgg-cifar10"])
+def test_float_execution_equals_onnxruntime(name: str) -> None:
+    x = data(name, "test.npz")[0][:8]
+    result = run(import_onnx(MODELS / name / FILES[name]), x).reshape(len(x), -1)
+    expected = outputs(MODELS / name / FILES[name], x)
+    np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_sizes_promised() -> None:
@@ -110,7 +164,7 @@ def test_face_shapes_and_output_range() -> None:
     assert np.abs(values).max() < 1.7159
 
 
-@EVERY_NETWORK
+@WITH_DATA
 def test_accuracy_on_the_shipped_images(name: str) -> None:
     measured = accuracy(MODELS / name / FILES[name], MODELS / name / "test.npz")
     assert measured == pytest.approx(record(name)["test"], abs=1e-9)
@@ -122,7 +176,17 @@ def test_accuracies_promised() -> None:
     assert record("face")["test"] >= 0.95
 
 
-@EVERY_NETWORK
+def test_squeezenet_record_agrees_with_the_readme() -> None:
+    recorded = record(PRUNED)
+    pictures = f"{recorded['top_1']} of {recorded['pictures']}"
+    own = (MODELS / PRUNED / "README.md").read_text(encoding="utf-8")
+    assert pictures in own
+    assert f"{recorded['top_5']} of {recorded['pictures']}" in own
+    assert f"{recorded['nonzero']:,}" in own
+    assert pictures in (MODELS / "README.md").read_text(encoding="utf-8")
+
+
+@WITH_DATA
 def test_records_agree_with_the_readme(name: str) -> None:
     recorded = record(name)
     headline = recorded.get("official_10000", recorded.get("first_1000", recorded["test"]))
@@ -132,7 +196,7 @@ def test_records_agree_with_the_readme(name: str) -> None:
         assert f"{percent} %" in readme.read_text(encoding="utf-8")
 
 
-@EVERY_NETWORK
+@WITH_DATA
 def test_data_is_what_the_network_reads(name: str) -> None:
     model = onnx.load_model(MODELS / name / FILES[name])
     dimensions = model.graph.input[0].type.tensor_type.shape.dim
@@ -146,7 +210,7 @@ def test_data_is_what_the_network_reads(name: str) -> None:
         assert set(np.unique(y)) == set(range(classes))
 
 
-@EVERY_NETWORK
+@WITH_DATA
 def test_no_image_is_in_both_files(name: str) -> None:
     first = {image.tobytes() for image in data(name, choosing(name))[0]}
     second = {image.tobytes() for image in data(name, "test.npz")[0]}
@@ -184,3 +248,11 @@ def test_block_data_fits_the_block() -> None:
 def test_decide() -> None:
     assert decide(np.array([[0.5], [-0.5], [0.0]], dtype=np.float32)).tolist() == [1, 0, 0]
     assert decide(np.array([[1, 3, 2], [5, 5, 0]], dtype=np.float32)).tolist() == [1, 0]
+
+
+def test_right_among_the_best() -> None:
+    values = np.array([[1, 3, 2, 0], [0, 0, 0, 5]], dtype=np.float32)
+    y = np.array([2, 1])
+    assert right(values, y).tolist() == [False, False]
+    assert right(values, y, top=2).tolist() == [True, False]
+    assert right(values, y, top=3).tolist() == [True, True]
