@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
+import numpy.typing as npt
 
 from hwgen.approx.filters import EXACT
 from hwgen.approx.recipes import parse_recipe
@@ -23,6 +24,7 @@ __all__ = [
     "COSTS",
     "Cost",
     "code_terms",
+    "factored_kernels",
     "filter_adders",
     "memory_bits",
     "scale_adders",
@@ -49,14 +51,25 @@ def filter_adders(filters: DyadicFilters) -> int:
     the canonical form of its codes, which are products, or its numbers of the set first and the
     factor then.
     """
-    kernels = code_terms(filters.codes).sum(axis=(2, 3))
-    if filters.factors is not None:
-        factors = filters.factors
-        plain = code_terms(filters.codes // factors[:, :, None, None]).sum(axis=(2, 3))
-        first = np.where(plain > 0, plain + code_terms(factors) - 1, 0)
-        kernels = np.minimum(kernels, first)
-    terms = kernels.sum(axis=1)
+    direct, factored = _kernel_terms(filters)
+    terms = np.minimum(direct, factored).sum(axis=1)
     return int(np.maximum(terms - 1, 0).sum()) + scale_adders(filters)
+
+
+def factored_kernels(filters: DyadicFilters) -> npt.NDArray[np.bool_]:
+    """Kernels (O, I / groups) that are cheaper as numbers of the set first and the factor then."""
+    direct, factored = _kernel_terms(filters)
+    return np.asarray(factored < direct)
+
+
+def _kernel_terms(filters: DyadicFilters) -> tuple[IntArray, IntArray]:
+    """Terms of each kernel, adders of its factor included: of the products, and factored."""
+    direct = np.asarray(code_terms(filters.codes).sum(axis=(2, 3)))
+    if filters.factors is None:
+        return direct, direct
+    numbers = filters.codes // filters.factors[:, :, None, None]
+    plain = code_terms(numbers).sum(axis=(2, 3))
+    return direct, np.where(plain > 0, plain + code_terms(filters.factors) - 1, 0)
 
 
 def scale_adders(filters: DyadicFilters) -> int:
