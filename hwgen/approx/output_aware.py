@@ -34,8 +34,8 @@ from hwgen.numeric import Dyadic, IntArray, csd_weight
 
 __all__ = ["DAMPING", "output_objective", "refine"]
 
-DAMPING = 0.01
-"""Part of H's mean diagonal that is added to it; found best on images that measured nothing."""
+DAMPING = 0.1
+"""Part of H's mean diagonal that is added: best on training images that measured nothing."""
 
 _SWEEPS = 30
 _ROUNDS = 12

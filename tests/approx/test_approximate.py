@@ -7,16 +7,17 @@ import pytest
 from approx_networks import chain, classifier, face
 
 from hwgen.approx.activations import activation_error
-from hwgen.approx.approximate import Settings, approximate
+from hwgen.approx.approximate import Settings, approximate, assemble
 from hwgen.approx.filters import approximate_filters, rounded, squared_error
+from hwgen.approx.moments import layer_moments
 from hwgen.approx.pools import pool_coefficients
 from hwgen.approx.recipes import Recipe, parse_recipe
 from hwgen.approx.sets import LADDER
 from hwgen.approx.types import ApproxNetwork, DyadicFilters
 from hwgen.approx.verify import verify
-from hwgen.errors import UnsupportedError, VerifyError
+from hwgen.errors import DataError, UnsupportedError, VerifyError
 from hwgen.network.execute import run
-from hwgen.network.types import Activation, AveragePool, Conv, Network
+from hwgen.network.types import Activation, Add, AveragePool, Conv, Network, Node
 from hwgen.numeric import Dyadic
 
 P5 = parse_recipe("P5")
@@ -180,6 +181,111 @@ def test_activation_without_a_dyadic_form_is_named() -> None:
     network = chain((2, 1, 1), [("bound", Activation("clip", bounds))])
     with pytest.raises(UnsupportedError, match="Activation 'bound': Clip with an infinite bound"):
         approximate(network, recipes=P5)
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    rng = np.random.default_rng(21)
+    smooth = rng.standard_normal((260, 1, 8, 8)).cumsum(axis=2).cumsum(axis=3)
+    return smooth / 8
+
+
+def test_fitting_outputs_brings_the_output_nearer(images: np.ndarray) -> None:
+    network = classifier(np.random.default_rng(22))
+    seen, unseen = images[:160], images[160:]
+    exact = run(network, unseen)
+    for text in ("P1", "P2", "P4"):
+        recipe = parse_recipe(text)
+        errors = {
+            objective: float(np.square(run(approx.to_network(), unseen) - exact).mean())
+            for objective in ("frobenius", "output")
+            for approx in [approximate(network, recipes=recipe, images=seen, objective=objective)]
+        }
+        assert errors["output"] < 0.5 * errors["frobenius"]
+
+
+def test_errors_of_earlier_layers_are_made_up_for(images: np.ndarray) -> None:
+    network = classifier(np.random.default_rng(22))
+    seen, unseen = images[:160], images[160:]
+    exact = run(network, unseen)
+    recipe, settings = parse_recipe("P1"), Settings()
+    moments = layer_moments(network, seen)
+    apart = assemble(
+        network,
+        {n: settings.filters(op, recipe, moments[n]) for n, op in _convs(network).items()},
+    )
+    behind = approximate(network, recipes=recipe, images=seen, objective="output")
+    errors = [
+        float(np.square(run(approx.to_network(), unseen) - exact).mean())
+        for approx in (apart, behind)
+    ]
+    assert errors[1] < 0.8 * errors[0]
+    # the first layer has none before it
+    np.testing.assert_array_equal(apart.filters[0][1].codes, behind.filters[0][1].codes)
+
+
+def test_branches_and_curved_activations_are_walked_too(network: Network) -> None:
+    x = np.random.default_rng(23).standard_normal((20, 1, 36, 32))
+    heard: list[tuple[str, float]] = []
+    approx = approximate(
+        network,
+        recipes=P5,
+        images=x,
+        objective="output",
+        progress=lambda *told: heard.append(told),
+    )
+    assert [share for _, share in heard] == [0, 1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1]
+    exact = run(network, x)
+    error = np.square(run(approx.to_network(), x) - exact).mean()
+    nearest = approximate(network, recipes=P5)
+    assert error < np.square(run(nearest.to_network(), x) - exact).mean()
+    assert [n for n, _ in approx.activations] == [n for n, _ in nearest.activations]
+    again = approximate(network, recipes=P5, images=x, objective="output")
+    for (_, one), (_, other) in zip(approx.filters, again.filters, strict=True):
+        np.testing.assert_array_equal(one.weight, other.weight)
+        np.testing.assert_array_equal(one.bias, other.bias)
+
+
+def test_sums_of_branches_are_followed(images: np.ndarray) -> None:
+    rng = np.random.default_rng(24)
+    weights = [rng.standard_normal((3, i, 3, 3)) / 3 for i in (1, 3, 3)]
+    convs = [Conv(w, np.zeros(3), pads=(1, 1, 1, 1)) for w in weights]
+    network = Network(
+        "residual",
+        "x",
+        (1, 8, 8),
+        (
+            Node("a", convs[0], ("x",), (3, 8, 8)),
+            Node("b", convs[1], ("a",), (3, 8, 8)),
+            Node("sum", Add(), ("a", "b", "a"), (3, 8, 8)),
+            Node("c", convs[2], ("sum",), (3, 8, 8)),
+        ),
+        "c",
+    )
+    exact = run(network, images)
+    errors = [
+        np.square(
+            run(
+                approximate(
+                    network, recipes=parse_recipe("P2"), images=images, objective=objective
+                ).to_network(),
+                images,
+            )
+            - exact
+        ).mean()
+        for objective in ("frobenius", "output")
+    ]
+    assert errors[1] < 0.5 * errors[0]
+
+
+def test_objective_needs_its_images(network: Network) -> None:
+    for none in (None, np.zeros((0, 1, 36, 32))):
+        with pytest.raises(DataError, match="'output' must have calibration images"):
+            approximate(network, recipes=P5, images=none, objective="output")
+    with pytest.raises(DataError, match="must have shape"):
+        approximate(network, recipes=P5, images=np.zeros((2, 1, 8, 8)), objective="output")
+    with pytest.raises(ValueError, match="frobenius or output, not 'outputs'"):
+        approximate(network, recipes=P5, objective="outputs")
 
 
 def _with_filters(approx: ApproxNetwork, **changes: object) -> ApproxNetwork:
