@@ -11,6 +11,7 @@ from hwgen.cli._console import ERRORS
 from hwgen.cli.approximate import approximate
 from hwgen.cli.boards import boards
 from hwgen.cli.build import build
+from hwgen.cli.complexity import complexity
 from hwgen.cli.doctor import doctor
 from hwgen.cli.generate import generate
 from hwgen.cli.import_model import import_model
@@ -52,6 +53,7 @@ for command in (
     verify,
     synth,
     report,
+    complexity,
     doctor,
     boards,
 ):

@@ -9,9 +9,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from hwgen.approx.complexity import count_operations
 from hwgen.approx.types import ApproxNetwork
 from hwgen.integer.types import IntegerNetwork
 from hwgen.report import plots
+from hwgen.report.complexity import complexity_tables
 from hwgen.report.facts import verdict
 from hwgen.report.pipeline import Box, draw
 from hwgen.report.tables import (
@@ -43,6 +45,7 @@ class _Page:
     pipeline: Markup | None
     accuracy: Table | None
     operations: Table | None
+    complexity: tuple[tuple[str, Table], ...]
     layers: Table | None
     resources: tuple[Bar, ...]
     hardware: str
@@ -103,6 +106,7 @@ def _page(
         pipeline=_svg(draw(_boxes(summary))) if layers else None,
         accuracy=accuracy_table(summary["accuracy"]) if summary["accuracy"] else None,
         operations=operation_table(summary["operations"]) if summary["operations"] else None,
+        complexity=complexity_tables(count_operations(approx)) if approx else (),
         layers=layer_table(layers) if layers else None,
         resources=resource_bars(hardware) if hardware else (),
         hardware=_hardware(hardware) if hardware else "",

@@ -181,15 +181,15 @@ def test_sharing_is_counted_only_if_asked_for() -> None:
 
 
 def test_sharing_by_hand() -> None:
-    # both filters hold x0 + 2 x1; the second adds 4 x2; scales 3/2 and 1; one bias
+    # both filters hold x0 + 2 x1; the second adds 4 x2; scales 3/2 and 2; one bias
     codes = np.array([[1, 2, 0], [1, 2, 4]]).reshape(2, 1, 1, 3)
-    filters = DyadicFilters(codes, 1, (Dyadic(3, -1), Dyadic(1, 0)), np.array([0.5, 0.0]), "P6")
+    filters = DyadicFilters(codes, 1, (Dyadic(3, -1), Dyadic(1, 1)), np.array([0.5, 0.0]), "P6")
     (layer,) = _counted(filters, shared=True).layers
     # 1/2 and 1 | 1/2, 1 and 2: additions of terms, of the scale, of the bias; shifts: three codes
-    # are not 1, and of 3/2 = 2 - 1/2 both digits
-    assert layer.approximated == Operations(additions=1 + 2 + 1 + 1, shifts=1 + 2 + 2)
-    # the common sum once; shifts: 2 x1 and 4 x2, then 3/4 = 1 - 1/4 and 1/2
-    assert layer.shared == Operations(additions=2 + 1 + 1, shifts=2 + 1 + 1)
+    # are not 1, of 3/2 = 2 - 1/2 both digits, and the scale 2
+    assert layer.approximated == Operations(additions=1 + 2 + 1 + 1, shifts=1 + 2 + 2 + 1)
+    # the common sum once; shifts: 2 x1 and 4 x2, then of 3/4 = 1 - 1/4 and of 1
+    assert layer.shared == Operations(additions=2 + 1 + 1, shifts=2 + 1 + 0)
 
 
 @pytest.mark.parametrize("recipe", ["P2", "P8"])

@@ -198,8 +198,8 @@ def test_ctrl_c_leaves_a_directory_that_goes_on(
 
 
 def test_every_command_teaches(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    commands = "build import approximate generate verify synth report doctor boards".split()
-    for command in commands:
+    stages = "build import approximate generate verify synth report"
+    for command in f"{stages} complexity doctor boards".split():
         status, _ = run(command, "--help")
         assert status == 0
     status, error = run("build")

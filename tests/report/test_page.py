@@ -69,6 +69,7 @@ def test_a_page_after_every_stage(tmp_path, count):
         "Accuracy": 2,
         "Layers": 2,
         "Approximation": 2,
+        "Operations of each layer": 2,
         "Hardware": 3,
         "Verification": 4,
     }
