@@ -98,6 +98,8 @@ def _dask_client(jobs: int, scheduler: str | None) -> Iterator[Any]:
                 threads_per_worker=1,
                 dashboard_address=None,
                 silence_logs=logging.ERROR,
+                # Ctrl-C reaches every process of a terminal; the cluster is ended from here
+                preload="import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)",
             )
             scheduler = stack.enter_context(cluster).scheduler_address
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import click
+from rich.text import Text
 
 from hwgen import __version__
 from hwgen.cli._console import ERRORS
@@ -13,6 +14,8 @@ from hwgen.cli.boards import boards
 from hwgen.cli.build import build
 from hwgen.cli.complexity import complexity
 from hwgen.cli.doctor import doctor
+from hwgen.cli.fit import fit
+from hwgen.cli.front import front
 from hwgen.cli.generate import generate
 from hwgen.cli.import_model import import_model
 from hwgen.cli.report import report
@@ -49,11 +52,13 @@ for command in (
     build,
     import_model,
     approximate,
+    front,
     generate,
     verify,
     synth,
     report,
     complexity,
+    fit,
     doctor,
     boards,
 ):
@@ -68,7 +73,9 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except HwgenError as error:
-        ERRORS.print(f"[bold red]error:[/] {click.unstyle(str(error))}", soft_wrap=True)
+        # not as markup: a message may hold brackets, such as hwgen[dask]
+        message = Text.assemble(("error:", "bold red"), f" {click.unstyle(str(error))}")
+        ERRORS.print(message, soft_wrap=True)
         sys.exit(_FAILED)
     except (click.Abort, KeyboardInterrupt):
         ERRORS.print("Interrupted; the same command continues where this one stopped.")
