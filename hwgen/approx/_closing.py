@@ -6,7 +6,15 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["best_moves", "choose", "class_errors", "class_numbers", "fill_ties", "used_at"]
+__all__ = [
+    "best_moves",
+    "choose",
+    "class_errors",
+    "class_numbers",
+    "fill_ties",
+    "penalised",
+    "used_at",
+]
 
 _Int = npt.NDArray[np.int64]
 _Float = npt.NDArray[np.float64]
@@ -117,3 +125,26 @@ def best_moves(
                         taken[j, to] = r
         least = after
     return least, taken
+
+
+@numba.njit(cache=True, nogil=True)
+def penalised(
+    weights: _Float, scale: _Float, numbers: _Float, first: _Int, uses: _Int, price: float
+) -> _Float:
+    """Least ``error + price * uses`` of each row of ``weights`` (F, n) at its ``scale`` (F,).
+
+    ``numbers``, ``first`` and ``uses`` as in :func:`class_errors`, the numbers in units of 1.
+    """
+    rows, entries = weights.shape
+    total = np.zeros(rows)
+    for row in range(rows):
+        for i in range(entries):
+            x = weights[row, i] / scale[row]
+            best = np.inf
+            for r in range(len(uses)):
+                if first[r] < first[r + 1]:
+                    index = _nearest(x, numbers, first[r], first[r + 1])
+                    off = scale[row] * (x - numbers[index])
+                    best = min(best, off * off + price * uses[r])
+            total[row] += best
+    return total

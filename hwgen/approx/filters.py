@@ -6,12 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from hwgen.approx.frobenius import fit_codes
 from hwgen.approx.moments import Moments
 from hwgen.approx.output_aware import refine
 from hwgen.approx.recipes import Recipe
-from hwgen.approx.scale import best_dyadic_scale
 from hwgen.approx.types import DyadicFilters
-from hwgen.errors import UnsupportedError
 from hwgen.network.types import Conv, FloatArray
 from hwgen.numeric import Dyadic
 
@@ -77,13 +76,20 @@ def approximate_filters(
     bias = rounded(op.bias, bias_bits)
     if (exact := exact_filters(op, bias)) is not None:
         return exact
-    if recipe.mean_terms is not None or recipe.scale == "kernel":
-        raise UnsupportedError(f"Recipe {recipe.name} needs limits, which are not there yet")
-    rows = len(op.weight) if recipe.scale == "filter" else 1
-    flat = op.weight.reshape(rows, -1)
-    fit = best_dyadic_scale(flat, recipe.dyadic_set, terms=scale_terms, bits=scale_bits)
-    scale = tuple(Dyadic.exact(float(s)) for s in fit.scale) * (len(op.weight) // rows)
-    return DyadicFilters(fit.codes.reshape(op.weight.shape), fit.frac, scale, bias, recipe.name)
+    fit = fit_codes(op.weight, recipe, scale_terms=scale_terms, scale_bits=scale_bits)
+    codes, frac = fit.codes.reshape(op.weight.shape), recipe.dyadic_set.frac
+    if recipe.scale != "kernel":
+        repeats = len(op.weight) // len(fit.scale)
+        scale = tuple(Dyadic.exact(float(s)) for s in fit.scale) * repeats
+        return DyadicFilters(codes, frac, scale, bias, recipe.name)
+    factors = fit.factor.reshape(codes.shape[:2])
+    unit = fit.scale.reshape(codes.shape[:2])[:, 0] / factors[:, 0]
+    # what all factors of a filter have in common is free in its scale
+    common = np.gcd.reduce(factors, axis=1)
+    factors = factors // common[:, None]
+    scale = tuple(Dyadic.exact(float(s)) for s in unit * common)
+    codes = codes * factors[:, :, None, None]
+    return DyadicFilters(codes, frac, scale, bias, recipe.name, factors)
 
 
 def output_aware_filters(

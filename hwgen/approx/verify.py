@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from hwgen.approx.activations import is_saturation
+from hwgen.approx.costs import code_terms
 from hwgen.approx.filters import EXACT
+from hwgen.approx.frobenius import term_limit
 from hwgen.approx.recipes import parse_recipe
 from hwgen.approx.types import ApproxNetwork, DyadicFilters
 from hwgen.errors import HwgenError, VerifyError
 from hwgen.network.shapes import average_divisors
 from hwgen.network.types import Activation, AveragePool, Conv, FloatArray, Network, PiecewiseLinear
-from hwgen.numeric import Dyadic
+from hwgen.numeric import Dyadic, IntArray
 
 __all__ = ["verify"]
 
@@ -68,22 +70,41 @@ def _check_filters(where: str, op: Conv, filters: DyadicFilters) -> None:
             raise VerifyError(f"{where} says that it is exact, but its weights differ")
     else:
         try:
-            dyadic_set = parse_recipe(filters.recipe).dyadic_set
+            recipe = parse_recipe(filters.recipe)
         except HwgenError as error:
             raise VerifyError(f"{where}: {error}") from None
+        dyadic_set = recipe.dyadic_set
         if dyadic_set.frac != filters.frac:
             raise VerifyError(
                 f"{where} must have {dyadic_set.frac} fractional bits as its set "
                 f"{dyadic_set.name}, not {filters.frac}"
             )
-        outside = np.setdiff1d(filters.codes, np.array(dyadic_set.numerators))
+        outside = np.setdiff1d(_numbers(where, filters), np.array(dyadic_set.numerators))
         if outside.size:
             raise VerifyError(f"{where} has code {outside[0]}, not in its set {dyadic_set.name}")
+        limit, terms = term_limit(recipe, filters.codes.size), int(code_terms(filters.codes).sum())
+        if limit is not None and terms > limit:
+            raise VerifyError(
+                f"{where} must have at most {limit} terms by its recipe {recipe.name}, not {terms}"
+            )
     for scale in filters.scale:
         if scale.mantissa <= 0:
             raise VerifyError(f"{where} must have positive scales, not {float(scale)}")
     _check_short(f"{where}, scale", np.array([float(s) for s in filters.scale]))
     _check_short(f"{where}, bias", filters.bias)
+
+
+def _numbers(where: str, filters: DyadicFilters) -> IntArray:
+    """The codes without the factors of their kernels: numbers of the set."""
+    factors = filters.factors
+    if factors is None:
+        return filters.codes
+    if factors.shape != filters.codes.shape[:2] or (factors < 1).any():
+        raise VerifyError(f"{where} must have one factor above 0 a kernel")
+    numbers, rest = np.divmod(filters.codes, factors[:, :, None, None])
+    if rest.any():
+        raise VerifyError(f"{where} must have codes that are multiples of their kernel's factor")
+    return numbers
 
 
 def _check_function(where: str, op: PiecewiseLinear, channels: int) -> None:
