@@ -21,6 +21,7 @@ _MAY_IMPORT: dict[str, set[str]] = {
     "shiftadd": {"errors", "numeric", "serial"},
     "approx": {"errors", "numeric", "serial", "network", "shiftadd"},
     "integer": {"errors", "numeric", "serial", "network", "approx"},
+    "finetune": {"errors", "numeric", "network", "approx"},
     "toolchain": {"errors"},
     "stream": {
         *("errors", "numeric", "serial", "network.types", "integer", "shiftadd"),
@@ -34,7 +35,7 @@ _MAY_IMPORT: dict[str, set[str]] = {
     "report": {"errors", "numeric", "serial", "network", "approx", "integer"},
     "flow": {
         *("errors", "numeric", "serial", "network", "approx", "integer", "shiftadd"),
-        *("stream", "sim", "boards", "toolchain", "report"),
+        *("stream", "sim", "boards", "toolchain", "report", "finetune"),
     },
     "cli": {"errors", "flow", "boards", "report", "toolchain"},
 }

@@ -1,0 +1,106 @@
+"""Fine-tuning of the dyadic weights by straight-through estimation (extra ``train``, PyTorch)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from hwgen.approx.types import ApproxNetwork
+from hwgen.errors import DataError, ToolNotFoundError
+from hwgen.network.execute import Tensor, check_input
+from hwgen.network.types import Network
+
+__all__ = ["finetune"]
+
+_FEWEST_IMAGES = 20
+
+
+def finetune(
+    network: Network,
+    approx: ApproxNetwork,
+    images: Tensor,
+    labels: npt.NDArray[np.int64] | None,
+    *,
+    epochs: int,
+    learning_rate: float = 1e-3,
+    batch: int = 64,
+    seed: int = 0,
+    distillation: float = 0.5,
+    progress: Callable[[str, float], None] | None = None,
+) -> ApproxNetwork:
+    """Train the dyadic weights, scales and biases of ``approx`` on ``images``.
+
+    The network runs with the numbers that the hardware has: codes of each layer's set within its
+    limit of terms, dyadic scales, rounded biases, activations and pools as approximated. Gradients
+    pass the rounding unchanged to latent weights (Bengio, Leonard, Courville: Estimating or
+    propagating gradients through stochastic neurons, 2013), which start where ``approx`` is. Sets,
+    limits and structure stay; what is zero in both networks stays zero.
+
+    Every tenth image does not train. The result is the state after the epoch with the least loss on
+    these, or ``approx`` itself if no epoch improves on it.
+
+    Parameters
+    ----------
+    network
+        The float network that ``approx`` approximates.
+    approx
+        Where to start.
+    images
+        (N, C, H, W), at least 20.
+    labels
+        (N,) classes. Without them the outputs follow the float network's (distillation).
+    epochs
+        Times that every image is seen; 0 changes nothing.
+    learning_rate
+        Greatest change of a weight in one step, in units of its filter's scale.
+    batch
+        Images of one step.
+    seed
+        Seed of the order of the images.
+    distillation
+        Share of the loss, from 0 to 1, that pulls the outputs to the float network's if there are
+        labels.
+    progress
+        Called with the task and the share of it that is done.
+
+    Raises
+    ------
+    ToolNotFoundError
+        If PyTorch is not installed.
+    DataError
+        If the images do not fit the network, are too few, or the labels are not one an image.
+    ValueError
+        If a setting is out of range.
+    """
+    if epochs < 0 or batch < 1 or not learning_rate > 0 or not 0 <= distillation <= 1:
+        raise ValueError(
+            "Fine-tuning needs epochs >= 0, batch >= 1, learning_rate > 0 and distillation from "
+            f"0 to 1, not {epochs}, {batch}, {learning_rate} and {distillation}"
+        )
+    try:
+        from hwgen.finetune.training import Plan, train
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != "torch":
+            raise
+        raise ToolNotFoundError(
+            "Fine-tuning needs PyTorch, which is not installed; run pip install 'hwgen[train]'"
+        ) from None
+    check_input(network, images)
+    if len(images) < _FEWEST_IMAGES:
+        raise DataError(f"Fine-tuning needs at least {_FEWEST_IMAGES} images, not {len(images)}")
+    if labels is not None and labels.shape != (len(images),):
+        raise DataError(f"Labels must be one an image, shape ({len(images)},), not {labels.shape}")
+    plan = Plan(
+        epochs=epochs,
+        learning_rate=learning_rate,
+        batch=batch,
+        seed=seed,
+        distillation=distillation,
+    )
+    return train(network, approx, images, labels, plan, progress or _silent)
+
+
+def _silent(task: str, fraction: float) -> None:
+    """Report nothing."""
