@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from hwgen.approx.piecewise import Grid, Polyline, evaluate, fewest_segments, slope_set
+from hwgen.approx.minimax import Tail, approximate_callable
+from hwgen.approx.piecewise import evaluate
 from hwgen.approx.scale import nearest_dyadic
 from hwgen.errors import UnsupportedError
 from hwgen.network.execute import apply
 from hwgen.network.types import Activation, FloatArray, PiecewiseLinear
 
-__all__ = ["activation_error", "approximate_activation", "is_saturation"]
+__all__ = ["activation_error", "amplitude", "approximate_activation", "is_saturation"]
 
-_CURVED = ("tanh", "sigmoid", "hard_sigmoid")
 _RELATIVE_ERROR = 1 / 128
-_TIGHTENINGS = 5
-_BISECTIONS = 12
-_REFINEMENTS = 4
+_SYMMETRIC = frozenset({"tanh", "sigmoid", "erf"})
 _SLOPE_BITS = 12
 _SAMPLES = 1 << 14
 
@@ -58,9 +56,10 @@ def approximate_activation(
     lo, hi
         Range of x that matters, ``lo < hi``. Without limits the error holds on the whole line.
     max_error
-        Largest error allowed for ``tanh``, ``sigmoid`` and ``hard_sigmoid``; by default 1/128 of
-        the amplitude. The result has the fewest segments that keep it, and with these the least
-        error. The other kinds have two or three segments, each with the nearest dyadic slope.
+        Largest error allowed for the kinds that bend; by default 1/128 of the :func:`amplitude`.
+        The result has the fewest segments that keep it, and with these nearly the least error.
+        The others (``relu``, ``leaky_relu``, ``prelu``, ``clip``) have two or three segments, each
+        with the nearest dyadic slope.
     segments
         Most segments allowed; the result has the least error. Give this or ``max_error``.
     terms
@@ -86,13 +85,42 @@ def approximate_activation(
             return _two_sided(op, terms)
         case "clip":
             return _clipped(op, terms)
-        case "tanh" | "sigmoid" | "hard_sigmoid":
-            curve = _Curve(op, lo, hi, terms)
-            if segments is not None:
-                return curve.with_segments(segments)
-            return curve.within(max_error or abs(op.post) * _RELATIVE_ERROR)
+        case kind if kind in _TAILS or kind in {"hard_sigmoid", "elu"}:
+            if max_error is None and segments is None:
+                max_error = _RELATIVE_ERROR * amplitude(op, lo, hi)
+            left, right = _tails(op)
+            try:
+                return approximate_callable(
+                    _function(op, 0),
+                    lo,
+                    hi,
+                    max_error=max_error,
+                    segments=segments,
+                    terms=terms,
+                    left=left,
+                    right=right,
+                    symmetry="point" if op.kind in _SYMMETRIC else "none",
+                ).function
+            except ValueError as error:
+                raise ValueError(f"{error} for {op.kind}") from None
         case _:
             raise UnsupportedError(f"Activation {op.kind!r} has no piecewise-linear form")
+
+
+def amplitude(op: Activation, lo: float = -math.inf, hi: float = math.inf) -> float:
+    """What errors of ``op`` are relative to: its factor, or for ``exp`` its peak on lo .. hi.
+
+    Raises
+    ------
+    UnsupportedError
+        If ``exp`` grows without end on lo .. hi.
+    """
+    if op.kind != "exp":
+        return abs(op.post)
+    greatest = max(op.pre * lo, op.pre * hi)
+    if greatest > math.log(np.finfo(np.float64).max):
+        raise UnsupportedError(f"Activation 'exp' needs a bounded range, not {lo} .. {hi}")
+    return abs(op.post) * math.exp(greatest)
 
 
 def activation_error(
@@ -144,6 +172,36 @@ def _function(op: Activation, channel: int) -> Callable[[FloatArray], FloatArray
     return function
 
 
+_RISING = (Tail(), Tail(slope=1.0))
+_TAILS: dict[str, tuple[Tail | None, Tail | None]] = {
+    "tanh": (Tail(offset=-1.0), Tail(offset=1.0)),
+    "erf": (Tail(offset=-1.0), Tail(offset=1.0)),
+    "sigmoid": (Tail(), Tail(offset=1.0)),
+    "exp": (Tail(), None),
+    **dict.fromkeys(("softplus", "silu", "gelu", "gelu_tanh", "hard_swish", "mish"), _RISING),
+}
+"""Lines that a kind approaches at minus and plus infinity."""
+
+
+def _tails(op: Activation) -> tuple[Tail | None, Tail | None]:
+    """The lines that ``op`` approaches at minus and plus infinity."""
+    match op.kind:
+        case "hard_sigmoid":
+            alpha, beta = (float(p.item()) for p in op.parameters)
+            level = min(max(beta, 0.0), 1.0)
+            pair: tuple[Tail | None, ...] = (Tail(), Tail(offset=1.0))[:: -1 if alpha < 0 else 1]
+            if alpha == 0:
+                pair = (Tail(offset=level), Tail(offset=level))
+        case "elu":
+            pair = (Tail(offset=-float(op.parameters[0].item())), Tail(slope=1.0))
+        case _:
+            pair = _TAILS[op.kind]
+    lines = [
+        None if t is None else Tail(t.slope * op.pre * op.post, t.offset * op.post) for t in pair
+    ]
+    return (lines[1], lines[0]) if op.pre < 0 else (lines[0], lines[1])
+
+
 def _constant(value: float) -> PiecewiseLinear:
     empty = np.zeros((1, 0))
     return PiecewiseLinear(empty, np.zeros((1, 1)), np.full((1, 1), _rounded(value)))
@@ -183,120 +241,3 @@ def _clipped(op: Activation, terms: int) -> PiecewiseLinear:
     slopes = np.tile([0.0, slope, 0.0], (len(knots), 1))
     offsets = np.stack([knots[:, 0] * slope, np.zeros(len(knots)), knots[:, 1] * slope], axis=1)
     return PiecewiseLinear(knots, slopes, offsets)
-
-
-@dataclass(frozen=True)
-class _Curve:
-    """A function that bends between two constants, and the range on which it matters."""
-
-    op: Activation
-    lo: float
-    hi: float
-    terms: int
-
-    def within(self, max_error: float) -> PiecewiseLinear:
-        """Fewest segments within ``max_error``, then the least error that they reach."""
-        best = self._fit(max_error)
-        if best is None:
-            raise ValueError(
-                f"No slopes of {self.terms} terms keep {self.op.kind} within {max_error}"
-            )
-        low, high = max_error / 4, max_error
-        for _ in range(_TIGHTENINGS):
-            middle = (low + high) / 2
-            tighter = self._fit(middle)
-            if tighter is not None and tighter.slopes.shape <= best.slopes.shape:
-                best, high = tighter, middle
-            else:
-                low = middle
-        return best
-
-    def with_segments(self, segments: int) -> PiecewiseLinear:
-        """Least error with at most ``segments`` segments."""
-        best, low, high = None, 0.0, abs(self.op.post)
-        for _ in range(_BISECTIONS):
-            middle = (low + high) / 2
-            fit = self._fit(middle)
-            if fit is not None and fit.slopes.shape[1] <= segments:
-                best, high = fit, middle
-            else:
-                low = middle
-        if best is None:
-            raise ValueError(f"{segments} segments are too few for {self.op.kind}")
-        return best
-
-    def _fit(self, max_error: float) -> PiecewiseLinear | None:
-        left, right, steepest, curvature = self._bend(max_error / 4)
-        if self.op.kind != "hard_sigmoid":
-            right = min(right, max(abs(self.lo), abs(self.hi)))
-        coarsest = (right - left) / 32
-        step = min(coarsest, math.sqrt(max_error / curvature)) if curvature else coarsest / 2
-        knot_frac = 1 - math.frexp(step)[1]
-        slope_frac = max(3, math.ceil(math.log2(math.ldexp(8 / max_error, -knot_frac))))
-        for finer in range(_REFINEMENTS):
-            grid = Grid(knot_frac + (finer + 1) // 2, slope_frac + finer)
-            if (polyline := self._on_grid(grid, left, right, steepest, max_error)) is not None:
-                return polyline.to_piecewise(self.lo, self.hi)
-        return None
-
-    def _on_grid(
-        self, grid: Grid, left: float, right: float, steepest: float, max_error: float
-    ) -> Polyline | None:
-        function = _function(self.op, 0)
-        slopes = slope_set(
-            1.5 * steepest,
-            terms=self.terms,
-            slope_frac=grid.slope_frac,
-            rising=self._direction > 0,
-        )
-        first = math.floor(math.ldexp(left, grid.knot_frac))
-        last = math.ceil(math.ldexp(right, grid.knot_frac))
-        limits = function(np.array([-math.inf, math.inf]))
-        if self.op.kind == "hard_sigmoid":
-            return fewest_segments(
-                function,
-                first - 1,
-                last + 1,
-                grid=grid,
-                slopes=slopes,
-                max_error=max_error,
-                flat_start=float(limits[0]),
-                flat_end=float(limits[1]),
-            )
-        # tanh and sigmoid are point-symmetric: the right half and its reflection
-        centre = float(function(np.zeros(1))[0])
-        start = round(math.ldexp(centre, grid.value_frac))
-        skew = 2 * abs(math.ldexp(start, -grid.value_frac) - centre)
-        half = fewest_segments(
-            function,
-            0,
-            last,
-            grid=grid,
-            slopes=slopes,
-            max_error=max_error - skew,
-            start=start,
-            flat_end=float(limits[1]) if self._saturates(right, max_error) else None,
-        )
-        return half.mirrored() if half is not None else None
-
-    @property
-    def _direction(self) -> float:
-        rise = self.op.pre * self.op.post
-        return rise * float(self.op.parameters[0][0]) if self.op.kind == "hard_sigmoid" else rise
-
-    def _saturates(self, right: float, max_error: float) -> bool:
-        return right >= self._bend(max_error / 4)[1]
-
-    def _bend(self, rest: float) -> tuple[float, float, float, float]:
-        """Where the function is within ``rest`` of its limits, steepest slope, most curvature."""
-        pre, post = abs(self.op.pre), abs(self.op.post)
-        rest = min(rest / post, 0.1)
-        match self.op.kind:
-            case "tanh":
-                return 0.0, math.atanh(1 - rest) / pre, pre * post, 0.77 * pre * pre * post
-            case "sigmoid":
-                return 0.0, -math.log(rest) / pre, pre * post / 4, 0.0963 * pre * pre * post
-            case _:
-                alpha, beta = (float(p.item()) for p in self.op.parameters)
-                ends = sorted((edge - beta) / (alpha * self.op.pre) for edge in (0.0, 1.0))
-                return ends[0], ends[1], abs(alpha) * pre * post, 0.0

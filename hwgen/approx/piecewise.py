@@ -4,6 +4,7 @@ Everything lies on grids: knots on multiples of ``h = 2**-knot_frac``, slopes on
 ``2**-slope_frac``, values therefore on multiples of ``2**-(knot_frac + slope_frac)``. Among all
 such functions within a given error of the target the fewest segments are found by one sweep from
 left to right over the states (knot, value, slope); it is a shortest path, so nothing is missed.
+The sweep is compiled: it visits knots x slopes x values, up to a hundred million.
 """
 
 from __future__ import annotations
@@ -11,17 +12,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
 from hwgen.network.types import FloatArray, PiecewiseLinear
-from hwgen.numeric import IntArray, csd_weight
+from hwgen.numeric import IntArray
 
-__all__ = ["Grid", "Polyline", "evaluate", "fewest_segments", "slope_set"]
+__all__ = ["End", "Grid", "Polyline", "evaluate", "fewest_segments", "slope_set"]
 
 Function = Callable[[FloatArray], FloatArray]
 
-_SAMPLES_A_CELL = 9
+_SAMPLES_A_CELL = 17
 _UNREACHED = np.iinfo(np.int32).max // 2
 
 
@@ -36,6 +38,19 @@ class Grid:
     def value_frac(self) -> int:
         """Fractional bits of values and offsets."""
         return self.knot_frac + self.slope_frac
+
+
+@dataclass(frozen=True)
+class End:
+    """The ray beyond the first or last knot, which the segment that ends there continues.
+
+    ``slope`` is in units of the grid; ``lo`` and ``hi`` bound its value at the knot, in real
+    numbers, and may be infinite.
+    """
+
+    slope: int
+    lo: float
+    hi: float
 
 
 @dataclass(frozen=True)
@@ -84,15 +99,20 @@ class Polyline:
         )
 
 
-def slope_set(largest: float, *, terms: int, slope_frac: int, rising: bool) -> IntArray:
-    """Slopes from 0 to ``largest`` in magnitude, in units of ``2**-slope_frac``, ascending.
+def slope_set(smallest: float, largest: float, *, terms: int, slope_frac: int) -> IntArray:
+    """Slopes from ``smallest`` to ``largest`` and 0, in units of ``2**-slope_frac``, ascending.
 
-    Each has at most ``terms`` signed powers of two; none is negative if ``rising``, else none is
-    positive.
+    Each has at most ``terms`` signed powers of two.
     """
-    most = int(np.floor(np.ldexp(largest, slope_frac)))
-    slopes = np.array([n for n in range(most + 1) if csd_weight(n) <= terms], dtype=np.int64)
-    return slopes if rising else -slopes[::-1]
+    lowest = int(np.ceil(np.ldexp(min(smallest, 0.0), slope_frac)))
+    highest = int(np.floor(np.ldexp(max(largest, 0.0), slope_frac)))
+    # no power of two in a shortest sum exceeds the sum twofold
+    powers = [1 << k for k in range(max(-lowest, highest, 1).bit_length() + 1)]
+    digits = np.array([*(-p for p in powers), 0, *powers], dtype=np.int64)
+    sums = np.zeros(1, dtype=np.int64)
+    for _ in range(terms):
+        sums = np.unique(sums[:, None] + digits)
+    return sums[(sums >= lowest) & (sums <= highest)]
 
 
 def evaluate(op: PiecewiseLinear, x: FloatArray, group: int = 0) -> FloatArray:
@@ -111,15 +131,16 @@ def fewest_segments(
     slopes: IntArray,
     max_error: float,
     start: int | None = None,
-    flat_start: float | None = None,
-    flat_end: float | None = None,
+    first: End | None = None,
+    last: End | None = None,
 ) -> Polyline | None:
     """The polyline of fewest segments within ``max_error`` of ``target``, or None.
 
     Parameters
     ----------
     target
-        Function of float64 arrays, not wilder than :math:`h^2` within a knot cell.
+        Function of float64 arrays, smooth between its samples, of which each cell of the knots has
+        17.
     lo, hi
         First and last knot, in units of ``2**-grid.knot_frac``, ``lo < hi``.
     grid, slopes
@@ -128,56 +149,93 @@ def fewest_segments(
         Largest error allowed at any point between the knots.
     start
         Value at ``lo``, in units of ``2**-grid.value_frac``; free if not given.
-    flat_start, flat_end
-        Limit of the target to the left of ``lo`` or right of ``hi``: the first or last slope is 0
-        and its value within ``max_error`` of the limit.
+    first, last
+        What must lie to the left of ``lo`` and to the right of ``hi``.
     """
-    value = np.ldexp(1.0, -grid.value_frac)
+    value = float(np.ldexp(1.0, -grid.value_frac))
     exact = np.asarray(target(np.ldexp(np.arange(lo, hi + 1, dtype=np.float64), -grid.knot_frac)))
     above, below = _cell_bounds(target, lo, hi, exact, grid.knot_frac)
     base = np.floor((exact - max_error) / value).astype(np.int64)
     count = int(2 * max_error / value) + 3
     window = np.arange(count)
-    zero = int(np.searchsorted(slopes, 0))
-    # least[i, w]: fewest segments to knot i with value base[i] + w; came: (slope, first knot)
-    least = np.full((len(exact), count), _UNREACHED, dtype=np.int32)
-    came = np.zeros((len(exact), count, 2), dtype=np.int32)
-    fits = np.abs((base[0] + window) * value - exact[0]) <= max_error
+    values = (base[[0, -1], None] + window) * value
+    fits = np.abs(values[0] - exact[0]) <= max_error
+    ends = np.ones(count, dtype=np.bool_)
     if start is not None:
         fits &= base[0] + window == start
-    if flat_start is not None:
-        fits &= np.abs((base[0] + window) * value - flat_start) <= max_error
-    least[0, fits] = 0
+    if first is not None:
+        fits &= (values[0] >= first.lo) & (values[0] <= first.hi)
+    if last is not None:
+        ends = (values[1] >= last.lo) & (values[1] <= last.hi)
+    forced = np.array(
+        [-1 if end is None else np.searchsorted(slopes, end.slope) for end in (first, last)]
+    )
+    least, came = _sweep(
+        exact, base, above, below, slopes, fits, ends, forced, float(max_error), value
+    )
+    return _trace(grid, lo, slopes, base, exact / value, least, came)
+
+
+@numba.njit(cache=True)
+def _sweep(
+    exact: FloatArray,
+    base: IntArray,
+    above: FloatArray,
+    below: FloatArray,
+    slopes: IntArray,
+    fits: npt.NDArray[np.bool_],
+    ends: npt.NDArray[np.bool_],
+    forced: IntArray,
+    max_error: float,
+    value: float,
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Fewest segments to each knot and value, and how they came there.
+
+    ``least`` (knots, window): segments that reach knot i with value ``base[i] + w``; ``came``
+    (knots, window, 2): index of the slope that arrives there, and the knot where it began.
+    ``fits`` and ``ends`` (window,) say which values the first and last knot may have, ``forced``
+    the slope's index of the first and last cell, -1 for any.
+    """
+    knots, count = len(exact), len(fits)
+    least = np.full((knots, count), _UNREACHED, dtype=np.int32)
+    came = np.zeros((knots, count, 2), dtype=np.int32)
+    for w in range(count):
+        if fits[w]:
+            least[0, w] = 0
+    # segments to knot i with slope s going on, and where the last one began
     going = np.full((len(slopes), count), _UNREACHED, dtype=np.int32)
     begun = np.zeros((len(slopes), count), dtype=np.int32)
-    for i in range(len(exact) - 1):
-        fresh = least[i] + 1 < going
-        going = np.where(fresh, least[i] + 1, going)
-        begun = np.where(fresh, i, begun)
-        if i == 0 and flat_start is not None:
-            going[np.arange(len(slopes)) != zero] = _UNREACHED
-        # value index at knot i + 1 of what arrives from index w: w + shift
-        source = window[None, :] - (slopes - (base[i + 1] - base[i]))[:, None]
-        inside = (source >= 0) & (source < count)
-        clipped = np.clip(source, 0, count - 1)
-        error = (base[i + 1] + window) * value - exact[i + 1]
-        error_before = (base[i] + source) * value - exact[i]
-        good = (
-            inside
-            & (np.maximum(error, error_before) + above[i] <= max_error)
-            & (np.minimum(error, error_before) + below[i] >= -max_error)
-        )
-        going = np.where(good, np.take_along_axis(going, clipped, axis=1), _UNREACHED)
-        begun = np.take_along_axis(begun, clipped, axis=1)
-        winner = np.argmin(going, axis=0)
-        least[i + 1] = going[winner, window]
-        came[i + 1, :, 0] = winner
-        came[i + 1, :, 1] = begun[winner, window]
-    if flat_end is not None:
-        good = np.abs((base[-1] + window) * value - flat_end) <= max_error
-        least[-1] = np.where(good, going[zero], _UNREACHED)
-        came[-1, :, 0], came[-1, :, 1] = zero, begun[zero]
-    return _trace(grid, lo, slopes, base, exact / value, least, came)
+    after = np.empty(count, dtype=np.int32)
+    since = np.empty(count, dtype=np.int32)
+    for i in range(knots - 1):
+        for s in range(len(slopes)):
+            after[:] = _UNREACHED
+            allowed = (i > 0 or forced[0] < 0 or forced[0] == s) and (
+                i < knots - 2 or forced[1] < 0 or forced[1] == s
+            )
+            shift = slopes[s] - (base[i + 1] - base[i])
+            for w in range(max(0, -shift), min(count, count - shift)) if allowed else range(0):
+                segments, begin = going[s, w], begun[s, w]
+                if least[i, w] + 1 < segments:
+                    segments, begin = least[i, w] + 1, i
+                if segments >= _UNREACHED:
+                    continue
+                left = (base[i] + w) * value - exact[i]
+                right = (base[i + 1] + w + shift) * value - exact[i + 1]
+                if (
+                    max(left, right) + above[i] > max_error
+                    or min(left, right) + below[i] < -max_error
+                ):
+                    continue
+                after[w + shift] = segments
+                since[w + shift] = begin
+                if segments < least[i + 1, w + shift] and (i < knots - 2 or ends[w + shift]):
+                    least[i + 1, w + shift] = segments
+                    came[i + 1, w + shift, 0] = s
+                    came[i + 1, w + shift, 1] = begin
+            going[s] = after
+            begun[s] = since
+    return least, came
 
 
 def _cell_bounds(

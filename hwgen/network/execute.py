@@ -6,11 +6,13 @@ matrix product whose result needs no reordering; what callers see are ordinary N
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, assert_never
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import erf
 
 from hwgen.errors import DataError
 from hwgen.network.shapes import average_divisors, window_shape
@@ -329,15 +331,37 @@ def _activation(op: Activation, x: Tensor) -> Tensor:
         case "clip":
             y = np.clip(x, *parameters)
         case "sigmoid":
-            small = np.exp(-np.abs(x))
-            y = np.where(x < 0, small, 1) / (1 + small)
+            y = _sigmoid(x)
         case "tanh":
             y = np.tanh(x)
         case "hard_sigmoid":
             y = np.clip(x * parameters[0] + parameters[1], 0, 1)
+        case "erf":
+            y = erf(x)
+        case "exp":
+            y = np.exp(x)
+        case "elu":
+            y = np.where(x < 0, parameters[0] * np.expm1(np.minimum(x, 0)), x)
+        case "softplus":
+            y = np.logaddexp(x, 0)
+        case "silu":
+            y = x * _sigmoid(x)
+        case "gelu":
+            y = x * (1 + erf(x * math.sqrt(1 / 2))) / 2
+        case "gelu_tanh":
+            y = x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))) / 2
+        case "hard_swish":
+            y = x * np.clip(x / 6 + 0.5, 0, 1)
+        case "mish":
+            y = x * np.tanh(np.logaddexp(x, 0))
         case _:
             raise ValueError(f"Activation must be a known kind, not {op.kind!r}")
     return y * x.dtype.type(op.post) if op.post != 1 else y
+
+
+def _sigmoid(x: Tensor) -> Tensor:
+    small = np.exp(-np.abs(x))
+    return np.asarray(np.where(x < 0, small, 1) / (1 + small))
 
 
 def _piecewise_linear(op: PiecewiseLinear, x: Tensor) -> Tensor:

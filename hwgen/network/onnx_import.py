@@ -17,11 +17,12 @@ from hwgen.network.frontend import (
     reshaping,
 )
 from hwgen.network.frontend.fold import fold
+from hwgen.network.frontend.gates import find_gates
 from hwgen.network.frontend.layout import View, is_identity, whole
 from hwgen.network.frontend.lowering import Handler, Lowering, Result, identifier
 from hwgen.network.frontend.read import Array, OnnxModel, OnnxNode, read_model
 from hwgen.network.simplify import simplify
-from hwgen.network.types import Network, Shape
+from hwgen.network.types import Activation, Network, Shape
 from hwgen.network.verify import verify
 
 __all__ = ["OPERATORS", "import_onnx"]
@@ -56,8 +57,12 @@ def import_onnx(path: Path) -> Network:
     """
     model = read_model(path)
     low = _start(model)
+    gates = find_gates(model)
     for node in model.nodes:
-        result = _lower(low, node)
+        if not gates.spent.isdisjoint(node.outputs):
+            continue
+        function = gates.functions.get(node.outputs[0]) if node.outputs else None
+        result = _activated(low, node, *function) if function is not None else _lower(low, node)
         outputs = result if isinstance(result, tuple) else (result,)
         for name, value in zip(node.outputs, outputs, strict=False):
             low.values[name] = value
@@ -154,6 +159,14 @@ def _lower(low: Lowering, node: OnnxNode) -> Result:
             f"({', '.join(OPERATORS)}) or cut the model before it"
         )
     return handler(low, node)
+
+
+def _activated(low: Lowering, node: OnnxNode, source: str, op: Activation) -> Result:
+    """The function ``op`` of the tensor ``source``, which ``node`` and others compute."""
+    view = low.values.get(source)
+    if not isinstance(view, View) or view.codes is not None:
+        return _lower(low, node)
+    return low.pointwise(node, view, op)
 
 
 def _handler(node: OnnxNode) -> Handler | None:

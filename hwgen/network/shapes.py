@@ -36,6 +36,15 @@ ACTIVATIONS = {
     "sigmoid": 0,
     "tanh": 0,
     "hard_sigmoid": 2,
+    "erf": 0,
+    "exp": 0,
+    "elu": 1,
+    "softplus": 0,
+    "silu": 0,
+    "gelu": 0,
+    "gelu_tanh": 0,
+    "hard_swish": 0,
+    "mish": 0,
 }
 """Number of parameters of each kind of :class:`Activation`."""
 

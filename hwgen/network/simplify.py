@@ -30,7 +30,8 @@ from hwgen.network.types import (
 
 __all__ = ["simplify"]
 
-_SATURATING = frozenset({"tanh", "sigmoid", "hard_sigmoid"})
+_STRAIGHT = frozenset({"relu", "leaky_relu", "prelu", "clip"})
+"""Activations whose factors rather join a convolution."""
 
 
 def simplify(network: Network) -> Network:
@@ -143,7 +144,7 @@ def _is_selection(op: Op | None) -> bool:
 def _scale_into_activation(graph: _Graph, node: Node) -> bool:
     """A factor before tanh or the like becomes its ``pre``."""
     op = node.op
-    if not isinstance(op, Activation) or op.kind not in _SATURATING:
+    if not isinstance(op, Activation) or op.kind in _STRAIGHT:
         return False
     factor = _factor(graph.op(node.inputs[0]))
     if factor is None:
@@ -158,7 +159,7 @@ def _scale_after_activation(graph: _Graph, node: Node) -> bool:
     before = graph.op(node.inputs[0])
     if factor is None or not isinstance(before, Activation) or not graph.alone(node.inputs[0]):
         return False
-    if before.kind not in _SATURATING:
+    if before.kind in _STRAIGHT:
         return False
     scaled = replace(before, post=before.post * factor)
     graph.put(node.inputs[0], scaled, graph.nodes[node.inputs[0]].inputs[0])
@@ -369,7 +370,7 @@ def _never_negative(graph: _Graph, name: str) -> bool:
     """Whether the tensor ``name`` cannot hold a negative number."""
     node = graph.nodes.get(name)
     match node.op if node is not None else None:
-        case Activation(kind="relu" | "sigmoid" | "hard_sigmoid") as op:
+        case Activation(kind="relu" | "sigmoid" | "hard_sigmoid" | "softplus" | "exp") as op:
             return op.post >= 0
         case Activation(kind="clip") as op:
             return op.post >= 0 and bool(op.parameters[0].min() >= 0)

@@ -80,9 +80,12 @@ class Activation:
     """Pointwise function ``post * kind(pre * x)``.
 
     ``kind`` is one of ``relu``, ``leaky_relu``, ``prelu``, ``clip``, ``sigmoid``, ``tanh``,
-    ``hard_sigmoid``. ``parameters``, each of shape (1,) or (C,): slope of ``leaky_relu`` and
-    ``prelu``; (lo, hi) of ``clip``, of which one may be infinite; (alpha, beta) of
-    ``hard_sigmoid``, ``clip(alpha * x + beta, 0, 1)``.
+    ``hard_sigmoid``, ``erf``, ``exp``, ``elu``, ``softplus``, ``silu`` (x times the sigmoid of x),
+    ``gelu`` (x times the normal distribution of x), ``gelu_tanh`` (its usual approximation),
+    ``hard_swish`` and ``mish``. ``parameters``, each of shape (1,) or (C,): slope of ``leaky_relu``
+    and ``prelu``; (lo, hi) of ``clip``, of which one may be infinite; (alpha, beta) of
+    ``hard_sigmoid``, ``clip(alpha * x + beta, 0, 1)``; alpha of ``elu``, ``alpha * (exp(x) - 1)``
+    below 0.
     """
 
     kind: str

@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwgen.approx.activations import activation_error, approximate_activation, is_saturation
+from hwgen.approx.activations import (
+    activation_error,
+    amplitude,
+    approximate_activation,
+    is_saturation,
+)
 from hwgen.approx.piecewise import Grid, evaluate, fewest_segments
 from hwgen.errors import UnsupportedError
 from hwgen.network.execute import apply
@@ -176,7 +181,7 @@ def test_factor_of_zero_makes_a_constant(pre: float, post: float, value: float) 
         ({"max_error": 0.1, "segments": 3}, "not both"),
         ({"max_error": 0.0}, "must be positive"),
         ({"lo": 1.0, "hi": 1.0}, "lo < hi"),
-        ({"segments": 1}, "1 segments are too few for tanh"),
+        ({"terms": 0}, "Number of terms must be at least 1"),
     ],
 )
 def test_arguments_are_checked(options: dict[str, float], message: str) -> None:
@@ -184,9 +189,53 @@ def test_arguments_are_checked(options: dict[str, float], message: str) -> None:
         approximate_activation(Activation("tanh"), **options)
 
 
+def test_one_segment_does_not_bend() -> None:
+    with pytest.raises(ValueError, match="1 segments are too few for silu"):
+        approximate_activation(Activation("silu"), segments=1)
+
+
 def test_unknown_kind() -> None:
-    with pytest.raises(UnsupportedError, match="'gelu' has no piecewise-linear form"):
-        approximate_activation(Activation("gelu"))
+    with pytest.raises(UnsupportedError, match="'sine' has no piecewise-linear form"):
+        approximate_activation(Activation("sine"))
+
+
+BENT = [
+    Activation("erf", pre=0.7, post=2.0),
+    Activation("silu"),
+    Activation("silu", pre=1.702, post=1 / 1.702),
+    Activation("silu", pre=-1.0, post=0.75),
+    Activation("gelu"),
+    Activation("gelu_tanh"),
+    Activation("hard_swish"),
+    Activation("mish"),
+    Activation("softplus"),
+    Activation("elu", (np.array([0.5]),)),
+    Activation("hard_sigmoid", (np.array([-0.25]), np.array([0.5]))),
+]
+
+
+@pytest.mark.parametrize("op", BENT, ids=_name)
+@pytest.mark.parametrize("relative", [1 / 64, 1 / 256])
+def test_kinds_with_tails_on_the_whole_line(op: Activation, relative: float) -> None:
+    limit = relative * abs(op.post)
+    form = approximate_activation(op, max_error=limit)
+    _check_form(form, terms=2)
+    x = np.concatenate([np.linspace(-30, 30, 100_001), [-1e6, 1e6]])
+    exact = apply(op, [x.reshape(1, 1, 1, -1)]).ravel()
+    assert np.abs(evaluate(form, x) - exact).max() <= limit
+    assert activation_error(form, op) <= limit
+
+
+def test_exp_needs_an_end() -> None:
+    op = Activation("exp", pre=-0.5, post=3.0)
+    form = approximate_activation(op, lo=-4.0)
+    _check_form(form, terms=2)
+    peak = 3 * math.exp(2)
+    assert amplitude(op, -4.0) == pytest.approx(peak)
+    assert activation_error(form, op, lo=-4.0) <= peak / 128
+    for bounds in ({}, {"hi": 3.0}):
+        with pytest.raises(UnsupportedError, match="needs a bounded range"):
+            approximate_activation(op, **bounds)
 
 
 def _fewest_by_trying(

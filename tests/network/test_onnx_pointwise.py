@@ -40,14 +40,155 @@ def wide(*shape: int) -> np.ndarray:
         ("LeakyRelu", {"alpha": 0.25}),
         ("HardSigmoid", {}),
         ("HardSigmoid", {"alpha": 0.125, "beta": 0.25}),
+        ("HardSwish", {}),
+        ("Elu", {}),
+        ("Elu", {"alpha": 0.5}),
+        ("Selu", {}),
+        ("Celu", {"alpha": 2.0}),
+        ("Softplus", {}),
+        ("Erf", {}),
+        ("Mish", {}),
+        ("Gelu", {}),
+        ("Gelu", {"approximate": "tanh"}),
     ],
 )
 @pytest.mark.parametrize("shape", [(3, 4, 5), (60,)])
 def test_activation(
     tmp_path: Path, kind: str, attributes: dict[str, float], shape: tuple[int, ...]
 ) -> None:
-    model = build([node(kind, "x", **attributes)], (N, *shape))
+    opset = {"Gelu": 20, "Mish": 18}.get(kind, 17)
+    model = build([node(kind, "x", **attributes)], (N, *shape), opset=opset)
     only(compare(model, tmp_path, x=wide(3, *shape)))
+
+
+def test_exp(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(scale=3, size=(3, 3, 4, 5)).astype(np.float32)
+    assert only(compare(build([node("Exp", "x")], (N, 3, 4, 5)), tmp_path, x=x)).kind == "exp"
+
+
+HALF, ONE, THREE, SIX = (np.float32(v) for v in (0.5, 1, 3, 6))
+SPELT_OUT = {
+    "silu": ([node("Sigmoid", "x", out="s"), node("Mul", "x", "s")], {}, "silu", 1, 1),
+    "silu, other order": (
+        [node("Sigmoid", "x", out="s"), node("Mul", "s", "x")],
+        {},
+        "silu",
+        1,
+        1,
+    ),
+    "swish with a factor": (
+        [
+            node("Mul", "x", "b", out="t"),
+            node("Sigmoid", "t", out="s"),
+            node("Mul", "x", "s"),
+        ],
+        {"b": np.float32(1.702)},
+        "silu",
+        1.702,
+        1 / 1.702,
+    ),
+    "gelu as torch has it": (
+        [
+            node("Div", "x", "r", out="d"),
+            node("Erf", "d", out="e"),
+            node("Add", "e", "one", out="a"),
+            node("Mul", "x", "a", out="m"),
+            node("Mul", "m", "half"),
+        ],
+        {"r": np.float32(2**0.5), "one": ONE, "half": HALF},
+        "gelu",
+        1,
+        1,
+    ),
+    "gelu, half first": (
+        [
+            node("Mul", "x", "half", out="h"),
+            node("Mul", "x", "r", out="d"),
+            node("Erf", "d", out="e"),
+            node("Add", "one", "e", out="a"),
+            node("Mul", "a", "h"),
+        ],
+        {"r": np.float32(0.5**0.5), "one": ONE, "half": HALF},
+        "gelu",
+        1,
+        1,
+    ),
+    "gelu by tanh": (
+        [
+            node("Pow", "x", "three", out="p"),
+            node("Mul", "p", "c", out="q"),
+            node("Add", "x", "q", out="u"),
+            node("Mul", "u", "r", out="v"),
+            node("Tanh", "v", out="w"),
+            node("Add", "w", "one", out="a"),
+            node("Mul", "x", "half", out="h"),
+            node("Mul", "h", "a"),
+        ],
+        {
+            "three": THREE,
+            "c": np.float32(0.044715),
+            "r": np.float32((2 / np.pi) ** 0.5),
+            "one": ONE,
+            "half": HALF,
+        },
+        "gelu_tanh",
+        1,
+        1,
+    ),
+    "hard swish": (
+        [
+            node("Add", "x", "three", out="a"),
+            node("Clip", "a", "zero", "six", out="c"),
+            node("Mul", "x", "c", out="m"),
+            node("Div", "m", "six"),
+        ],
+        {"three": THREE, "zero": np.float32(0), "six": SIX},
+        "hard_swish",
+        1,
+        1,
+    ),
+    "mish": (
+        [node("Softplus", "x", out="s"), node("Tanh", "s", out="t"), node("Mul", "x", "t")],
+        {},
+        "mish",
+        1,
+        1,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SPELT_OUT)
+@pytest.mark.parametrize("opset", [13, 17])
+def test_products_that_are_activations(tmp_path: Path, name: str, opset: int) -> None:
+    nodes, constants, kind, pre, post = SPELT_OUT[name]
+    model = build(nodes, (N, 3, 4, 5), constants, opset=opset)
+    op = only(compare(model, tmp_path, x=wide(3, 3, 4, 5)))
+    assert op.kind == kind
+    assert (op.pre, op.post) == pytest.approx((pre, post), rel=1e-6)
+
+
+def test_an_activation_whose_gate_is_read_elsewhere(tmp_path: Path) -> None:
+    nodes = [
+        node("Sigmoid", "x", out="s"),
+        node("Mul", "x", "s", out="m"),
+        node("Add", "m", "s"),
+    ]
+    network = compare(build(nodes, (N, 3, 4, 5)), tmp_path)
+    kinds = [each.op.kind for each in network.nodes if isinstance(each.op, Activation)]
+    assert sorted(kinds) == ["sigmoid", "silu"]
+
+
+def test_an_activation_of_an_activation(tmp_path: Path) -> None:
+    nodes = [
+        node("Relu", "x", out="r"),
+        node("Sigmoid", "r", out="s"),
+        node("Mul", "r", "s", out="m"),
+        node("Sigmoid", "m", out="t"),
+        node("Mul", "m", "t"),
+    ]
+    network = compare(build(nodes, (N, 3, 4, 5)), tmp_path)
+    kinds = [each.op.kind for each in network.nodes if isinstance(each.op, Activation)]
+    assert kinds == ["relu", "silu", "silu"]
 
 
 @pytest.mark.parametrize(
@@ -169,7 +310,10 @@ def test_arg_max_of_softmax_as_integer(tmp_path: Path) -> None:
         ([node("Softmax", "x", axis=9)], {}, "along the channels"),
         ([node("ArgMax", "x", axis=1)], {}, "vectors alone"),
         ([node("ArgMax", "x", axis=1, select_last_index=1)], {}, "first of equal"),
-        ([node("Elu", "x")], {}, "does not implement this operator"),
+        ([node("Sin", "x")], {}, "does not implement this operator"),
+        ([node("Celu", "x", alpha=-1.0)], {}, "alpha must be positive"),
+        ([node("Tanh", "x", out="t"), node("Mul", "x", "t")], {}, "cannot multiply two tensors"),
+        ([node("Sigmoid", "x", out="t"), node("Mul", "t", "t")], {}, "cannot multiply two tensors"),
         ([node("PRelu", "x", "c")], {"c": np.eye(4, 5, dtype=np.float32)}, "one number a channel"),
         (
             [node("Clip", "x", "c", "d")],

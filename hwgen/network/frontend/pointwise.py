@@ -15,8 +15,33 @@ __all__ = ["HANDLERS"]
 
 
 def _plain(low: Lowering, node: OnnxNode) -> Result:
-    """Relu, Sigmoid and Tanh."""
+    """Operators without parameters that are an activation of the same name."""
     return low.pointwise(node, low.view(node), Activation(node.kind.lower()))
+
+
+def _hard_swish(low: Lowering, node: OnnxNode) -> Result:
+    return low.pointwise(node, low.view(node), Activation("hard_swish"))
+
+
+def _gelu(low: Lowering, node: OnnxNode) -> Result:
+    kinds = {"none": "gelu", "tanh": "gelu_tanh"}
+    form = node.text("approximate", "none")
+    if form not in kinds:
+        raise node.wrong(f"its attribute 'approximate' must be 'none' or 'tanh', not {form!r}")
+    return low.pointwise(node, low.view(node), Activation(kinds[form]))
+
+
+def _elu(low: Lowering, node: OnnxNode) -> Result:
+    """Elu, Selu and Celu: ``gamma * elu(x)`` and ``alpha * elu(x / alpha)``."""
+    alpha, pre, post = node.number("alpha", 1.0), 1.0, 1.0
+    if node.kind == "Selu":
+        alpha = node.number("alpha", 1.67326319217681884765625)
+        post = node.number("gamma", 1.05070102214813232421875)
+    elif node.kind == "Celu":
+        if alpha <= 0:
+            raise node.unsupported(f"its alpha must be positive, not {alpha}")
+        alpha, pre, post = 1.0, 1 / alpha, alpha
+    return low.pointwise(node, low.view(node), Activation("elu", (np.array([alpha]),), pre, post))
 
 
 def _leaky_relu(low: Lowering, node: OnnxNode) -> Result:
@@ -123,15 +148,24 @@ def _arg_max(low: Lowering, node: OnnxNode) -> Result:
 
 HANDLERS: dict[str, Handler] = {
     "ArgMax": _arg_max,
+    "Celu": _elu,
     "Clip": _clip,
+    "Elu": _elu,
+    "Erf": _plain,
+    "Exp": _plain,
+    "Gelu": _gelu,
     "HardSigmoid": _hard_sigmoid,
+    "HardSwish": _hard_swish,
     "LeakyRelu": _leaky_relu,
     "LogSoftmax": _softmax,
     "Max": _max_min,
     "Min": _max_min,
+    "Mish": _plain,
     "PRelu": _prelu,
     "Relu": _plain,
+    "Selu": _elu,
     "Sigmoid": _plain,
     "Softmax": _softmax,
+    "Softplus": _plain,
     "Tanh": _plain,
 }
