@@ -5,7 +5,7 @@ Tensors have shape (N, C, H, W), as in :mod:`hwgen.network.execute`, whose resul
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import assert_never
 
 import numpy as np
@@ -32,6 +32,19 @@ from hwgen.network.types import (
 )
 
 __all__ = ["run_torch", "straight_through", "to_tensor"]
+
+_POINTWISE: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "erf": torch.erf,
+    "exp": torch.exp,
+    "softplus": F.softplus,
+    "silu": F.silu,
+    "gelu": F.gelu,
+    "hard_swish": F.hardswish,
+    "mish": F.mish,
+}
 
 
 def straight_through(forward: Tensor, backward: Tensor) -> Tensor:
@@ -129,18 +142,18 @@ def _activation(op: Activation, x: Tensor) -> Tensor:
     parameters = [to_tensor(p).reshape(-1, 1, 1) for p in op.parameters]
     x = op.pre * x
     match op.kind:
-        case "relu":
-            y = torch.relu(x)
         case "leaky_relu" | "prelu":
             y = torch.where(x < 0, x * parameters[0], x)
         case "clip":
             y = torch.minimum(torch.maximum(x, parameters[0]), parameters[1])
-        case "sigmoid":
-            y = torch.sigmoid(x)
-        case "tanh":
-            y = torch.tanh(x)
         case "hard_sigmoid":
             y = (x * parameters[0] + parameters[1]).clamp(0, 1)
+        case "elu":
+            y = torch.where(x < 0, parameters[0] * torch.expm1(x.clamp_max(0)), x)
+        case "gelu_tanh":
+            y = F.gelu(x, approximate="tanh")
+        case _ if op.kind in _POINTWISE:
+            y = _POINTWISE[op.kind](x)
         case _:
             raise ValueError(f"Activation must be a known kind, not {op.kind!r}")
     return op.post * y

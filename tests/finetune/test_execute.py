@@ -18,6 +18,7 @@ from hwgen.approx.recipes import parse_recipe
 from hwgen.finetune.execute import run_torch, straight_through, to_tensor
 from hwgen.network.execute import run
 from hwgen.network.onnx_import import import_onnx
+from hwgen.network.shapes import ACTIVATIONS
 from hwgen.network.types import (
     Activation,
     AveragePool,
@@ -73,6 +74,14 @@ def test_random_networks(seed: int, tmp_path: Path) -> None:
 def test_single_operators(op: Op, shape: Shape) -> None:
     if isinstance(op, PiecewiseLinear):
         op = PiecewiseLinear(np.sort(op.breakpoints, axis=1), op.slopes, op.offsets)
+    _compare(Network("n", "x", shape, (Node("y", op, ("x",), shape),), "y"), _images(shape))
+
+
+@pytest.mark.parametrize("kind", sorted(ACTIVATIONS))
+def test_every_activation(kind: str) -> None:
+    parameters = (np.array([-0.25]), np.array([0.75]))[: ACTIVATIONS[kind]]
+    shape = (2, 4, 4)
+    op = Activation(kind, parameters, 1.5, -0.5)
     _compare(Network("n", "x", shape, (Node("y", op, ("x",), shape),), "y"), _images(shape))
 
 
