@@ -9,9 +9,10 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from hwgen.approx.activations import approximate_activation, is_saturation
+from hwgen.approx.activations import amplitude, approximate_activation, is_saturation
 from hwgen.approx.filters import approximate_filters, output_aware_filters
 from hwgen.approx.moments import Moments, patch_moments
+from hwgen.approx.paper_activations import PaperName, Prescale, substitute
 from hwgen.approx.pools import pool_coefficients
 from hwgen.approx.recipes import Recipe
 from hwgen.approx.types import ApproxNetwork, DyadicFilters
@@ -20,7 +21,10 @@ from hwgen.errors import DataError, HwgenError, UnsupportedError
 from hwgen.network.execute import Tensor, apply, check_input
 from hwgen.network.types import Activation, AveragePool, Conv, Network, Node, Op, PiecewiseLinear
 
-__all__ = ["Objective", "Settings", "approximate", "assemble"]
+__all__ = ["ActivationStyle", "Objective", "Settings", "approximate", "assemble"]
+
+ActivationStyle = Literal["minimax"] | PaperName
+"""What replaces a tanh or sigmoid: the best piecewise-linear function, or one of the paper's."""
 
 Objective = Literal["frobenius", "output"]
 """Whose error is least: that of the weights, or that of the layers' outputs."""
@@ -41,7 +45,9 @@ class Settings:
     ``scale_terms`` and ``scale_bits``: signed powers of two and precision of a filter's scale;
     ``bias_bits``: significant bits of a bias; ``pool_terms``: signed powers of two in what replaces
     a pool's divisor; ``activation_terms``: those in a slope; ``activation_error``: largest error of
-    a curved activation relative to its amplitude.
+    a curved activation relative to its amplitude. ``activation`` puts one of the paper's functions
+    in place of every tanh and sigmoid, whatever its error, and ``prescale`` says whether their
+    input is scaled to meet the trained function.
     """
 
     scale_terms: int = 3
@@ -50,6 +56,8 @@ class Settings:
     pool_terms: int = 4
     activation_terms: int = 2
     activation_error: float = 1 / 128
+    activation: ActivationStyle = "minimax"
+    prescale: Prescale = "match"
 
     def filters(self, op: Conv, recipe: Recipe, moments: Moments | None = None) -> DyadicFilters:
         """Dyadic filters of one layer, nearest in weights or, with ``moments``, in output."""
@@ -226,11 +234,18 @@ def _activation(
     elif math.isfinite(hi - lo):
         lo, hi = lo - _MARGIN * (hi - lo), hi + _MARGIN * (hi - lo)
     try:
+        if settings.activation != "minimax" and op.kind in {"tanh", "sigmoid"}:
+            return substitute(
+                op,
+                settings.activation,
+                prescale=settings.prescale,
+                terms=settings.activation_terms,
+            )
         return approximate_activation(
             op,
             lo,
             hi,
-            max_error=settings.activation_error * abs(op.post) or None,
+            max_error=settings.activation_error * amplitude(op, lo, hi) or None,
             terms=settings.activation_terms,
         )
     except (HwgenError, ValueError) as error:

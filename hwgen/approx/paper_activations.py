@@ -3,28 +3,57 @@
 All are odd and given here for x >= 0. ASG, PLAN and Quadratic I are near tanh(x / 2), Quadratic II
 near tanh(x); the two linear ones are near neither. The paper multiplies each by 7/4 in place of the
 trained amplitude 1.7159. The quadratics need a squarer, so only the other four are multiplierless.
+
+Largest absolute errors, recomputed here from the definitions (and asserted by the tests):
+
+============  ============  =============  ==========
+function      tanh(x / 2)   tanh(2 x / 3)  tanh(x)
+============  ============  =============  ==========
+ASG           0.038         0.138          0.287
+PLAN          0.038         0.138          0.287
+Linear I      0.266         0.388          0.537
+Linear II     0.238         0.130          0.266
+Quadratic I   0.043         0.155          0.326
+Quadratic II  0.306         0.178          0.043
+============  ============  =============  ==========
+
+None is near tanh(2 x / 3), which face detectors of that time were trained with: either the input is
+scaled first, by 4/3 or about 1 + 1/4 + 1/16, or the mismatch is tolerated.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from hwgen.network.types import FloatArray, PiecewiseLinear
+from hwgen.approx.scale import nearest_dyadic
+from hwgen.errors import UnsupportedError
+from hwgen.network.types import Activation, FloatArray, PiecewiseLinear
 
 __all__ = [
     "PAPER_ACTIVATIONS",
     "PLAN_CONTINUOUS",
     "PLAN_DOUBLED",
     "PaperActivation",
+    "PaperName",
+    "Prescale",
     "asg",
     "linear",
     "plan",
     "quadratic",
+    "substitute",
     "to_piecewise",
 ]
+
+PaperName = Literal["asg", "plan", "linear1", "linear2", "quadratic1", "quadratic2"]
+"""The six, as an option names them."""
+
+Prescale = Literal["match", "none"]
+"""Whether the input is scaled so that the approximation meets the trained function."""
 
 PLAN_DOUBLED = 11 / 16
 """Constant of PLAN's third piece in ``2 * plan(x) - 1``; jumps by 1/128 at 19/8."""
@@ -36,12 +65,14 @@ PLAN_CONTINUOUS = 89 / 128
 class PaperActivation:
     """One of the six functions, odd, from the reals to -1 .. 1.
 
-    ``multiplierless`` says whether adders and shifts compute it.
+    ``multiplierless`` says whether adders and shifts compute it. ``steepness`` is the s whose
+    tanh(s x) it is nearest to, largest errors compared (a half or one where that is close).
     """
 
     name: str
     function: Callable[[FloatArray], FloatArray]
     multiplierless: bool
+    steepness: float
 
     def __call__(self, x: FloatArray) -> FloatArray:
         """Values at ``x``, any shape, float64."""
@@ -72,12 +103,12 @@ def quadratic(x: FloatArray, *, knee: float) -> FloatArray:
 
 
 PAPER_ACTIVATIONS: tuple[PaperActivation, ...] = (
-    PaperActivation("asg", asg, True),
-    PaperActivation("plan", plan, True),
-    PaperActivation("linear-1", lambda x: linear(x, knee=4.0), True),
-    PaperActivation("linear-2", lambda x: linear(x, knee=2.0), True),
-    PaperActivation("quadratic-1", lambda x: quadratic(x, knee=4.0), False),
-    PaperActivation("quadratic-2", lambda x: quadratic(x, knee=2.0), False),
+    PaperActivation("asg", asg, True, 0.5),
+    PaperActivation("plan", plan, True, 0.5),
+    PaperActivation("linear-1", lambda x: linear(x, knee=4.0), True, 0.353),
+    PaperActivation("linear-2", lambda x: linear(x, knee=2.0), True, 0.706),
+    PaperActivation("quadratic-1", lambda x: quadratic(x, knee=4.0), False, 0.5),
+    PaperActivation("quadratic-2", lambda x: quadratic(x, knee=2.0), False, 1.0),
 )
 """The six, in the paper's order."""
 
@@ -87,6 +118,8 @@ _BREAKPOINTS: dict[str, tuple[float, ...]] = {
     "linear-2": (2.0,),
 }
 _ASG_SEGMENTS = 8
+_PRESCALE_TERMS = 3
+_KNOT_BITS = 12
 
 
 def to_piecewise(
@@ -118,4 +151,48 @@ def to_piecewise(
         np.concatenate([-knots[::-1], knots])[None] / pre,
         np.concatenate([slopes[:0:-1], slopes])[None] * (pre * post),
         np.concatenate([-offsets[:0:-1], offsets])[None] * post,
+    )
+
+
+def substitute(
+    op: Activation, name: PaperName, *, prescale: Prescale = "match", terms: int = 2
+) -> PiecewiseLinear:
+    """One of the paper's functions in place of a ``tanh`` or ``sigmoid``.
+
+    The amplitude becomes a sum of at most ``terms`` signed powers of two: 7/4 for 1.7159. With
+    ``prescale="match"`` the input is first multiplied by the sum of three that brings the function
+    nearest to ``op``, for tanh(2 x / 3) and PLAN by 1 + 1/4 + 1/16; with ``"none"`` it is not, and
+    the mismatch stays. A slope has the terms of the function's own, the input's and the
+    amplitude's factor in a row. Breakpoints are rounded to 12 significant bits, which moves the
+    function by less than 2**-12 of its amplitude.
+
+    Raises
+    ------
+    UnsupportedError
+        If ``op`` is of another kind or the function needs a multiplier.
+    """
+    paper = {each.name.replace("-", ""): each for each in PAPER_ACTIVATIONS}[name]
+    if op.kind not in {"tanh", "sigmoid"}:
+        raise UnsupportedError(f"Only tanh and sigmoid can become {name}, not {op.kind}")
+    if not paper.multiplierless:
+        raise UnsupportedError(
+            f"{name.capitalize()} needs a squarer, which is a multiplier; choose another activation"
+        )
+    # sigmoid(x) == 1/2 + tanh(x / 2) / 2
+    half = 0.5 if op.kind == "sigmoid" else 1.0
+    post = float(nearest_dyadic(op.post * half, terms=terms))
+    if op.pre == 0 or post == 0:
+        empty = np.zeros((1, 0))
+        centre = np.full((1, 1), post if op.kind == "sigmoid" else 0.0)
+        return PiecewiseLinear(empty, np.zeros((1, 1)), centre)
+    pre = 1.0
+    if prescale == "match":
+        factor = abs(op.pre) * half / paper.steepness
+        pre = float(nearest_dyadic(factor, terms=_PRESCALE_TERMS))
+    form = to_piecewise(paper, pre=pre, post=math.copysign(1, op.pre) * post)
+    fraction, exponent = np.frexp(form.breakpoints)
+    return PiecewiseLinear(
+        np.ldexp(np.rint(np.ldexp(fraction, _KNOT_BITS)), exponent - _KNOT_BITS),
+        form.slopes,
+        form.offsets + (post if op.kind == "sigmoid" else 0.0),
     )

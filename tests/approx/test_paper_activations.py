@@ -3,14 +3,20 @@
 import numpy as np
 import pytest
 
+from hwgen.approx.activations import activation_error
+from hwgen.approx.approximate import Settings, assemble
 from hwgen.approx.paper_activations import (
     PAPER_ACTIVATIONS,
     PLAN_CONTINUOUS,
     PaperActivation,
     plan,
+    substitute,
     to_piecewise,
 )
 from hwgen.approx.piecewise import evaluate
+from hwgen.errors import UnsupportedError
+from hwgen.network.types import Activation, Network, Node
+from hwgen.numeric import Dyadic
 
 BY_NAME = {activation.name: activation for activation in PAPER_ACTIVATIONS}
 MULTIPLIERLESS = [a for a in PAPER_ACTIVATIONS if a.multiplierless]
@@ -75,3 +81,77 @@ def test_quadratics_have_no_piecewise_form() -> None:
         to_piecewise(BY_NAME["quadratic-1"])
     with pytest.raises(ValueError, match="must be positive, not 0"):
         to_piecewise(BY_NAME["plan"], pre=0)
+
+
+@pytest.mark.parametrize("activation", PAPER_ACTIVATIONS, ids=lambda a: a.name)
+def test_steepness_is_the_nearest(activation: PaperActivation) -> None:
+    x = np.linspace(0, 20, 20_001)
+    errors = {
+        s: np.abs(activation(x) - np.tanh(s * x)).max()
+        for s in activation.steepness * np.array([0.9, 1.0, 1.1])
+    }
+    assert min(errors, key=lambda s: errors[s]) == activation.steepness
+
+
+@pytest.mark.parametrize(
+    ("name", "matched", "unmatched"),
+    [
+        ("asg", 0.071, 0.215),
+        ("plan", 0.071, 0.215),
+        ("linear1", 0.227, 0.652),
+        ("linear2", 0.227, 0.257),
+    ],
+)
+def test_trained_function_with_and_without_prescale(
+    name: str, matched: float, unmatched: float
+) -> None:
+    op = Activation("tanh", pre=2 / 3, post=1.7159)
+    x = np.linspace(-8, 8, 100_001)
+    exact = 1.7159 * np.tanh(2 * x / 3)
+    for prescale, expected in (("match", matched), ("none", unmatched)):
+        form = substitute(op, name, prescale=prescale)
+        error = np.abs(evaluate(form, x) - exact).max()
+        assert error == pytest.approx(expected, abs=6e-4)
+    if name == "plan":
+        # 4/3 is 1 + 1/4 + 1/16, 1.7159 is 7/4
+        form = substitute(op, name)
+        assert form.slopes[0, 3] == 21 / 16 * 7 / 4 / 2
+        assert form.offsets[0, -1] == 7 / 4
+
+
+@pytest.mark.parametrize(("pre", "post"), [(1.0, 1.0), (-0.5, 3.0)])
+def test_sigmoid_by_plan(pre: float, post: float) -> None:
+    op = Activation("sigmoid", pre=pre, post=post)
+    form = substitute(op, "plan")
+    assert activation_error(form, op) <= 0.02 * post
+    for slope in form.slopes.ravel():
+        assert Dyadic.exact(float(slope)).terms <= 3
+
+
+def test_constants() -> None:
+    assert substitute(Activation("tanh", pre=0.0), "plan").offsets.tolist() == [[0.0]]
+    assert substitute(Activation("sigmoid", pre=0.0), "plan").offsets.tolist() == [[0.5]]
+
+
+@pytest.mark.parametrize("name", ["quadratic1", "quadratic2"])
+def test_quadratics_are_refused_in_hardware(name: str) -> None:
+    shape = (2, 3, 3)
+    network = Network("n", "x", shape, (Node("act", Activation("tanh"), ("x",), shape),), "act")
+    with pytest.raises(UnsupportedError, match=f"'act': {name.capitalize()} needs a squarer"):
+        assemble(network, {}, settings=Settings(activation=name))
+
+
+def test_style_is_for_tanh_and_sigmoid_alone() -> None:
+    shape = (2, 3, 3)
+    nodes = (
+        Node("a", Activation("tanh", pre=2 / 3, post=1.7159), ("x",), shape),
+        Node("b", Activation("silu"), ("a",), shape),
+    )
+    approx = assemble(
+        Network("n", "x", shape, nodes, "b"), {}, settings=Settings(activation="plan")
+    )
+    first, second = (function for _, function in approx.activations)
+    np.testing.assert_array_equal(first.slopes, substitute(nodes[0].op, "plan").slopes)
+    assert activation_error(second, nodes[1].op) <= 1 / 128
+    with pytest.raises(UnsupportedError, match="Only tanh and sigmoid can become plan, not silu"):
+        substitute(nodes[1].op, "plan")
