@@ -105,7 +105,7 @@ class Accumulator:
         self._k = -(-entries // self._blocks)
         shape = (op.groups, self._blocks, self._k)
         self._count = 0
-        self._offset: FloatArray | None = None
+        self._offsets: tuple[Tensor, Tensor] | None = None
         self._second = np.zeros((*shape, self._k))
         self._sum = np.zeros(shape)
         self._cross = np.zeros((op.groups, self._blocks, self._k, filters // op.groups))
@@ -115,8 +115,8 @@ class Accumulator:
     def add(self, exact: Tensor, approximated: Tensor | None = None) -> None:
         """Take in the layer's input (N, C, H, W) in the float and in the approximated network.
 
-        ``approximated`` None: the same. Products are in the inputs' precision, about the first
-        patches' mean, and sums over at most about 10^5 of them; totals are float64.
+        ``approximated`` None: the same. Products are in the inputs' precision, relative to the
+        first patch; sums over batches of patches are float64.
         """
         op = self._op
         _, _, oh, ow = _output_shape(op, exact)
@@ -136,15 +136,14 @@ class Accumulator:
         return x.reshape(groups, self._blocks, self._k, count)
 
     def _add(self, x: Tensor, seen: Tensor, *, same: bool) -> None:
-        if self._offset is None:
-            # one offset for both, so that their difference is kept
-            self._offset = x.mean(axis=3, keepdims=True, dtype=np.float64)
-        offset = self._offset.astype(x.dtype)
-        seen = seen - offset
+        if self._offsets is None:
+            # about the first patch: what never varies has moments of exactly 0
+            self._offsets = (x[..., :1].copy(), seen[..., :1].copy())
+        seen = seen - self._offsets[1]
         self._count += x.shape[3]
         self._sum += seen.sum(axis=3, dtype=np.float64)
         self._second += np.matmul(seen, seen.swapaxes(2, 3))
-        x = seen if same else x - offset
+        x = seen if same else x - self._offsets[0]
         output = np.matmul(self._weight().astype(x.dtype), x)
         self._cross += np.matmul(seen, output.swapaxes(2, 3))
         self._output += output.sum(axis=3, dtype=np.float64)
@@ -167,7 +166,7 @@ class Accumulator:
         ValueError
             If there was nothing.
         """
-        if self._offset is None:
+        if self._offsets is None:
             raise ValueError("Moments need at least one image")
         op, n = self._op, self._count
         groups, entries = op.groups, op.weight[0].size
@@ -175,13 +174,13 @@ class Accumulator:
         second = self._second / n - mean[..., :, None] * mean[..., None, :]
         cross = self._cross / n - mean[..., None] * output[..., None, :]
         variance = (self._square / n - output**2).sum(axis=1)
-        offset = self._offset[..., 0]
-        of_offset = np.matmul(self._weight(), offset[..., None])[..., 0]
+        exact, seen = (each.astype(np.float64) for each in self._offsets)
+        of_offset = np.matmul(self._weight(), exact)[..., 0]
         return Moments(
             n,
             second,
             cross.transpose(0, 3, 1, 2).reshape(len(op.weight), -1)[:, :entries].copy(),
-            (mean + offset).reshape(groups, -1)[:, :entries].copy(),
+            (mean + seen[..., 0]).reshape(groups, -1)[:, :entries].copy(),
             (output + of_offset).sum(axis=1).reshape(-1) + op.bias,
             np.maximum(variance, 0.0).reshape(-1),
         )

@@ -41,6 +41,7 @@ _SWEEPS = 30
 _ROUNDS = 12
 _CHEAPEST = 1e-5
 _DEARER = 1.2
+_LEAST_DAMPING = 1e-6
 _LEAST_VARIANCE = 1e-60
 
 
@@ -163,8 +164,8 @@ class _Problem:
         if not damping >= 0:
             raise ValueError(f"Damping must not be negative, not {damping!r}")
         weight = op.weight.reshape(len(op.weight), -1)
-        # a diagonal above 0 even without damping: an input that is always 0 gets weights of 0
-        ridge = max(damping, 1e-9) * _mean_diagonal(moments)
+        # positive definite even without damping
+        ridge = max(damping, _LEAST_DAMPING) * _mean_diagonal(moments)
         second = moments.second + ridge[..., None, None] * np.eye(moments.second.shape[2])
         target = moments.cross + _repeated(moments, ridge) * weight
         factors = filters.factors

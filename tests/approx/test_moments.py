@@ -159,3 +159,16 @@ def _assert_close(found: Moments, expected: Moments, tolerance: float) -> None:
         np.testing.assert_allclose(
             getattr(found, name), getattr(expected, name), atol=tolerance, rtol=tolerance
         )
+
+
+def test_what_does_not_vary_has_no_moments() -> None:
+    rng = np.random.default_rng(7)
+    op = Conv(rng.standard_normal((4, 1, 3, 3)), rng.standard_normal(4), groups=2)
+    exact = rng.standard_normal((6, 2, 7, 7)).astype(np.float32)
+    for constant in (0.37, 1e-9, 0.0):
+        seen = exact.copy()
+        seen[:, 1] = constant
+        found = patch_moments(op, exact, seen)
+        assert not found.second[1].any()
+        assert not found.cross[2:].any()
+        assert (np.diagonal(found.second[0, 0]) > 0.5).all()
