@@ -30,6 +30,8 @@ _HELD_OUT = 10
 _OVERSHOOT = 0.5
 """How far, as a share of the greatest number of the set, a latent weight may lie beyond it."""
 
+_RESTRAINTS = 20
+"""How often an epoch the steps follow the weights and scales, so that limits hold all along."""
 _TEMPERATURE = 2.0
 _LEAST = 1e-7
 
@@ -191,6 +193,11 @@ def _distance(output: Tensor, reference: Tensor) -> Tensor:
     return ((output - reference) ** 2).mean() / (reference**2).mean().clamp_min(_LEAST)
 
 
+def _restrain(layers: Mapping[str, _Layer]) -> None:
+    for layer in layers.values():
+        layer.restrain()
+
+
 def train(
     network: Network,
     approx: ApproxNetwork,
@@ -228,8 +235,8 @@ def train(
     parameters = [tensor for layer in layers.values() for tensor in layer.parameters()]
     optimiser = torch.optim.Adam(parameters, lr=plan.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, plan.epochs * batches)
-    for layer in layers.values():
-        layer.restrain()
+    period = -(-batches // _RESTRAINTS)
+    _restrain(layers)
     best, least = approx, held_out_loss({})
     for epoch in range(plan.epochs):
         rng.shuffle(training)
@@ -238,9 +245,10 @@ def train(
             loss_of(batch, layers).backward()
             optimiser.step()
             schedule.step()
+            if (index + 1) % period == 0:
+                _restrain(layers)
             progress("Fine-tuning", (epoch + (index + 1) / batches) / plan.epochs)
-        for layer in layers.values():
-            layer.restrain()
+        _restrain(layers)
         if (now := held_out_loss(layers)) < least:
             found = tuple((name, layer.filters()) for name, layer in layers.items())
             best, least = verify(replace(approx, filters=found)), now
