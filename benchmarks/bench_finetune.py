@@ -1,7 +1,7 @@
 """Accuracy on test images before and after fine-tuning, by epochs.
 
     python benchmarks/bench_finetune.py MODEL.onnx TRAIN.npz TEST.npz --recipe P1 [--recipe P2]
-        [--epochs 1 --epochs 3] [--images 20000] [--learning-rate 0.001] [--no-labels]
+        [--epochs 1 --epochs 3] [--images 20000] [--learning-rate 0.005] [--no-labels]
 
 Needs the extra ``train``. The approximation is the nearest one (Frobenius norm); fine-tuning sees
 images of TRAIN only, and TEST chooses nothing. Loss: points of accuracy that the approximated
@@ -18,7 +18,7 @@ import numpy as np
 
 from hwgen.approx.approximate import approximate
 from hwgen.approx.measure import decide, without_decision
-from hwgen.approx.recipes import parse_recipe
+from hwgen.approx.recipes import parse_mix
 from hwgen.approx.types import ApproxNetwork
 from hwgen.finetune.finetune import finetune
 from hwgen.flow.data import load_images
@@ -37,7 +37,7 @@ _FILE = click.Path(exists=True, path_type=Path)
 @click.option("--recipe", "recipes", multiple=True, required=True)
 @click.option("--epochs", multiple=True, type=int, default=(1, 3))
 @click.option("--images", type=int, help="Training images; all by default.")
-@click.option("--learning-rate", type=float, default=1e-3)
+@click.option("--learning-rate", type=float, default=5e-3)
 @click.option("--batch", type=int, default=64)
 @click.option("--labels/--no-labels", default=True, help="Without: distillation alone.")
 def main(
@@ -59,8 +59,9 @@ def main(
     click.echo(f"float: {exact.mean():.2%} of {len(testing)}; {len(training)} training images")
     click.echo("| recipe | epochs | terms a weight | accuracy | loss, points | 95 % | seconds |")
     click.echo("|---|---|---|---|---|---|---|")
+    layers = [node.name for node, _ in network.convs()]
     for recipe in recipes:
-        start = approximate(network, recipes=parse_recipe(recipe))
+        start = approximate(network, recipes=parse_mix(recipe, layers))
         for count in (0, *epochs):
             began = time.perf_counter()
             tuned = finetune(

@@ -24,7 +24,7 @@ def finetune(
     labels: npt.NDArray[np.int64] | None,
     *,
     epochs: int,
-    learning_rate: float = 1e-3,
+    learning_rate: float = 5e-3,
     batch: int = 64,
     seed: int = 0,
     distillation: float = 0.5,
