@@ -91,7 +91,9 @@ def main() -> None:
     parser.add_argument("--mnist", type=Path, help="folder with the four IDX files of MNIST")
     parser.add_argument("--cifar-train", type=Path, help="NPZ with x (N, 32, 32, 3) and y")
     parser.add_argument("--cifar-test", type=Path, help="NPZ with x (N, 32, 32, 3) and y")
-    parser.add_argument("--images", type=int, default=2000, help="that calibrate, at most (2000)")
+    parser.add_argument(
+        "--images", type=int, default=2000, help="to calibrate with and to choose, each (2000)"
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "output_aware")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -122,8 +124,9 @@ def read(name: str, arguments: argparse.Namespace) -> Data:
         stem = "train" if name == "face" else "data"
         with np.load(folder / f"{stem}.npz") as a, np.load(folder / "test.npz") as b:
             train, test = (a["x"], a["y"]), (b["x"], b["y"])
-    images, labels = train
-    return Data(images[::2][: arguments.images], (images[1::2], labels[1::2].reshape(-1)), test)
+    (images, labels), most = train, arguments.images
+    choosing = images[1::2][:most], labels[1::2][:most].reshape(-1)
+    return Data(images[::2][:most], choosing, test)
 
 
 def measure(name: str, network: Network, data: Data) -> Iterator[Point]:

@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from hwgen.approx import _descent
 from hwgen.approx._break_points import round_to
+from hwgen.approx.frobenius import term_limit
 from hwgen.approx.moments import Moments
 from hwgen.approx.recipes import Recipe
 from hwgen.approx.scale import magnitudes, scale_mantissas
@@ -89,10 +90,8 @@ def refine(
     )
     scale = np.array([float(s) for s in filters.scale]) * 2.0**-filters.frac
     start = problem.state(filters.codes.reshape(len(scale), -1), scale)
-    if recipe.mean_terms is None:
-        best = problem.free(start)
-    else:
-        best = problem.limited(start, int(recipe.mean_terms * op.weight.size + 1e-9))
+    limit = term_limit(recipe, op.weight.size)
+    best = problem.free(start) if limit is None else problem.limited(start, limit)
     codes = best.codes.astype(np.int64).reshape(op.weight.shape)
     scales = tuple(Dyadic.exact(float(s)) for s in best.scale * 2.0**filters.frac)
     return replace(filters, codes=codes, scale=scales)
