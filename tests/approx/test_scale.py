@@ -154,6 +154,21 @@ def test_no_break_point_is_better_exactly(numbers: list[int], dyadic_set: Dyadic
     assert found.error[0] == pytest.approx(float(error), rel=1e-12, abs=1e-12)
 
 
+@pytest.mark.parametrize("name", ["P1", "P6", "P8", "terms(2,-5,0)"])
+@pytest.mark.parametrize("entries", [64, 65, 150])
+def test_long_rows(name: str, entries: int) -> None:
+    dyadic_set = parse_set(name)
+    weights = np.random.default_rng(entries).laplace(size=entries)
+    levels = np.ldexp(magnitudes(dyadic_set).astype(float), -dyadic_set.frac)
+    midpoints = (levels[1:] + levels[:-1]) / 2
+    scales = (np.abs(weights)[:, None] / midpoints).ravel() * (1 - 1e-12)
+    codes = nearest_codes(np.tile(weights, (len(scales), 1)), scales, dyadic_set)
+    nearest = np.ldexp(codes.astype(float), -dyadic_set.frac)
+    gain = ((nearest @ weights) ** 2 / (nearest**2).sum(axis=1)).max()
+    found = best_scale(weights[None], dyadic_set)
+    assert found.error[0] == pytest.approx((weights**2).sum() - gain, rel=1e-12)
+
+
 def test_rows_of_each_granularity() -> None:
     weight = np.arange(2 * 3 * 2 * 2).reshape(2, 3, 2, 2)
     np.testing.assert_array_equal(rows_by_scale(weight, "kernel")[4], weight[1, 1].ravel())
