@@ -61,11 +61,15 @@ def compare(
     network, approximated = _without_softmax(network), _without_softmax(approximated)
     reference = run(network, images.x)
     outputs = (reference, run(approximated, images.x), integer_outputs(integer, images.x))
-    accuracies = (_accuracy(network, output, reference, images.y) for output in outputs)
+    exact_one, approximate_one, whole_one = (
+        _accuracy(network, output, reference, images.y) for output in outputs
+    )
     exact, approximate, whole = (_decisions(network, output) for output in outputs)
     return Comparison(
         len(images),
-        *accuracies,
+        exact_one,
+        approximate_one,
+        whole_one,
         loss=_loss(exact, whole, images.y),
         approximated_loss=_loss(exact, approximate, images.y),
         changed=_changed(exact, whole),
