@@ -148,7 +148,6 @@ def _approximate(workspace: Workspace, root: Path, network: Network) -> None:
         result = {
             "accuracy": compared,
             "choosing": compared,
-            "chosen": None,
             "output_errors": errors,
         }
         workspace.write("results/approximate.json", json.dumps(result))
@@ -158,7 +157,15 @@ def _approximate(workspace: Workspace, root: Path, network: Network) -> None:
         work,
         reads=[workspace.path("network.json"), root / "data.npz", root / "test.npz"],
         writes=["approx.json", "integer.json", TEST_SET, "results/approximate.json"],
-        options={"budget": 0.02, "set": "P4", "bits": 8, "seed": 0},
+        options={
+            "mix": "P4",
+            "point": None,
+            "chosen": True,
+            "objective": "output",
+            "calibration": 256,
+            "bits": 8,
+            "seed": 0,
+        },
     )
 
 

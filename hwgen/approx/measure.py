@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from hwgen.approx.types import ApproxNetwork
 from hwgen.errors import DataError
 from hwgen.network.execute import Tensor
 from hwgen.network.types import Activation, ArgMax, Network, Softmax
+from hwgen.numeric import csd_weight
 
-__all__ = ["Loss", "Yardstick", "decide", "without_decision"]
+__all__ = ["Loss", "Yardstick", "decide", "mean_terms", "without_decision"]
 
 
 def without_decision(network: Network) -> Network:
@@ -34,6 +36,16 @@ def decide(output: Tensor, *, probability: bool = False) -> npt.NDArray[np.int64
     if output.shape[1] == 1:
         return np.asarray(output[:, 0, 0, 0] > (0.5 if probability else 0.0), dtype=np.int64)
     return np.asarray(output[:, :, 0, 0].argmax(axis=1), dtype=np.int64)
+
+
+def mean_terms(approx: ApproxNetwork) -> float:
+    """Signed powers of two in the codes of all linear layers, over the number of their weights."""
+    terms = weights = 0
+    for _, filters in approx.filters:
+        codes, counts = np.unique(np.abs(filters.codes), return_counts=True)
+        terms += sum(csd_weight(int(c)) * int(n) for c, n in zip(codes, counts, strict=True))
+        weights += filters.codes.size
+    return terms / weights if weights else 0.0
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from hwgen.cli._console import BUDGET
-from hwgen.flow.options import ApproximateOptions, SynthOptions, VerifyOptions
+from hwgen.flow.options import COSTS, OBJECTIVES, ApproximateOptions, SynthOptions, VerifyOptions
+from hwgen.flow.stages import searched_options
+from hwgen.flow.workspace import Workspace
 
 __all__ = [
     "APPROXIMATE_OPTIONS",
@@ -18,6 +22,7 @@ __all__ = [
     "SYNTH_OPTIONS",
     "VERIFY_OPTIONS",
     "add_options",
+    "approximate_options",
 ]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -39,10 +44,10 @@ APPROXIMATE_OPTIONS = (
     click.option(
         "--data",
         type=_PATH,
-        required=True,
         metavar="DATA.npz",
         help="Images 'x' (N,C,H,W) as the model wants them, and classes 'y' (N,) if known. One "
-        "part calibrates the number formats, another chooses the dyadic sets.",
+        "part calibrates formats and outputs, another chooses the recipes. Required, but for a "
+        "--point of a front that is there.",
     ),
     click.option(
         "--test",
@@ -59,11 +64,50 @@ APPROXIMATE_OPTIONS = (
         help="Accuracy that the approximation may cost, for example 0.5%.",
     ),
     click.option(
-        "--set",
-        "dyadic_set",
-        metavar="SET",
-        help="Use one dyadic set everywhere instead of choosing one a layer: a name such as P4, "
-        "'terms(2,-4,0)', or values such as '{0,1/4,1/2,1}'.",
+        "--cost",
+        type=click.Choice(COSTS),
+        default=_A.cost,
+        show_default=True,
+        help="What to save: adders before sharing, adders after sharing, cycles of a term-serial "
+        "NFU, or bits of weight memory.",
+    ),
+    click.option(
+        "--objective",
+        type=click.Choice(OBJECTIVES),
+        default=_A.objective,
+        show_default=True,
+        help="Whose error is made small: that of the weights, or that of the layers' outputs.",
+    ),
+    click.option(
+        "--point",
+        metavar="NAME",
+        help="Build this point of the front, such as p7, instead of the one that the budget "
+        "chooses; 'hwgen front' lists them. Without --data, all other options are those of the "
+        "search that was made.",
+    ),
+    click.option(
+        "--mix",
+        metavar="MIX",
+        help="Use these recipes instead of searching: one everywhere such as P4, P8@0.7 or "
+        "'terms(2,-5,0)@1.2/layer', sets in the order of the layers such as 'A(7,3,3)', or "
+        "recipes by layer such as 'conv1=P7,*=P4'.",
+    ),
+    click.option(
+        "--calibration",
+        type=click.IntRange(1),
+        default=_A.calibration,
+        show_default=True,
+        metavar="N",
+        help="Images of DATA, at most, to which formats and outputs are fitted.",
+    ),
+    click.option(
+        "--finetune",
+        type=click.IntRange(0),
+        default=_A.finetune,
+        show_default=True,
+        metavar="EPOCHS",
+        help="Train the dyadic weights for so many epochs on DATA, less the images that are held "
+        "out; needs PyTorch: pip install 'hwgen[train]'.",
     ),
     click.option(
         "--bits",
@@ -141,3 +185,28 @@ def add_options(options: tuple[Decorator, ...]) -> Decorator:
         return function
 
     return decorate
+
+
+def approximate_options(workspace: Workspace) -> ApproximateOptions:
+    """The options of the approximation that the user gave to the running command.
+
+    The others are defaults, or those of the search whose point is built if no data are given.
+
+    Raises
+    ------
+    click.UsageError
+        If options are missing or contradict each other.
+    """
+    context = click.get_current_context()
+    given = {
+        field.name: context.params[field.name]
+        for field in fields(ApproximateOptions)
+        if context.get_parameter_source(field.name) is not ParameterSource.DEFAULT
+    }
+    if "point" in given and "mix" in given:
+        raise click.UsageError("Only one of '--point' and '--mix' can say what is built")
+    if "data" in given:
+        return ApproximateOptions(**given)
+    if "point" not in given:
+        raise click.UsageError("Missing option '--data'.")
+    return replace(searched_options(workspace), **given)

@@ -14,9 +14,10 @@ from hwgen.cli._options import (
     SYNTH_OPTIONS,
     VERIFY_OPTIONS,
     add_options,
+    approximate_options,
 )
 from hwgen.cli._result import finish
-from hwgen.flow.options import ApproximateOptions, SynthOptions, VerifyOptions
+from hwgen.flow.options import SynthOptions, VerifyOptions
 from hwgen.flow.workspace import Workspace
 
 __all__ = ["build"]
@@ -32,12 +33,6 @@ __all__ = ["build"]
 def build(
     model: Path,
     out: Path,
-    data: Path,
-    test: Path | None,
-    budget: float,
-    dyadic_set: str | None,
-    bits: int,
-    seed: int,
     images: int,
     fast_images: int | None,
     layers: bool,
@@ -48,6 +43,7 @@ def build(
     attempts: int,
     no_route: bool,
     as_json: bool,
+    **_: object,
 ) -> None:
     """Approximate MODEL.onnx, generate its hardware, verify it and build the bitstream.
 
@@ -58,13 +54,12 @@ def build(
         hwgen build face.onnx --data train.npz --test test.npz --board ulx3s-25f --out out/face
     """
     workspace = Workspace.create(out)
+    options = approximate_options(workspace)
     with progress_bars(quiet=as_json) as progress:
         stages.build(
             workspace,
             model,
-            ApproximateOptions(
-                data=data, test=test, budget=budget, dyadic_set=dyadic_set, bits=bits, seed=seed
-            ),
+            options,
             VerifyOptions(images=images, fast_images=fast_images, layers=layers, seed=verify_seed),
             SynthOptions(
                 board=board,

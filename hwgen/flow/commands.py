@@ -11,7 +11,7 @@ from hwgen.flow.workspace import Workspace
 
 __all__ = ["reproduce"]
 
-_V, _S = VerifyOptions, SynthOptions
+_A, _V, _S = ApproximateOptions, VerifyOptions, SynthOptions
 
 
 def reproduce(workspace: Workspace) -> list[str]:
@@ -22,9 +22,10 @@ def reproduce(workspace: Workspace) -> list[str]:
     root = str(workspace.root)
     stages = ("import", "approximate", "generate", "verify", "synth")
     records: dict[str, dict[str, Any]] = {stage: workspace.record(stage) for stage in stages}
+    search = workspace.record("search").get("options", {})
     model = _outside(records["import"])
     options = {
-        "approximate": _approximate(records["approximate"]),
+        "approximate": _approximate(records["approximate"], search),
         "generate": [],
         "verify": _verify(records["verify"]),
         "synth": _synth(records["synth"]),
@@ -47,18 +48,24 @@ def _outside(record: Mapping[str, Any]) -> list[str]:
     return [name for name, _ in record.get("reads", []) if name not in own]
 
 
-def _approximate(record: Mapping[str, Any]) -> list[str]:
+def _approximate(record: Mapping[str, Any], search: Mapping[str, Any]) -> list[str]:
     if not record:
         return []
     files, options = _outside(record), record["options"]
     words = [word for pair in zip(("--data", "--test"), files, strict=False) for word in pair]
-    if options["budget"] != ApproximateOptions.budget:
-        words += ["--budget", f"{100 * options['budget']:g}%"]
+    if options["point"] is None:
+        words += ["--mix", options["mix"]]
+    elif search:
+        if search["budget"] != _A.budget:
+            words += ["--budget", f"{100 * search['budget']:g}%"]
+        words += _changed(search, ("cost", "--cost", _A.cost))
+        words += [] if options["chosen"] else ["--point", options["point"]]
     return words + _changed(
         options,
-        ("set", "--set", ApproximateOptions.dyadic_set),
-        ("bits", "--bits", ApproximateOptions.bits),
-        ("seed", "--seed", ApproximateOptions.seed),
+        ("objective", "--objective", _A.objective),
+        ("calibration", "--calibration", _A.calibration),
+        ("bits", "--bits", _A.bits),
+        ("seed", "--seed", _A.seed),
     )
 
 

@@ -14,7 +14,6 @@ from hwgen.network.types import FloatArray, Shape
 
 __all__ = ["Images", "Splits", "load_images", "split"]
 
-_CALIBRATION_IMAGES = 256
 _HELD_OUT_SHARE = 0.3
 _CALIBRATION_SHARE = 0.3
 
@@ -32,6 +31,13 @@ class Images:
     def take(self, indices: npt.NDArray[np.intp]) -> Images:
         """The images at ``indices``."""
         return Images(self.x[indices], None if self.y is None else self.y[indices])
+
+    def join(self, other: Images) -> Images:
+        """These images and then the ``other`` ones; without labels if either has none."""
+        labels = None
+        if self.y is not None and other.y is not None:
+            labels = np.concatenate([self.y, other.y])
+        return Images(np.concatenate([self.x, other.x]), labels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,10 +103,10 @@ def _labels(y: npt.NDArray[np.generic], count: int, path: Path) -> npt.NDArray[n
     return y.astype(np.int64)
 
 
-def split(data: Images, test: Images | None, *, seed: int) -> Splits:
+def split(data: Images, test: Images | None, *, seed: int, calibration: int = 256) -> Splits:
     """Divide ``data`` at random; without ``test`` images, 30 % of ``data`` are held out as such.
 
-    Of the rest at most 256 images, and at most 30 %, calibrate; the others choose.
+    Of the rest at most ``calibration`` images, and at most 30 %, calibrate; the others choose.
 
     Raises
     ------
@@ -111,8 +117,8 @@ def split(data: Images, test: Images | None, *, seed: int) -> Splits:
     if test is None:
         held_out = int(len(data) * _HELD_OUT_SHARE)
         test, order = data.take(order[:held_out]), order[held_out:]
-    calibration = min(_CALIBRATION_IMAGES, max(1, int(len(order) * _CALIBRATION_SHARE)))
-    splits = Splits(data.take(order[:calibration]), data.take(order[calibration:]), test)
+    count = min(calibration, max(1, int(len(order) * _CALIBRATION_SHARE)))
+    splits = Splits(data.take(order[:count]), data.take(order[count:]), test)
     if min(len(part) for part in (splits.calibration, splits.choosing, splits.test)) == 0:
         raise DataError(
             f"{len(data)} images are too few to calibrate, to choose and to test; give at least 10"

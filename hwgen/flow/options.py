@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
-__all__ = ["ApproximateOptions", "SynthOptions", "VerifyOptions"]
+from hwgen.approx.approximate import Objective
+from hwgen.approx.costs import COSTS as _COSTS
+
+__all__ = ["COSTS", "OBJECTIVES", "ApproximateOptions", "SynthOptions", "VerifyOptions"]
+
+COSTS = tuple(_COSTS)
+"""Names of what a search can save."""
+
+OBJECTIVES: tuple[str, ...] = get_args(Objective)
+"""Whose error can be made small."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,15 +23,31 @@ class ApproximateOptions:
     """Choices of the approximation.
 
     ``budget`` is the share of accuracy that may be lost on the choosing split (0.01 is one
-    point); ``dyadic_set`` fixes the set of every layer instead; ``bits`` are those of activations.
+    point), ``cost`` the name of what a search saves (:data:`hwgen.approx.costs.COSTS`) and
+    ``point`` the point of its front that is built, None for the one that the budget chooses.
+    ``mix`` gives each layer its recipe instead, without a search. ``objective`` says whose error
+    is made small, that of weights or of outputs; ``calibration`` is the most images that formats
+    and outputs are fitted to, ``bits`` are those of activations. ``finetune`` is the number of
+    epochs that the built mix is trained for, on all images but the test images.
     """
 
     data: Path
     test: Path | None = None
     budget: float = 0.01
-    dyadic_set: str | None = None
+    cost: str = "terms"
+    objective: Objective = "output"
+    mix: str | None = None
+    point: str | None = None
+    calibration: int = 256
+    finetune: int = 0
     bits: int = 8
     seed: int = 0
+
+    def of_search(self) -> dict[str, object]:
+        """The options that decide what a search finds, beside the data."""
+        names = ("budget", "cost", "objective", "calibration", "bits", "seed")
+        chosen = {name: getattr(self, name) for name in names}
+        return chosen | {"held_out": self.test is None}
 
 
 @dataclass(frozen=True, kw_only=True)

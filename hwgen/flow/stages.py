@@ -11,18 +11,22 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from hwgen.approx import front as front_store
 from hwgen.approx import store as approx_store
 from hwgen.boards import find_board
 from hwgen.boards.build import build_board
-from hwgen.errors import ModelError, ToolNotFoundError, VerifyError
-from hwgen.flow.approximation import search
+from hwgen.errors import BudgetError, ModelError, ToolNotFoundError, VerifyError
+from hwgen.flow.approximation import build_mix
+from hwgen.flow.approximation import search as search_recipes
 from hwgen.flow.data import load_images, split
 from hwgen.flow.layers import output_errors
 from hwgen.flow.notes import weight_notes
 from hwgen.flow.options import ApproximateOptions, SynthOptions, VerifyOptions
 from hwgen.flow.progress import Progress
-from hwgen.flow.summary import gather, summarise
+from hwgen.flow.searches import FRONT, CheckMemory, load_front
+from hwgen.flow.summary import gather, read_result, summarise
 from hwgen.flow.testset import TEST_SET, encode_test_set, load_test_set
 from hwgen.flow.workspace import Workspace
 from hwgen.integer import store as integer_store
@@ -30,6 +34,7 @@ from hwgen.integer.types import IntegerNetwork
 from hwgen.network import storage as network_store
 from hwgen.network.onnx_import import import_onnx
 from hwgen.network.types import FloatArray
+from hwgen.report.front import front_csv
 from hwgen.report.page import render
 from hwgen.sim.types import VerifyReport
 from hwgen.sim.verify import Mode
@@ -39,7 +44,17 @@ from hwgen.stream.design import StreamDesign
 from hwgen.stream.plan import plan_pipeline
 from hwgen.stream.verilog import emit_both
 
-__all__ = ["approximate", "build", "generate", "import_model", "report", "synthesise", "verify"]
+__all__ = [
+    "approximate",
+    "build",
+    "generate",
+    "import_model",
+    "report",
+    "search",
+    "searched_options",
+    "synthesise",
+    "verify",
+]
 
 _ERROR_IMAGES = 16
 """Test images on which the errors of the layers' outputs are measured."""
@@ -57,17 +72,75 @@ def import_model(workspace: Workspace, model: Path) -> None:
     workspace.run("import", work, reads=[model], writes=["network.json"], options={})
 
 
-def approximate(workspace: Workspace, options: ApproximateOptions, progress: Progress) -> None:
-    """Choose dyadic constants and formats; write ``approx.json`` and ``integer.json``."""
+def search(workspace: Workspace, options: ApproximateOptions, progress: Progress) -> None:
+    """Search recipes inside the budget; write ``front.json`` and ``front.csv``.
+
+    The test images are not read, so that they can choose nothing. Checks of the whole network are
+    kept as they are made: a search that was interrupted does not repeat them.
+    """
     network = network_store.from_json(workspace.read("network.json", made_by="import"))
+
+    def work() -> None:
+        data = load_images(options.data, network.input_shape)
+        # given test images leave all of the data to the search, and are not read for that
+        held = None if options.test is None else data
+        splits = split(data, held, seed=options.seed, calibration=options.calibration)
+        memory = CheckMemory.open(workspace, key)
+        try:
+            found = search_recipes(
+                network, splits, options, progress, known=memory.checks, keep=memory.keep
+            )
+        except BudgetError:
+            memory.forget()
+            raise
+        workspace.write(FRONT, front_store.to_json(found.front))
+        workspace.write("front.csv", front_csv(found.front))
+        given = {"data": str(options.data), "test": str(options.test) if options.test else None}
+        probes, checks = map(asdict, found.probes), map(asdict, found.checks)
+        result = {"given": given, "probes": list(probes), "checks": list(checks)}
+        _write_result(workspace, "search", result)
+        memory.forget()
+
+    stage = "search"
+    reads = [workspace.path("network.json"), options.data]
+    chosen = options.of_search()
+    key = workspace.key(stage, reads, chosen)
+    writes = [FRONT, "front.csv", "results/search.json"]
+    workspace.run(stage, work, reads=reads, writes=writes, options=chosen)
+
+
+def searched_options(workspace: Workspace) -> ApproximateOptions:
+    """The options of the last search in the workspace; :class:`DataError` if there was none."""
+    load_front(workspace)
+    chosen: dict[str, Any] = dict(workspace.record("search")["options"])
+    del chosen["held_out"]
+    result = read_result(workspace, "search") or {"given": {}}
+    chosen |= {key: Path(value) for key, value in result["given"].items() if value}
+    return ApproximateOptions(**chosen)
+
+
+def approximate(workspace: Workspace, options: ApproximateOptions, progress: Progress) -> None:
+    """Choose dyadic constants and formats; write ``approx.json`` and ``integer.json``.
+
+    Unless ``options`` name a mix, a search comes first, which does not run again for another point
+    of the front that it found.
+    """
+    network = network_store.from_json(workspace.read("network.json", made_by="import"))
+    point, mix = None, options.mix
+    if mix is None:
+        search(workspace, options, progress)
+        front = load_front(workspace)
+        point = options.point or front.chosen
+        mix = front.point(point).mix
+    mixed = mix
     reads = [workspace.path("network.json"), options.data]
     reads += [options.test] if options.test is not None else []
 
     def work() -> None:
         data = load_images(options.data, network.input_shape)
         test = load_images(options.test, network.input_shape) if options.test else None
-        splits = split(data, test, seed=options.seed)
-        found = search(network, splits, options, progress)
+        splits = split(data, test, seed=options.seed, calibration=options.calibration)
+        found = build_mix(network, splits, mixed, options, progress)
         workspace.write("approx.json", approx_store.to_json(found.approx))
         workspace.write("integer.json", integer_store.to_json(found.integer))
         workspace.write(TEST_SET, encode_test_set(splits.test))
@@ -80,11 +153,10 @@ def approximate(workspace: Workspace, options: ApproximateOptions, progress: Pro
         work,
         reads=reads,
         writes=["approx.json", "integer.json", TEST_SET, "results/approximate.json"],
-        options={
-            "budget": options.budget,
-            "set": options.dyadic_set,
-            "bits": options.bits,
-            "seed": options.seed,
+        options={"mix": mix, "point": point, "chosen": options.point is None}
+        | {
+            name: getattr(options, name)
+            for name in ("objective", "calibration", "finetune", "bits", "seed")
         },
     )
 
@@ -230,7 +302,7 @@ def report(workspace: Workspace) -> None:
     found = gather(workspace)
     summary = summarise(workspace, found)
     summary["files"]["report"] = "report.html"
-    page = render(summary, approx=found.approx, integer=found.integer)
+    page = render(summary, approx=found.approx, integer=found.integer, front=found.front)
     workspace.write("report.html", page)
     workspace.write("summary.json", json.dumps(summary, indent=1, sort_keys=True) + "\n")
 

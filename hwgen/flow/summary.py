@@ -13,9 +13,14 @@ group             keys
 ``accuracy``      ``images``, their number; ``held_out`` of DATA, or given as TEST; shares of right
                   decisions ``float``, ``approximated``, ``integer`` (None without labels), with
                   their 95 % ``interval``; ``agreement`` with the float network's decisions;
-                  ``error`` of the outputs, relative
-``approximation`` ``budget``; ``set`` if one was fixed; ``sets`` by layer; ``bits`` of activations;
-                  ``choosing_loss``, accuracy lost on the ``choosing_images`` (None without labels)
+                  ``error`` of the outputs, relative; ``loss`` of accuracy, paired, with its 95 %
+                  limits (:class:`hwgen.flow.intervals.LossInterval`; None without labels)
+``approximation`` ``point`` of the front, ``budget`` and ``cost`` of the search (None if the user
+                  gave the mix); ``mix``; ``objective``; ``recipes`` by layer; ``mean_terms``,
+                  signed powers of two a weight; ``bits`` of activations; ``choosing_loss``,
+                  accuracy lost on the ``choosing_images`` (None without labels)
+``front``         of the last search (:class:`hwgen.approx.front.Front`): ``metric``, ``cost``,
+                  ``budget``, ``images``, ``points`` and ``chosen``
 ``operations``    an image: ``additions``, ``shifts``, ``multiplications``, ``comparisons``, without
                   any sharing; ``float_additions``, ``float_multiplications``,
                   ``float_functions`` of the float network
@@ -44,6 +49,7 @@ group             keys
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
 from collections.abc import Mapping
@@ -54,12 +60,15 @@ from typing import Any
 from hwgen import __version__
 from hwgen.approx import store as approx_store
 from hwgen.approx.complexity import count_operations
+from hwgen.approx.front import Front
+from hwgen.approx.measure import mean_terms
 from hwgen.approx.types import ApproxNetwork
 from hwgen.boards import BOARDS
 from hwgen.errors import DataError
 from hwgen.flow.commands import reproduce
 from hwgen.flow.layers import layer_table
 from hwgen.flow.limits import limits, wilson_interval
+from hwgen.flow.searches import load_front
 from hwgen.flow.workspace import Workspace, file_digest
 from hwgen.integer import store as integer_store
 from hwgen.integer.types import IntegerNetwork
@@ -69,7 +78,7 @@ from hwgen.stream import store as stream_store
 from hwgen.stream.plan import PipelinePlan
 from hwgen.toolchain.doctor import tool_versions
 
-__all__ = ["STAGES", "Findings", "gather", "summarise"]
+__all__ = ["STAGES", "Findings", "gather", "read_result", "summarise"]
 
 STAGES: Mapping[str, str | None] = MappingProxyType(
     {
@@ -100,6 +109,7 @@ class Findings:
     approx: ApproxNetwork | None = None
     integer: IntegerNetwork | None = None
     plan: PipelinePlan | None = None
+    front: Front | None = None
     approximate: _Json | None = None
     verify: _Json | None = None
     synth: _Json | None = None
@@ -118,20 +128,22 @@ def gather(workspace: Workspace) -> Findings:
     if states["import"] == "done":
         network = network_store.from_json(workspace.path("network.json").read_text())
         found = replace(found, network=network)
+        with contextlib.suppress(DataError):
+            found = replace(found, front=load_front(workspace))
     if states["approximate"] == "done":
         found = replace(
             found,
             approx=approx_store.from_json(workspace.path("approx.json").read_text()),
             integer=integer_store.from_json(workspace.path("integer.json").read_text()),
-            approximate=_read(workspace, "approximate"),
+            approximate=read_result(workspace, "approximate"),
         )
     if states["generate"] == "done":
         plan = stream_store.plan_from_json(workspace.path("plan.json").read_text())
         found = replace(found, plan=plan)
     if states["verify"] in ("done", "failed"):
-        found = replace(found, verify=_read(workspace, "verify"))
+        found = replace(found, verify=read_result(workspace, "verify"))
     if states["synth"] == "done":
-        found = replace(found, synth=_read(workspace, "synth"))
+        found = replace(found, synth=read_result(workspace, "synth"))
     return found
 
 
@@ -155,6 +167,7 @@ def summarise(workspace: Workspace, findings: Findings | None = None) -> _Json:
         "network": _network(found.network, found.integer),
         "accuracy": _accuracy(workspace, found.approximate),
         "approximation": _approximation(workspace, found),
+        "front": asdict(found.front) if found.front else None,
         "operations": _operations(found.approx),
         "hardware": _hardware(found.plan, found.synth),
         "verification": _verification(found.verify),
@@ -194,7 +207,7 @@ def _digest(workspace: Workspace, name: str) -> str | None:
     return file_digest(path) if path.is_file() else None
 
 
-def _read(workspace: Workspace, stage: str) -> _Json | None:
+def read_result(workspace: Workspace, stage: str) -> _Json | None:
     """Result file of a stage, if there is one."""
     path = workspace.path(f"results/{stage}.json")
     try:
@@ -210,7 +223,7 @@ def _read(workspace: Workspace, stage: str) -> _Json | None:
 
 def _found_a_fault(workspace: Workspace, stage: str) -> bool:
     """Whether a stage that never ended well left a result that says why."""
-    result = _verification(_read(workspace, stage)) if stage == "verify" else None
+    result = _verification(read_result(workspace, stage)) if stage == "verify" else None
     return result is not None and not result["passed"]
 
 
@@ -248,6 +261,7 @@ def _accuracy(workspace: Workspace, result: _Json | None) -> _Json | None:
         },
         "agreement": {name: named[name]["agreement"] for name in _NETWORKS[1:]},
         "error": {name: named[name]["error"] for name in _NETWORKS[1:]},
+        "loss": {"approximated": compared["approximated_loss"], "integer": compared["loss"]},
     }
 
 
@@ -255,12 +269,18 @@ def _approximation(workspace: Workspace, found: Findings) -> _Json | None:
     if found.approx is None or found.approximate is None:
         return None
     options = workspace.record("approximate")["options"]
+    searched = options["point"] is not None
+    search = workspace.record("search").get("options", {}) if searched else {}
     choosing = found.approximate["choosing"]
     exact, integer = (choosing[key]["accuracy"] for key in ("float_network", "integer"))
     return {
-        "budget": options["budget"],
-        "set": options["set"],
-        "sets": {name: filters.recipe for name, filters in found.approx.filters},
+        "budget": search.get("budget"),
+        "cost": search.get("cost"),
+        "point": options["point"],
+        "mix": options["mix"],
+        "objective": options["objective"],
+        "recipes": {name: filters.recipe for name, filters in found.approx.filters},
+        "mean_terms": mean_terms(found.approx),
         "bits": options["bits"],
         "choosing_images": choosing["images"],
         "choosing_loss": None if exact is None else exact - integer,
@@ -367,7 +387,7 @@ def _tools(synth: _Json | None) -> dict[str, str]:
 
 
 def _seconds(workspace: Workspace, synth: _Json | None) -> _Json:
-    return {stage: workspace.seconds(stage) for stage in STAGES} | {
+    return {stage: workspace.seconds(stage) for stage in ("search", *STAGES)} | {
         "steps": dict(synth["seconds"]) if synth else None
     }
 

@@ -130,7 +130,7 @@ class Workspace:
             Whether the stage ran.
         """
         inputs = [[self._name_of(path), _digest_of_input(path)] for path in reads]
-        key = self._key(stage, [digest for _, digest in inputs], options)
+        key = self.key(stage, reads, options)
         record = self.record(stage)
         if record.get("key") == key and record.get("outputs") == self._outputs(writes):
             return False
@@ -169,12 +169,13 @@ class Workspace:
         """The name of a file of the workspace; the path of any other as it was given."""
         return str(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
 
-    def _key(self, stage: str, digests: Sequence[str], options: Mapping[str, object]) -> str:
+    def key(self, stage: str, reads: Sequence[Path], options: Mapping[str, object]) -> str:
+        """What tells a run of the stage from runs on other inputs or options; see :meth:`run`."""
         parts = {
             "stage": stage,
             "version": __version__,
             "options": dict(options),
-            "reads": list(digests),
+            "reads": [_digest_of_input(path) for path in reads],
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

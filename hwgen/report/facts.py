@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["Verdict", "facts", "next_command", "number", "percent", "verdict"]
+__all__ = ["Verdict", "facts", "loss_text", "next_command", "number", "percent", "verdict"]
 
 _Group = Mapping[str, Any]
 _STAGES = ("import", "approximate", "generate", "verify", "synth")
@@ -99,7 +99,16 @@ def _accuracy(accuracy: _Group | None) -> str:
     parts = (
         f"{name} {percent(accuracy[name], 2)}" for name in ("float", "approximated", "integer")
     )
-    return f"{', '.join(parts)} on {images}"
+    lost = loss_text(accuracy["loss"]["integer"])
+    return f"{', '.join(parts)} on {images}" + (f"; lost {lost}" if lost else "")
+
+
+def loss_text(loss: _Group | None) -> str:
+    """Accuracy that was lost, in points, with its 95 % limits; empty if it is not known."""
+    if loss is None:
+        return ""
+    share, low, high = (100 * loss[key] + 0.0 for key in ("loss", "low", "high"))
+    return f"{share:.2f} points ({low:.2f} to {high:.2f})"
 
 
 def _operations(operations: _Group | None) -> str:

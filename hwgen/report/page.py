@@ -10,11 +10,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from hwgen.approx.complexity import count_operations
+from hwgen.approx.front import Front
 from hwgen.approx.types import ApproxNetwork
 from hwgen.integer.types import IntegerNetwork
 from hwgen.report import plots
 from hwgen.report.complexity import complexity_tables
 from hwgen.report.facts import verdict
+from hwgen.report.front import front_plot, front_table
 from hwgen.report.pipeline import Box, draw
 from hwgen.report.tables import (
     Bar,
@@ -51,6 +53,8 @@ class _Page:
     hardware: str
     verification: Table | None
     first_difference: str | None
+    front: Markup | None
+    front_points: Table | None
     errors: Markup | None
     weights: Markup | None
     weights_left_out: int
@@ -67,6 +71,7 @@ def render(
     *,
     approx: ApproxNetwork | None = None,
     integer: IntegerNetwork | None = None,
+    front: Front | None = None,
 ) -> str:
     """HTML page of a summary, with nothing to load from elsewhere; the same for equal arguments.
 
@@ -76,6 +81,8 @@ def render(
         What :func:`hwgen.flow.summary.summarise` gave.
     approx, integer
         The approximated and the integer network, for the plots.
+    front
+        What the search found.
     """
     environment = Environment(
         loader=PackageLoader("hwgen.report", "."),
@@ -84,7 +91,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = _page(summary, approx, integer)
+    page = _page(summary, approx, integer, front)
     return environment.get_template(_TEMPLATE).render(page=page)
 
 
@@ -92,11 +99,14 @@ def _page(
     summary: Mapping[str, Any],
     approx: ApproxNetwork | None,
     integer: IntegerNetwork | None,
+    front: Front | None,
 ) -> _Page:
     sentence, mood = verdict(summary)
     network, layers = summary["network"], summary["layers"]
     hardware, verification = summary["hardware"], summary["verification"]
     weights, left_out = plots.weight_plots(approx) if approx else ("", 0)
+    approximation = summary["approximation"]
+    built = approximation["point"] if approximation else None
     curved = plots.activation_plots(approx, integer) if approx and integer else ""
     return _Page(
         title=network["name"] if network else "hwgen",
@@ -112,6 +122,8 @@ def _page(
         hardware=_hardware(hardware) if hardware else "",
         verification=run_table(verification) if verification else None,
         first_difference=_first_difference(verification) if verification else None,
+        front=_svg(front_plot(front, built)) if front else None,
+        front_points=front_table(front, built) if front else None,
         errors=_svg(plots.error_plot(layers or ())),
         weights=_svg(weights),
         weights_left_out=left_out,

@@ -18,26 +18,35 @@ from hwgen.network.execute import apply
 from hwgen.network.types import Activation, Conv, FloatArray, PiecewiseLinear
 from hwgen.report.pipeline import shorten
 
-__all__ = ["activation_plots", "error_plot", "weight_plots"]
+__all__ = [
+    "DYADIC",
+    "EXACT",
+    "INK",
+    "STYLE",
+    "activation_plots",
+    "as_svg",
+    "error_plot",
+    "weight_plots",
+]
 
-_INK = "#010203"
+INK = "#010203"
 """Stands for the colour of the page's text."""
-_EXACT, _DYADIC = "#8a93a3", "#2f7fd6"
-_STYLE: Any = {
+EXACT, DYADIC = "#8a93a3", "#2f7fd6"
+STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 8.5,
     "text.parse_math": False,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
     "axes.titlesize": 9,
-    "axes.titlecolor": _INK,
+    "axes.titlecolor": INK,
     "axes.linewidth": 0.6,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "text.color": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "legend.frameon": False,
     "figure.facecolor": "none",
     "axes.facecolor": "none",
@@ -54,13 +63,13 @@ def error_plot(layers: Sequence[Mapping[str, Any]]) -> str:
     known = [layer for layer in layers if layer["output_error"] is not None]
     if not known:
         return ""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8.6, 0.7 + 0.26 * len(known)), layout="constrained")
         axes = figure.add_subplot()
         rows = np.arange(len(known))
         for key, offset, colour, label in (
-            ("weight_error", -0.19, _EXACT, "weights"),
-            ("output_error", 0.19, _DYADIC, "output"),
+            ("weight_error", -0.19, EXACT, "weights"),
+            ("output_error", 0.19, DYADIC, "output"),
         ):
             values = [100 * (layer[key] or 0.0) for layer in known]
             axes.barh(rows + offset, values, 0.34, color=colour, label=label)
@@ -69,7 +78,7 @@ def error_plot(layers: Sequence[Mapping[str, Any]]) -> str:
         axes.set_xlabel("root-mean-square error relative to the float network, %")
         axes.tick_params(axis="y", length=0)
         axes.legend(loc="best")
-        return _svg(figure, "errors", "Relative error of each layer's weights and output")
+        return as_svg(figure, "errors", "Relative error of each layer's weights and output")
 
 
 def weight_plots(approx: ApproxNetwork) -> tuple[str, int]:
@@ -86,14 +95,14 @@ def weight_plots(approx: ApproxNetwork) -> tuple[str, int]:
         return "", 0
     columns = min(3, len(chosen))
     rows = math.ceil(len(chosen) / columns)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8.6, 1.75 * rows), layout="constrained")
         for index, (node, op) in enumerate(chosen):
             dyadic = filters[node.name]
             axes = figure.add_subplot(rows, columns, index + 1)
             _weights(axes, op, dyadic.codes, dyadic.frac, [float(s) for s in dyadic.scale])
             axes.set_title(f"{shorten(node.name, _NAME)}: {dyadic.recipe}")
-        svg = _svg(figure, "weights", "Weights before and after the approximation")
+        svg = as_svg(figure, "weights", "Weights before and after the approximation")
     return svg, len(linear) - len(chosen)
 
 
@@ -106,11 +115,9 @@ def _weights(
     reach = float(np.quantile(np.abs(exact), 0.998)) if exact.size else 1.0
     reach = max(reach, float(np.max(np.abs(after), initial=0.0))) * 1.04 or 1.0
     shares, edges = np.histogram(exact, bins=_BINS, range=(-reach, reach))
-    axes.stairs(
-        100 * shares / exact.size, edges, fill=True, color=_EXACT, alpha=0.55, label="float"
-    )
+    axes.stairs(100 * shares / exact.size, edges, fill=True, color=EXACT, alpha=0.55, label="float")
     levels, counts = np.unique(after, return_counts=True)
-    axes.vlines(levels, 0, 100 * counts / exact.size, color=_DYADIC, lw=1.1)
+    axes.vlines(levels, 0, 100 * counts / exact.size, color=DYADIC, lw=1.1)
     axes.set_xlim(-reach, reach)
     axes.set_ylim(bottom=0)
     axes.set_ylabel("% of weights", fontsize=7.5)
@@ -130,7 +137,7 @@ def activation_plots(approx: ApproxNetwork, integer: IntegerNetwork) -> str:
             curves[key] = (op, pieces)
     if not groups:
         return ""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8.6, 2.3 * len(groups)), layout="constrained")
         for row, (key, names) in enumerate(groups.items()):
             left = figure.add_subplot(len(groups), 2, 2 * row + 1)
@@ -138,7 +145,7 @@ def activation_plots(approx: ApproxNetwork, integer: IntegerNetwork) -> str:
             _curve(left, right, *curves[key], _domain(integer, names))
             shown = ", ".join(shorten(name, _NAME) for name in names[:3])
             left.set_title(shown + (f" and {len(names) - 3} more" if len(names) > 3 else ""))
-        return _svg(figure, "activations", "Activations and their piecewise linear replacements")
+        return as_svg(figure, "activations", "Activations and their piecewise linear replacements")
 
 
 def _domain(integer: IntegerNetwork, names: Sequence[str]) -> FloatArray:
@@ -156,12 +163,12 @@ def _curve(left: Any, right: Any, op: Activation, pieces: PiecewiseLinear, x: Fl
     exact, after = _values(op, x), _values(pieces, x)
     corners = pieces.breakpoints[0]
     corners = corners[(corners >= x[0]) & (corners <= x[-1])]
-    left.plot(x, exact, color=_EXACT, lw=3.2, alpha=0.6, label=op.kind.replace("_", " "))
-    left.plot(x, after, color=_DYADIC, lw=1.1, label=f"{pieces.slopes.shape[1]} segments")
-    left.plot(corners, _values(pieces, corners), ".", color=_DYADIC, ms=4)
+    left.plot(x, exact, color=EXACT, lw=3.2, alpha=0.6, label=op.kind.replace("_", " "))
+    left.plot(x, after, color=DYADIC, lw=1.1, label=f"{pieces.slopes.shape[1]} segments")
+    left.plot(corners, _values(pieces, corners), ".", color=DYADIC, ms=4)
     left.legend(loc="upper left", handlelength=1.2)
-    right.plot(x, after - exact, color=_DYADIC, lw=1.0)
-    right.axhline(0, color=_INK, lw=0.5)
+    right.plot(x, after - exact, color=DYADIC, lw=1.0)
+    right.axhline(0, color=INK, lw=0.5)
     right.set_title(f"error, at most {np.max(np.abs(after - exact)):.4f}")
 
 
@@ -174,7 +181,7 @@ def _values(op: Activation | PiecewiseLinear, x: FloatArray) -> FloatArray:
     return values
 
 
-def _svg(figure: Figure, salt: str, title: str) -> str:
+def as_svg(figure: Figure, salt: str, title: str) -> str:
     """The figure as an SVG element that takes its ink from the page."""
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": salt}):
@@ -184,7 +191,7 @@ def _svg(figure: Figure, salt: str, title: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"| version="1.1"', "", svg)
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
-    svg = svg.replace(_INK, "currentColor").replace("xlink:href", "href")
+    svg = svg.replace(INK, "currentColor").replace("xlink:href", "href")
     return "\n".join(_rounded(svg, title))
 
 

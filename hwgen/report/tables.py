@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hwgen.report.facts import number, percent
+from hwgen.report.facts import loss_text, number, percent
 
 __all__ = [
     "Bar",
@@ -104,14 +104,20 @@ def accuracy_table(accuracy: _Group) -> Table:
                 name,
                 _NONE if accuracy[name] is None else percent(accuracy[name], 2),
                 f"{percent(interval[0])} to {percent(interval[1])}" if interval else _NONE,
+                loss_text(accuracy["loss"].get(name)) or _NONE,
                 _share(accuracy["agreement"].get(name)),
                 _share(accuracy["error"].get(name)),
             )
         )
-    return Table(
-        ("Network", "Accuracy", "95 % interval", "Same decision as float", "Output error"),
-        tuple(rows),
+    columns = (
+        "Network",
+        "Accuracy",
+        "95 % interval",
+        "Accuracy lost",
+        "Same decision as float",
+        "Output error",
     )
+    return Table(columns, tuple(rows))
 
 
 def operation_table(operations: _Group) -> Table:

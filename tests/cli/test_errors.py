@@ -74,7 +74,7 @@ def test_a_damaged_model(run: Run, tmp_path: Path, content: bytes) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"operator": "Erf"}, ["last", "Erf"]),
+        ({"operator": "Sin"}, ["last", "Sin"]),
         ({"weight": np.full((2, 1, 3, 3), np.nan, np.float32)}, ["conv", "NaN"]),
         ({"weight": np.zeros((0, 1, 3, 3), np.float32)}, []),
         ({"shape": ("N", 1, "H", 6)}, ["x"]),
@@ -140,11 +140,47 @@ def test_a_budget_that_is_none(run: Run, tmp_path: Path) -> None:
         assert text in error
 
 
-def test_a_set_that_is_none(run: Run, tmp_path: Path) -> None:
+def test_a_mix_that_is_none(run: Run, tmp_path: Path) -> None:
     out, data = _imported(run, tmp_path), _data(tmp_path / "d.npz")
-    status, error = run("approximate", out, "--data", data, "--set", "P99")
+    for mix, word in (("P99", "P99"), ("nolayer=P4", "nolayer"), ("P4@none", "none")):
+        status, error = run("approximate", out, "--data", data, "--mix", mix)
+        assert status == 1
+        assert word in error
+    status, error = run("approximate", out, "--data", data, "--mix", "P4", "--point", "p1")
+    assert status == 2
+    assert "Only one of '--point' and '--mix'" in error
+
+
+def test_a_point_without_a_front(run: Run, tmp_path: Path) -> None:
+    out = _imported(run, tmp_path)
+    for arguments in (("approximate", out, "--point", "p1"), ("front", out)):
+        status, error = run(*arguments)
+        assert status == 1
+        assert "has no front of its network" in error
+
+
+def test_a_point_that_is_not_on_the_front(run: Run, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(2, 1, 3, 3)).astype(np.float32)
+    model, data = _model(tmp_path / "m.onnx", weight=weight), _data(tmp_path / "d.npz")
+    out = tmp_path / "o"
+    status, _ = run("approximate", model, "--out", out, "--data", data, "--budget", "20%")
+    assert status == 0
+    status, error = run("approximate", out, "--point", "p99")
     assert status == 1
-    assert "P99" in error
+    assert "Point must be one of p1 to p" in error
+    assert "not 'p99'" in error
+    assert run("front", out, "--csv", tmp_path / "no" / "f.csv")[0] == 1
+
+
+def test_a_model_needs_a_directory_for_results(run: Run, tmp_path: Path) -> None:
+    model, data = _model(tmp_path / "m.onnx"), _data(tmp_path / "d.npz")
+    status, error = run("approximate", model, "--data", data)
+    assert status == 2
+    assert "'--out'" in error
+    status, error = run("approximate", model, "--out", tmp_path / "o")
+    assert status == 2
+    assert "Missing option '--data'" in error
 
 
 def test_stages_out_of_order(run: Run, tmp_path: Path) -> None:
@@ -190,7 +226,7 @@ def test_ctrl_c_leaves_a_directory_that_goes_on(
         def interrupt(*args: object, **kwargs: object) -> None:
             raise KeyboardInterrupt
 
-        context.setattr(stages, "search", interrupt)
+        context.setattr(stages, "search_recipes", interrupt)
         status, error = run("approximate", out, "--data", data)
     assert status == 130
     assert "Interrupted" in error
@@ -198,7 +234,7 @@ def test_ctrl_c_leaves_a_directory_that_goes_on(
 
 
 def test_every_command_teaches(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    stages = "build import approximate generate verify synth report"
+    stages = "build import approximate front generate verify synth report"
     for command in f"{stages} complexity doctor boards".split():
         status, _ = run(command, "--help")
         assert status == 0

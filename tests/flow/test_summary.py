@@ -146,7 +146,7 @@ def test_a_damaged_result_is_named(tmp_path, text):
 def test_commands_make_the_workspace_again(tmp_path):
     workspace = fill(tmp_path, STAGES[:2])
     root = workspace.root
-    data = f"--data {tmp_path}/data.npz --test {tmp_path}/test.npz --budget 2% --set P4"
+    data = f"--data {tmp_path}/data.npz --test {tmp_path}/test.npz --mix P4"
     assert summarise(workspace)["commands"] == [
         f"hwgen import {tmp_path}/model.onnx --out {root}",
         f"hwgen approximate {root} {data}",
