@@ -273,7 +273,7 @@ class _Search:
         tails = [_short(t.slope, self.terms) for t in (region.first, region.last) if t is not None]
         # a slope must also fit over a good part of the whole, and be a tail's if it can
         fewest = [math.ceil(math.log2(width / max_error)) - 4]
-        fewest += [-slope.exponent for slope in tails if slope is not None]
+        fewest += [-slope.exponent for slope in tails if slope is not None and slope.mantissa]
         for knots, slopes in _FINER:
             grid = Grid(knot_frac + knots, max([slope_frac + slopes, *fewest]))
             polyline = self._on_grid(grid, region, rises, max_error)

@@ -154,3 +154,10 @@ def test_a_tail_that_no_slope_has() -> None:
 def test_refusals(options: dict[str, float], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         approximate_callable(np.sqrt, **{"lo": 0.5, "hi": 2.0, **options})
+
+
+def test_large_values_cost_no_more() -> None:
+    fit = approximate_callable(np.exp, hi=16.0, max_error=math.exp(16.0) / 128, left=Tail())
+    small = approximate_callable(np.exp, hi=0.0, max_error=1 / 128, left=Tail())
+    assert fit.error <= math.exp(16.0) / 128
+    assert fit.segments == small.segments
