@@ -1,0 +1,132 @@
+"""Accuracy against additions for every set of the ladder and for searched mixes.
+
+    python benchmarks/bench_ladder.py [--networks face,digits-large] [--jobs 2]
+        [--data NAME=CHOOSE.npz[,TEST.npz]]... [--model NAME=FILE.onnx] [--part ladder|search|page]
+
+measures what benchmarks/results/ladder/NAME.json does not hold yet, a process a network, and then
+writes docs/accuracy.md and its plots from these files. Images of CHOOSE calibrate and choose, those
+of TEST measure; by default they are the shipped ones. Without TEST, the images of CHOOSE that do
+not calibrate measure, and nothing is searched. models/README.md says how to make the larger files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import time
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ladder_measure import Bench, divided
+from ladder_page import write_page
+from ladder_results import Results, load, save
+
+from hwgen.approx.approximate import Objective
+from hwgen.approx.sets import LADDER
+from hwgen.errors import BudgetError
+from hwgen.flow.data import load_images
+from hwgen.network.onnx_import import import_onnx
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "ladder"
+ALL = tuple(each.name for each in LADDER)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured for a network: numbers of images, sets, and how mixes are searched."""
+
+    calibration: int
+    choosing: int = 0
+    sets: Mapping[str, tuple[str, ...]] = field(
+        default_factory=lambda: {"frobenius": ALL, "output": ALL}
+    )
+    searches: tuple[Objective, ...] = ("frobenius", "output")
+    fed_forward: bool = False
+    integer: bool = True
+
+
+PLANS = {
+    "face": Plan(150, 4000, fed_forward=True),
+    "digits": Plan(512, 4000, fed_forward=True),
+    "digits-large": Plan(512, 4000, fed_forward=True),
+    "convnetjs": Plan(512, 2000, fed_forward=True),
+    "resnet20": Plan(256, 2000),
+    "vgg-cifar10": Plan(256, 2000),
+    "resnet56": Plan(128, 1000, integer=False),
+    "squeezenet": Plan(8, searches=()),
+    "vgg16": Plan(4, searches=(), sets={"frobenius": ALL, "output": ("P1", "P2", "P4", "P8")}),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--networks", default=",".join(PLANS), help="names, with commas")
+    parser.add_argument("--data", action="append", default=[], metavar="NAME=CHOOSE[,TEST]")
+    parser.add_argument("--model", action="append", default=[], metavar="NAME=ONNX")
+    parser.add_argument("--part", choices=("all", "ladder", "search", "page"), default="all")
+    parser.add_argument("--jobs", type=int, default=1, help="networks at a time (1)")
+    arguments = parser.parse_args()
+    models = dict(each.split("=", 1) for each in arguments.model)
+    data = dict(each.split("=", 1) for each in arguments.data)
+    names = [] if arguments.part == "page" else arguments.networks.split(",")
+    if unknown := set(names) - PLANS.keys():
+        parser.error(f"networks are {', '.join(PLANS)}, not {sorted(unknown)[0]!r}")
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(arguments.jobs, spawn, max_tasks_per_child=1) as pool:
+        jobs = [
+            pool.submit(measure, name, models.get(name), data.get(name), arguments.part)
+            for name in names
+        ]
+        for job in jobs:
+            job.result()
+    found = {name: load(RESULTS / f"{name}.json") for name in PLANS}
+    write_page({name: each for name, each in found.items() if each is not None}, ROOT / "docs")
+
+
+def measure(name: str, model: str | None, data: str | None, part: str) -> None:
+    """Measure what is missing of one network, and save after every point."""
+    folder, plan = ROOT / "models" / name, PLANS[name]
+    network = import_onnx(Path(model) if model else next(folder.glob(f"{name}*.onnx")))
+    choose = folder / ("train.npz" if name == "face" else "data.npz")
+    files = [Path(each) for each in data.split(",")] if data else [choose, folder / "test.npz"]
+    images = [load_images(path, network.input_shape) for path in files]
+    test = images[1] if len(images) > 1 else None
+    splits = divided(images[0], test, plan.calibration, plan.choosing)
+    bench = Bench(network, splits, plan.fed_forward, plan.integer)
+    path = RESULTS / f"{name}.json"
+    results, start = load(path), time.monotonic()
+
+    def report(text: str) -> None:
+        print(f"{time.monotonic() - start:7.1f} s  {name}: {text}", flush=True)
+
+    def keep(grown: Results) -> Results:
+        save(grown, path)
+        return grown
+
+    if results is None or (results.test, results.choosing) != (
+        len(splits.test),
+        len(splits.choosing),
+    ):
+        results = keep(bench.empty())
+    if part in ("all", "ladder"):
+        for point in bench.ladder(results, plan.sets):
+            results = keep(results.with_points([point]))
+            report(f"{point.curve}, {point.name}: {point.mean_terms:.3f} terms, {point.error:.3g}")
+    if part in ("all", "search"):
+        for objective in plan.searches:
+            curve = f"searched {objective}"
+            if results.of(curve) or curve in dict(results.failed):
+                continue
+            try:
+                results = keep(results.with_points(bench.searched(objective, report)))
+            except BudgetError as error:
+                results = keep(replace(results, failed=(*results.failed, (curve, str(error)))))
+
+
+if __name__ == "__main__":
+    main()

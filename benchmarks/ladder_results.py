@@ -1,0 +1,129 @@
+"""What ``bench_ladder.py`` measured, as values and as one JSON file a network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from hwgen.flow.intervals import LossInterval, loss_interval
+
+__all__ = ["CURVES", "Point", "Results", "load", "pareto", "save"]
+
+CURVES = {
+    "frobenius": "nearest weights, one set",
+    "output": "nearest outputs, one set",
+    "searched frobenius": "nearest weights, searched mix",
+    "searched output": "nearest outputs, searched mix",
+    "fixed point": "k-bit fixed point in CSD",
+    "fixed point, best scale": "k-bit fixed point in CSD, best scale a filter",
+}
+"""What is compared, by its short name."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One approximation of a network, measured on the test images in floating point.
+
+    ``name`` is a set, a number of bits or a point of a front, and ``mix`` the recipes of all
+    layers; ``budgets`` are those in shares of 1 that chose it, on other images. ``mean_terms`` are
+    signed powers of two a weight, ``additions`` those of the whole network for one image before
+    sharing. ``error`` is the root-mean-square difference of the outputs relative to the float
+    network's. ``spoiled`` images are right in the float network alone, ``gained`` ones in the
+    approximated one alone; None without classes. ``integer`` are the same two numbers of the
+    integer network, if it was run.
+    """
+
+    curve: str
+    name: str
+    mix: str
+    mean_terms: float
+    additions: int
+    error: float
+    spoiled: int | None = None
+    gained: int | None = None
+    budgets: tuple[float, ...] = ()
+    integer: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Results:
+    """All points of one network, and what they were measured with.
+
+    ``right`` of ``test`` images are decided right by the float network, None without classes;
+    ``calibration`` and ``choosing`` are numbers of other images. ``multiplications`` and
+    ``additions`` are those of the float network for one image. ``failed`` says of a curve why it
+    has no points.
+    """
+
+    network: str
+    weights: int
+    test: int
+    right: int | None
+    calibration: int
+    choosing: int
+    multiplications: int
+    additions: int
+    points: tuple[Point, ...] = ()
+    failed: tuple[tuple[str, str], ...] = ()
+
+    def of(self, curve: str) -> tuple[Point, ...]:
+        """Points of one curve, fewest terms first."""
+        return tuple(sorted((p for p in self.points if p.curve == curve), key=_cost))
+
+    def with_points(self, points: Iterable[Point]) -> Results:
+        """The same with more points."""
+        return replace(self, points=(*self.points, *points))
+
+    def accuracy(self, point: Point) -> float:
+        """Share of the test images that ``point`` decides right."""
+        assert self.right is not None
+        assert point.spoiled is not None
+        assert point.gained is not None
+        return (self.right - point.spoiled + point.gained) / self.test
+
+    def interval(self, point: Point) -> LossInterval:
+        """Loss of ``point`` against the float network with its 95 % limits."""
+        assert point.spoiled is not None
+        assert point.gained is not None
+        return loss_interval(point.spoiled, point.gained, self.test)
+
+
+def _cost(point: Point) -> tuple[float, int]:
+    return point.mean_terms, point.additions
+
+
+def pareto(results: Results, points: Iterable[Point]) -> tuple[Point, ...]:
+    """Those of ``points`` that none of as few terms equals in accuracy, or else in error."""
+    best: list[Point] = []
+    for point in sorted(points, key=lambda p: (p.mean_terms, -_quality(results, p))):
+        if not best or _quality(results, point) > _quality(results, best[-1]):
+            best.append(point)
+    return tuple(best)
+
+
+def _quality(results: Results, point: Point) -> float:
+    return -point.error if results.right is None else results.accuracy(point)
+
+
+def load(path: Path) -> Results | None:
+    """Results that :func:`save` wrote; None if there is no such file."""
+    if not path.exists():
+        return None
+    record = json.loads(path.read_text(encoding="utf-8"))
+    points = []
+    for entry in record.pop("points"):
+        integer = entry.pop("integer")
+        budgets = tuple(entry.pop("budgets"))
+        points.append(Point(**entry, budgets=budgets, integer=tuple(integer) if integer else None))
+    failed = tuple((curve, reason) for curve, reason in record.pop("failed", ()))
+    return Results(**record, points=tuple(points), failed=failed)
+
+
+def save(results: Results, path: Path) -> None:
+    """Write ``results`` as JSON, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".tmp")
+    unfinished.write_text(json.dumps(asdict(results), indent=1) + "\n", encoding="utf-8")
+    unfinished.replace(path)
