@@ -1,4 +1,4 @@
-"""Compiled loops of the multiple-choice knapsack of :mod:`hwgen.approx.knapsack`."""
+"""Compiled loops of the multiple-choice knapsack of :mod:`hwgen.approx.choices`."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from hwgen.approx._break_points import round_to
 from hwgen.approx._closing import class_errors, class_numbers, penalised
-from hwgen.approx.knapsack import solve_choices
+from hwgen.approx.choices import solve_choices
 from hwgen.approx.recipes import Recipe
 from hwgen.approx.scale import best_dyadic_scale, rows_by_scale, scale_mantissas
 from hwgen.approx.sets import DyadicSet

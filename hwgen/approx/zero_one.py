@@ -15,6 +15,7 @@ the last kind, for whole networks.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -271,7 +272,10 @@ def _run_highs(problem: Any, time_limit: float) -> None:
         "threads": 1,
     }
     try:
-        problem.solve(solver=_cvxpy.HIGHS, highs_options=options)
+        with warnings.catch_warnings():
+            # of a solution that is not proved best, which is refused below
+            warnings.filterwarnings("ignore", message="Solution may be inaccurate")
+            problem.solve(solver=_cvxpy.HIGHS, highs_options=options)
     except cvxpy.SolverError as failure:
         raise BudgetError(f"Zero-one program was not solved ({failure}); allow more time") from None
     if problem.status != _cvxpy.OPTIMAL:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hwgen.approx import knapsack
-from hwgen.approx.knapsack import solve_choices
+from hwgen.approx.choices import solve_choices
 from hwgen.approx.scale import best_scale
 from hwgen.approx.sets import LADDER, parse_set
 from hwgen.approx.zero_one import (
@@ -198,6 +198,13 @@ def test_impossible_limits_are_reported(solver) -> None:
     block = Block(np.array([0.3, 0.4]), 1.0, parse_set("P1"))
     with pytest.raises(BudgetError, match=r"loosen (a|the) limit"):
         solver(ZeroOneProgram((block,), (Limit("bits", 3),)))
+
+
+def test_a_solver_that_runs_out_of_time_says_so() -> None:
+    weights = np.random.default_rng(2).standard_normal(3000)
+    program = ZeroOneProgram((Block(weights, 3.0, parse_set("P8")),), (Limit("terms", 2000),))
+    with pytest.raises(BudgetError, match="allow more time"):
+        solve_highs(program, time_limit=0.01)
 
 
 def test_impossible_gain_is_reported() -> None:
