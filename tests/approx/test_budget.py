@@ -262,7 +262,8 @@ def test_an_unfinished_search_goes_on_where_it_stopped(network: Network, x: np.n
 
 
 def test_predictions_follow_the_network(network: Network, x: np.ndarray) -> None:
-    """Options that were not probed are predicted within a factor of two in error."""
+    """Errors of most options are predicted within a third, of all within a factor of 3."""
+    ratios = []
     images = x[:100]
     yardstick = Yardstick.of(network, run(network, images), None)
     cached = run_all(network, images)
@@ -282,7 +283,11 @@ def test_predictions_follow_the_network(network: Network, x: np.ndarray) -> None
             op = replace(node.op, weight=made.weight, bias=made.bias)
             nodes = tuple(replace(node, op=op) if n is node else n for n in network.nodes)
             error = yardstick.measure(run(replace(network, nodes=nodes), images)).error
-            assert 0.5 < np.sqrt(expected) / error < 2
+            ratios.append(np.sqrt(expected) / error)
+    assert 0.9 < np.median(ratios) < 1.1
+    assert np.quantile(ratios, 0.1) > 0.75
+    assert np.quantile(ratios, 0.9) < 1.33
+    assert 1 / 3 < min(ratios) <= max(ratios) < 3
 
 
 def test_predictions_pass_through_the_probes() -> None:
