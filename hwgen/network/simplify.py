@@ -225,24 +225,43 @@ def _affine_into_pool_before(graph: _Graph, node: Node) -> bool:
 
 def _affine_into_conv_after(graph: _Graph, node: Node) -> bool:
     """``conv(scale * x + offset)`` is one convolution, unless the offset would miss the padding."""
-    op = node.op
     before = graph.op(node.inputs[0])
+    merged = _after_affine(node.op, before)
+    if merged is None:
+        return False
+    graph.put(node.name, merged, graph.nodes[node.inputs[0]].inputs[0])
+    return True
+
+
+def _affine_through_pool(graph: _Graph, node: Node) -> bool:
+    """Growing functions do not change which pixel is greatest: the convolution takes them."""
+    pool = graph.nodes.get(node.inputs[0])
+    if pool is None or not isinstance(pool.op, MaxPool) or not graph.alone(pool.name):
+        return False
+    before = graph.op(pool.inputs[0])
+    gains = _gains(before)
+    merged = _after_affine(node.op, before)
+    if gains is None or merged is None or not (gains > 0).all():
+        return False
+    graph.put(pool.name, pool.op, graph.nodes[pool.inputs[0]].inputs[0])
+    graph.put(node.name, merged, pool.name)
+    return True
+
+
+def _after_affine(op: Op, before: Op | None) -> Conv | None:
+    """``op`` after ``before``, ``scale[c] * x + offset[c]``, as one convolution if there is one."""
     gains = _gains(before)
     if not isinstance(op, Conv) or gains is None:
-        return False
+        return None
     assert isinstance(before, Conv)
     if any(op.pads) and before.bias.any():
-        return False
+        return None
     depth = op.weight.shape[1]
     filters = len(op.weight) // op.groups
     owner = np.arange(len(op.weight)) // filters
     channel = owner[:, None] * depth + np.arange(depth)
     offsets = (op.weight.sum(axis=(2, 3)) * before.bias[channel]).sum(axis=1)
-    merged = replace(
-        op, weight=op.weight * gains[channel][:, :, None, None], bias=op.bias + offsets
-    )
-    graph.put(node.name, merged, graph.nodes[node.inputs[0]].inputs[0])
-    return True
+    return replace(op, weight=op.weight * gains[channel][:, :, None, None], bias=op.bias + offsets)
 
 
 def _scale_around_activation(graph: _Graph, node: Node) -> bool:
@@ -389,6 +408,7 @@ _RULES: tuple[_Rule, ...] = (
     _affine_into_conv_before,
     _affine_into_pool_before,
     _affine_into_conv_after,
+    _affine_through_pool,
     _selection_into_conv_after,
     _selection_into_conv_before,
     _pad_into_pool,

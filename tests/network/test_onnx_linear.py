@@ -375,6 +375,24 @@ def test_scale_between_relu_and_pool_joins_the_relu(tmp_path: Path) -> None:
     assert isinstance(pool, MaxPool)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("pads", [0, 1])
+def test_batch_norm_before_a_max_pool_joins_the_conv_behind_if_all_gains_are_positive(
+    tmp_path: Path, sign: int, pads: int
+) -> None:
+    # opposite gains would turn the maximum into a minimum; an offset would miss the padding
+    gains = BATCH_NORM | {"scale": np.abs(BATCH_NORM["scale"]) * np.array([1, sign, 1, 1], "f4")}
+    nodes = [
+        node("Relu", "x", out="r"),
+        node("BatchNormalization", "r", *gains, out="n"),
+        node("MaxPool", "n", out="m", kernel_shape=[2, 2], strides=[2, 2], pads=[0, 1, 0, 1]),
+        node("Conv", "m", "w", pads=[pads] * 4),
+    ]
+    network = compare(build(nodes, (N, 4, 6, 7), {"w": normal(5, 4, 2, 2), **gains}), tmp_path)
+    convs = 1 if sign > 0 and not pads else 2
+    assert len([op for _, op in network.convs()]) == convs
+
+
 def test_scale_of_a_shared_conv_is_not_folded(tmp_path: Path) -> None:
     nodes = [
         node("Conv", "x", "w", out="c"),
