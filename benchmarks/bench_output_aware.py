@@ -1,7 +1,8 @@
 """Accuracy against signed powers of two a weight: nearest weights, nearest outputs, fixed point.
 
     python benchmarks/bench_output_aware.py [--mnist IDX_FOLDER] [--cifar-train FILE.npz]
-        [--cifar-test FILE.npz] [--out DIR] [digits digits-large convnetjs resnet20 face]
+        [--cifar-test FILE.npz] [--limits T ...] [--sets P ...] [--bits K ...] [--out DIR]
+        [digits digits-large convnetjs resnet20 face]
 
 Three curves a network. *frobenius* and *output* take the same recipes, so that they have the same
 number of signed powers of two (and of adders before sharing) in every layer: two terms a weight
@@ -94,6 +95,13 @@ def main() -> None:
     parser.add_argument(
         "--images", type=int, default=2000, help="to calibrate with and to choose, each (2000)"
     )
+    parser.add_argument(
+        "--limits", type=float, nargs="*", default=LIMITS, help="on the mean of terms(2,-6,0)"
+    )
+    parser.add_argument(
+        "--sets", nargs="*", default=LADDER, help="sets without a limit, and at equal terms"
+    )
+    parser.add_argument("--bits", type=int, nargs="*", default=BITS, help="of fixed point")
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "output_aware")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -101,7 +109,7 @@ def main() -> None:
     for name in arguments.networks:
         network = without_decision(import_onnx(ROOT / "models" / name / f"{name}.onnx"))
         own = []
-        for point in measure(name, network, read(name, arguments)):
+        for point in measure(name, network, read(name, arguments), arguments):
             print(point, file=sys.stderr, flush=True)
             own.append(point)
         plot(name, own, arguments.out / f"{name}.svg")
@@ -129,7 +137,7 @@ def read(name: str, arguments: argparse.Namespace) -> Data:
     return Data(images[::2][:most], choosing, test)
 
 
-def measure(name: str, network: Network, data: Data) -> Iterator[Point]:
+def measure(name: str, network: Network, data: Data, grid: argparse.Namespace) -> Iterator[Point]:
     """All points of one network."""
     layers = {node.name: op for node, op in network.convs()}
     one = {
@@ -162,11 +170,11 @@ def measure(name: str, network: Network, data: Data) -> Iterator[Point]:
     def everywhere(recipe: Recipe) -> dict[str, Recipe]:
         return {layer: ONE_WEIGHT if layer in one else recipe for layer in layers}
 
-    for limit in LIMITS:
+    for limit in grid.limits:
         recipe = Recipe(SET, limit)
         for objective in ("frobenius", "output"):
             yield point(objective, recipe.name, everywhere(recipe), objective)
-    for text in LADDER:
+    for text in grid.sets:
         free = everywhere(Recipe(parse_set(text)))
         yield point("frobenius", text, free, "frobenius")
         nearest = dict(approximate(network, recipes=free).filters)
@@ -175,7 +183,7 @@ def measure(name: str, network: Network, data: Data) -> Iterator[Point]:
             for (layer, op), recipe in zip(layers.items(), free.values(), strict=True)
         }
         yield point("output", text, equal, "output")
-    for bits in BITS:
+    for bits in grid.bits:
         yield point("fixed point", f"{bits} bits", everywhere(Recipe(fixed(bits))), "frobenius")
 
 
