@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from hwgen.approx.approximate import Settings
 from hwgen.approx.approximate import approximate as make_dyadic
@@ -12,6 +12,7 @@ from hwgen.approx.budget import search as search_recipes
 from hwgen.approx.candidates import LayerCost, layer_options, recipes_for
 from hwgen.approx.complexity import Complexity, count_operations
 from hwgen.approx.costs import COSTS
+from hwgen.approx.filters import EXACT
 from hwgen.approx.front import Check
 from hwgen.approx.moments import Moments, layer_moments
 from hwgen.approx.recipes import Recipe, parse_mix
@@ -89,7 +90,12 @@ def search(
     moments = maker.moments()
 
     def fit(layer: str, op: Conv, recipe: Recipe) -> DyadicFilters:
-        return Settings().filters(op, recipe, moments.get(layer))
+        # fitting all candidates to the outputs would take longer than the search; it is the
+        # differences between them that count here, and the checks of all layers do fit
+        filters = Settings().filters(op, recipe)
+        if layer in moments and filters.recipe != EXACT:
+            return replace(filters, bias=moments[layer].bias(filters.weight))
+        return filters
 
     def error(layer: str, op: Conv, filters: DyadicFilters) -> float:
         seen = moments[layer]

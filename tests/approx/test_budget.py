@@ -139,13 +139,12 @@ def test_the_front_is_what_nothing_beats(numbers: list[tuple[float, ...]]) -> No
         Check(str(k), cost, 1.0, loss, spoiled, error)
         for k, (cost, loss, spoiled, error) in enumerate(numbers)
     ]
-    names = {point.mix for point in pareto(checks)}
-    for check in checks:
-        equal_before = any(
-            other.beats(check) and check.beats(other) for other in checks[: int(check.mix)]
-        )
-        beaten = any(o.beats(check) and not check.beats(o) for o in checks)
-        assert (check.mix in names) == (not beaten and not equal_before)
+    names = {int(point.mix) for point in pareto(checks)}
+    for k, mine in enumerate(numbers):
+        better = [
+            other for other in numbers if other != mine and all(map(float.__le__, other, mine))
+        ]
+        assert (k in names) == (not better and mine not in numbers[:k])
 
 
 def test_a_front_reads_back(network: Network, x: np.ndarray) -> None:
