@@ -32,6 +32,9 @@ __all__ = ["Approximation", "build_mix", "layer_cost", "search"]
 _FORMAT_IMAGES = 256
 """Calibration images that the number formats need at most; the others serve the outputs' error."""
 
+_FITTED_WEIGHTS = 4096
+"""Most weights of a layer whose candidates are fitted to its outputs one by one."""
+
 _SERIAL = frozenset({"slots"})
 """Costs in cycles, which every output pixel takes again; adders and memory exist once."""
 
@@ -90,8 +93,10 @@ def search(
     moments = maker.moments()
 
     def fit(layer: str, op: Conv, recipe: Recipe) -> DyadicFilters:
-        # fitting all candidates to the outputs would take longer than the search; it is the
-        # differences between them that count here, and the checks of all layers do fit
+        # fitting all candidates of a large layer to its outputs would take longer than the search;
+        # it is the differences between them that count, and the checks of all layers do fit
+        if op.weight.size <= _FITTED_WEIGHTS:
+            return Settings().filters(op, recipe, moments.get(layer))
         filters = Settings().filters(op, recipe)
         if layer in moments and filters.recipe != EXACT:
             return replace(filters, bias=moments[layer].bias(filters.weight))

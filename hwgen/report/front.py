@@ -95,12 +95,14 @@ def _figure(front: Front, marked: str) -> Figure:
         _mark(axes, points, values, marked)
         if points[0].cost > 0:
             axes.set_xscale("log")
+            _ticks(axes.xaxis)
         axes.set_xlabel(COST_LABELS.get(front.cost, front.cost))
         axes.set_ylabel(f"{name} of {front.images} images")
-        _ticks(axes)
     left.axhline(100 * front.budget, color=DYADIC, lw=0.8, ls="--", label="budget")
     left.legend(loc="upper right")
-    right.set_yscale("log" if min(p.error for p in points) > 0 else "linear")
+    if min(point.error for point in points) > 0:
+        right.set_yscale("log")
+        _ticks(right.yaxis)
     return figure
 
 
@@ -113,8 +115,8 @@ def _mark(axes: Any, points: Sequence[Point], values: Sequence[float], marked: s
             )
 
 
-def _ticks(axes: Any) -> None:
-    """Whole numbers along the axis of cost, few enough not to overlap."""
-    formatter = matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,.0f}")
-    axes.xaxis.set_major_formatter(formatter)
-    axes.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+def _ticks(axis: Any) -> None:
+    """Plain numbers along a logarithmic axis, few enough not to overlap."""
+    axis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.set_minor_formatter(matplotlib.ticker.NullFormatter())
