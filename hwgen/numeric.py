@@ -176,9 +176,16 @@ class Dyadic:
     def nearest(cls, x: float, *, terms: int) -> Dyadic:
         """Greedy sum of at most ``terms`` signed powers of two near ``x``.
 
-        Each step takes the power of two nearest to the remainder, which yields the best sum of
-        canonical signed digits for one and two terms and is within one part in ``3 * 4**(terms-1)``
-        of ``x`` for any number.
+        Each step takes the power of two nearest to the remainder. The error is at most
+        ``3 / (2 * 4**terms + 1)`` of ``x``: one part in 3, 11, 43, 171 for one to four terms. No
+        rule has a smaller bound, because at ``(2 * 4**terms + 1) / 3`` the two nearest sums of so
+        many terms are both that far away.
+
+        Proof, for ``1 <= x < 2``: a step leaves at most a quarter of the power of two above the
+        remainder, hence ``2 / 4**terms`` after all. That is enough for ``x > 3/2``. Else what is
+        left after the first term is ``y = x - 1``, the error is at most ``2 / 4**terms`` and, by
+        induction, ``3 * y / (2 * 4**(terms - 1) + 1)``; divided by ``1 + y``, the smaller of both
+        is greatest where they are equal.
 
         Raises
         ------

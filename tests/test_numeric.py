@@ -112,7 +112,18 @@ def test_quantise_every_step_and_saturate() -> None:
 def test_nearest_dyadic_has_few_terms_and_small_error(x: float, terms: int) -> None:
     approximation = Dyadic.nearest(x, terms=terms)
     assert approximation.terms <= terms
-    assert abs(float(approximation) - x) <= abs(x) * 4.0 ** (1 - terms) / 3 * (1 + 1e-12)
+    assert abs(float(approximation) - x) <= abs(x) * 3 / (2 * 4**terms + 1) * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("terms", range(1, 5))
+def test_error_of_nearest_dyadic_reaches_its_bound_and_no_more(terms: int) -> None:
+    # all numbers of 13 bits, those in the middle between two sums among them
+    for whole in range(1 << 12, 1 << 13):
+        error = abs(Fraction(float(Dyadic.nearest(float(whole), terms=terms))) - whole)
+        assert error * (2 * 4**terms + 1) <= 3 * whole
+    worst = (2 * 4**terms + 1) // 3
+    error = abs(Fraction(float(Dyadic.nearest(float(worst), terms=terms))) - worst)
+    assert error * (2 * 4**terms + 1) == 3 * worst
 
 
 def test_two_term_dyadic_is_the_best_there_is() -> None:

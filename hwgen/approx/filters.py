@@ -129,7 +129,7 @@ def exact_filters(op: Conv, bias: FloatArray) -> DyadicFilters | None:
 
 
 def rounded(x: FloatArray, bits: int) -> FloatArray:
-    """``x`` rounded to ``bits`` significant bits, entry by entry."""
+    """``x`` rounded to ``bits`` significant bits, entry by entry: within one part in ``2**bits``."""
     fraction, exponent = np.frexp(x)
     whole = np.rint(np.ldexp(fraction, bits))
     return np.asarray(np.ldexp(whole, exponent - bits), dtype=np.float64)

@@ -20,7 +20,8 @@ def pool_coefficients(
     """(divisor, dyadic number near 1 / divisor) for every divisor that occurs, ascending.
 
     Windows that reach over the border have smaller divisors if the padding does not count; the
-    full window's divisor is always there.
+    full window's divisor is always there. With four terms a coefficient is within one part in 171
+    of 1 / divisor, whatever the divisor (:func:`~hwgen.approx.scale.nearest_dyadic`).
 
     Parameters
     ----------

@@ -123,6 +123,10 @@ def best_dyadic_scale(
 def nearest_dyadic(x: float, *, terms: int, bits: int = 8) -> Dyadic:
     """The number nearest to ``x`` with ``terms`` signed powers of two and ``bits`` + 1 bits.
 
+    It is within one part in ``(2 * 4**terms + 1) / 3`` of ``x`` (43 for three terms, 171 for four)
+    if ``bits`` is at least ``2 * terms``, and within one in ``2**(bits + 1)`` if any number of
+    terms is allowed.
+
     Raises
     ------
     ValueError

@@ -123,6 +123,18 @@ def test_error_shrinks_with_the_bits(name: str) -> None:
     assert errors[1] < (0.08 if name == "quantiser" else 2e-3)
 
 
+@pytest.mark.parametrize("bits", [2, 5, 8, 16])
+@pytest.mark.parametrize("name", CASES)
+def test_biases_move_the_output_by_an_eighth_of_a_step_at_most(name: str, bits: int) -> None:
+    quantised, approx = _quantised(CASES[name], bits)
+    for label, filters in approx.filters:
+        total = next(node for node in quantised.nodes if node.name == f"{label}.sum")
+        after = next(node for node in quantised.nodes if node.inputs == (total.name,))
+        assert isinstance(total.op, integer.Conv)
+        rounded = total.op.bias * np.array(total.scale)
+        assert np.abs(rounded - filters.bias).max() <= after.scale[0] / 8
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_every_tensor_stays_in_its_range_and_tracks_the_float_tensor(name: str) -> None:
     quantised, approx = _quantised(CASES[name], 8)
