@@ -1,34 +1,19 @@
-"""What the numbers of a summary do not say, in sentences, and how sure an accuracy is."""
+"""What the numbers of a summary do not say, in sentences."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["limits", "wilson_interval"]
+__all__ = ["limits"]
 
 _Group = Mapping[str, Any]
-_Z95 = 1.959964
 _FEW_IMAGES = 1000
 _STATES = {
     "not run": "The stage '{stage}' has not run.",
     "out of date": "The result of '{stage}' is left out: what it worked on has changed since.",
     "failed": "The stage '{stage}' failed.",
 }
-
-
-def wilson_interval(share: float, count: int) -> list[float]:
-    """95 % interval [lo, hi] of a share that was seen in ``count`` independent trials.
-
-    E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
-    """
-    if count < 1 or not 0 <= share <= 1:
-        raise ValueError(f"Share must be within 0 .. 1 of at least 1, not {share!r} of {count!r}")
-    square = _Z95**2 / count
-    middle = (share + square / 2) / (1 + square)
-    reach = _Z95 / (1 + square) * math.sqrt(share * (1 - share) / count + square / (4 * count))
-    return [max(0.0, middle - reach), min(1.0, middle + reach)]
 
 
 def limits(summary: Mapping[str, Any]) -> list[str]:

@@ -66,8 +66,9 @@ from hwgen.approx.types import ApproxNetwork
 from hwgen.boards import BOARDS
 from hwgen.errors import DataError
 from hwgen.flow.commands import reproduce
+from hwgen.flow.intervals import share_interval
 from hwgen.flow.layers import layer_table
-from hwgen.flow.limits import limits, wilson_interval
+from hwgen.flow.limits import limits
 from hwgen.flow.searches import load_front
 from hwgen.flow.workspace import Workspace, file_digest
 from hwgen.integer import store as integer_store
@@ -255,7 +256,7 @@ def _accuracy(workspace: Workspace, result: _Json | None) -> _Json | None:
         "held_out": not given,
         **{name: one["accuracy"] for name, one in named.items()},
         "interval": {
-            name: wilson_interval(one["accuracy"], images)
+            name: _interval(one["accuracy"], images)
             for name, one in named.items()
             if one["accuracy"] is not None
         },
@@ -263,6 +264,12 @@ def _accuracy(workspace: Workspace, result: _Json | None) -> _Json | None:
         "error": {name: named[name]["error"] for name in _NETWORKS[1:]},
         "loss": {"approximated": compared["approximated_loss"], "integer": compared["loss"]},
     }
+
+
+def _interval(accuracy: float, images: int) -> list[float]:
+    """95 % limits of an accuracy that was seen on so many images."""
+    seen = share_interval(round(accuracy * images), images)
+    return [seen.low, seen.high]
 
 
 def _approximation(workspace: Workspace, found: Findings) -> _Json | None:
