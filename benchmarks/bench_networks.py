@@ -52,7 +52,9 @@ ACCURACY = {
     "float": "accuracy.float",
     "approximated": "accuracy.approximated",
     "integer": "accuracy.integer",
-    "sets": "approximation.sets",
+    "points lost": "accuracy.loss.integer",
+    "recipes": "approximation.recipes",
+    "terms a weight": "approximation.mean_terms",
     "additions an image": "operations.additions",
     "multiplications (float)": "operations.float_multiplications",
     "multiplications": "operations.multiplications",
@@ -77,6 +79,7 @@ CHECKED = {
 }
 TIME = {
     "import s": "seconds.import",
+    "search s": "seconds.search",
     "approximate s": "seconds.approximate",
     "generate s": "seconds.generate",
     "verify s": "seconds.verify",
@@ -105,10 +108,14 @@ def _cell(summary: dict[str, Any], path: str) -> str:
     match value:
         case None:
             return "-"
+        case {"loss": loss, "low": low, "high": high}:
+            return f"{100 * loss:.2f} [{100 * low:.2f}, {100 * high:.2f}]"
         case dict():
             return ", ".join(f"{k} {v}" for k, v in value.items())
         case float() if path.startswith("accuracy"):
             return f"{value:.2%}"
+        case float() if path.endswith("terms"):
+            return f"{value:.3f}"
         case float():
             return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
         case int():
