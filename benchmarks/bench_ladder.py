@@ -24,6 +24,8 @@ from ladder_page import write_page
 from ladder_results import Results, load, save
 
 from hwgen.approx.approximate import Objective
+from hwgen.approx.candidates import recipes_for
+from hwgen.approx.recipes import parse_recipe
 from hwgen.approx.sets import LADDER
 from hwgen.errors import BudgetError
 from hwgen.flow.data import load_images
@@ -32,11 +34,20 @@ from hwgen.network.onnx_import import import_onnx
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "ladder"
 ALL = tuple(each.name for each in LADDER)
+WIDE = (
+    *(f"terms(2,-12,0)@{limit}" for limit in (0.45, 0.6, 0.8, 1, 1.25, 1.6)),
+    "terms(3,-12,0)",
+)
+"""Candidates for layers whose weights differ by orders of magnitude."""
+FEW = (*(f"terms(2,-6,0)@{limit}" for limit in (0.45, 0.6, 0.8, 1, 1.25, 1.6)), "P9", "P11")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured for a network: numbers of images, sets, and how mixes are searched."""
+    """What is measured for a network: numbers of images, sets, and how mixes are searched.
+
+    ``candidates`` are the recipes that a search tries; by default those of ``hwgen approximate``.
+    """
 
     calibration: int
     choosing: int = 0
@@ -44,6 +55,7 @@ class Plan:
         default_factory=lambda: {"frobenius": ALL, "output": ALL}
     )
     searches: tuple[Objective, ...] = ("frobenius", "output")
+    candidates: tuple[str, ...] = ()
     fed_forward: bool = False
     integer: bool = True
 
@@ -51,11 +63,11 @@ class Plan:
 PLANS = {
     "face": Plan(150, 4000, fed_forward=True),
     "digits": Plan(512, 4000, fed_forward=True),
-    "digits-large": Plan(512, 4000, fed_forward=True),
-    "convnetjs": Plan(512, 2000, fed_forward=True),
+    "digits-large": Plan(512, 4000),
+    "convnetjs": Plan(512, 2000),
     "resnet20": Plan(256, 2000),
-    "vgg-cifar10": Plan(256, 2000),
-    "resnet56": Plan(128, 1000, integer=False),
+    "vgg-cifar10": Plan(256, 1000, candidates=WIDE),
+    "resnet56": Plan(128, 1000, candidates=FEW, integer=False),
     "squeezenet": Plan(8, searches=()),
     "vgg16": Plan(4, searches=(), sets={"frobenius": ALL, "output": ("P1", "P2", "P4", "P8")}),
 }
@@ -97,7 +109,8 @@ def measure(name: str, model: str | None, data: str | None, part: str) -> None:
     images = [load_images(path, network.input_shape) for path in files]
     test = images[1] if len(images) > 1 else None
     splits = divided(images[0], test, plan.calibration, plan.choosing)
-    bench = Bench(network, splits, plan.fed_forward, plan.integer)
+    candidates = tuple(map(parse_recipe, plan.candidates)) or recipes_for("terms")
+    bench = Bench(network, splits, candidates, plan.fed_forward, plan.integer)
     path = RESULTS / f"{name}.json"
     results, start = load(path), time.monotonic()
 

@@ -12,7 +12,7 @@ from ladder_results import Point, Results
 
 from hwgen.approx.approximate import Objective, Settings, approximate, assemble
 from hwgen.approx.budget import search
-from hwgen.approx.candidates import Option, layer_options, recipes_for
+from hwgen.approx.candidates import Option, layer_options
 from hwgen.approx.complexity import Operations, count_operations
 from hwgen.approx.costs import term_adders
 from hwgen.approx.front import Check, pareto
@@ -32,6 +32,8 @@ from hwgen.network.types import Activation, Conv, FloatArray, Network
 __all__ = ["BUDGETS", "Bench", "Report"]
 
 BUDGETS = (0.005, 0.01)
+_EXPLORED = (*BUDGETS, 0.02, 0.04)
+"""Budgets that are searched, so that the front is dense where the loss alone is near a budget."""
 _BITS = range(2, 9)
 _OBJECTIVES: tuple[Objective, ...] = ("frobenius", "output")
 _FORMAT_IMAGES = 256
@@ -44,6 +46,7 @@ Report = Callable[[str], None]
 class Bench:
     """One network and its images; ``network`` is the whole one, a final Softmax included.
 
+    ``candidates`` are the recipes that a search tries for every layer.
     ``fed_forward``: a search fits every layer of every mix behind the approximated layers before
     it, as ``hwgen approximate`` does. If not, it uses filters that were fitted to the float
     network's tensors once, which saves hours on large networks; the mixes that it ends with are
@@ -52,6 +55,7 @@ class Bench:
 
     network: Network
     splits: Splits
+    candidates: tuple[Recipe, ...]
     fed_forward: bool
     integer: bool
 
@@ -110,18 +114,18 @@ class Bench:
                     yield self._point(curve, f"{bits} bits", f"{bits} bits", approx)
 
     def searched(self, objective: Objective, report: Report) -> list[Point]:
-        """Front of the searches with all :data:`BUDGETS`, fewest terms first.
+        """Front of searches with several budgets, fewest terms first.
 
         Raises
         ------
         BudgetError
-            If nothing keeps the largest budget.
+            If nothing keeps even the largest.
         """
         maker = _Maker(self, objective)
         options = maker.options(report)
         checks: dict[str, Check] = {}
-        chosen: dict[str, list[float]] = {}
-        for budget in BUDGETS:
+        cautious: dict[str, list[float]] = {}
+        for budget in _EXPLORED:
             try:
                 found = search(
                     self.exact,
@@ -135,20 +139,34 @@ class Bench:
                     progress=lambda what, share: report(f"{objective}: {what}, {share:.0%}"),
                 )
             except BudgetError:
-                if budget == BUDGETS[-1]:
+                if budget == _EXPLORED[-1]:
                     raise
                 continue
             checks |= {check.mix: check for check in found.checks}
-            chosen.setdefault(found.front.point(found.front.chosen).mix, []).append(budget)
-        kept = {point.mix for point in pareto(checks.values())} | chosen.keys()
+            if budget in BUDGETS:
+                mix = found.front.point(found.front.chosen).mix
+                cautious.setdefault(mix, []).append(budget)
+        by_loss: dict[str, list[float]] = {}
+        for budget in BUDGETS:
+            within = [check for check in checks.values() if check.loss <= budget + 1e-9]
+            if within:
+                least = min(within, key=lambda check: (check.mean_terms, check.error))
+                by_loss.setdefault(least.mix, []).append(budget)
+        kept = {point.mix for point in pareto(checks.values())} | cautious.keys() | by_loss.keys()
         ordered = sorted((checks[mix] for mix in kept), key=lambda check: check.cost)
         points = []
         for number, check in enumerate(ordered, 1):
-            budgets = tuple(chosen.get(check.mix, ()))
-            approx = maker.final(check.mix) if budgets else maker.made(check.mix)
+            chosen = check.mix in cautious or check.mix in by_loss
+            approx = maker.final(check.mix) if chosen else maker.made(check.mix)
             point = self._point(f"searched {objective}", f"p{number}", check.mix, approx)
-            integer = self._integer(approx) if budgets and self.integer else None
-            points.append(replace(point, budgets=budgets, integer=integer))
+            point = replace(
+                point,
+                choosing_loss=check.loss,
+                cautious=tuple(cautious.get(check.mix, ())),
+                by_loss=tuple(by_loss.get(check.mix, ())),
+                integer=self._integer(approx) if chosen and self.integer else None,
+            )
+            points.append(point)
             report(f"{objective}: {point.name} of {len(ordered)}")
         return points
 
@@ -224,7 +242,7 @@ class _Maker:
 
         return layer_options(
             bench.exact,
-            recipes_for("terms"),
+            bench.candidates,
             fit=fit,
             cost=_cost,
             error=error if moments else None,

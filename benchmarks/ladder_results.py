@@ -27,12 +27,15 @@ class Point:
     """One approximation of a network, measured on the test images in floating point.
 
     ``name`` is a set, a number of bits or a point of a front, and ``mix`` the recipes of all
-    layers; ``budgets`` are those in shares of 1 that chose it, on other images. ``mean_terms`` are
-    signed powers of two a weight, ``additions`` those of the whole network for one image before
-    sharing. ``error`` is the root-mean-square difference of the outputs relative to the float
-    network's. ``spoiled`` images are right in the float network alone, ``gained`` ones in the
-    approximated one alone; None without classes. ``integer`` are the same two numbers of the
-    integer network, if it was run.
+    layers. ``mean_terms`` are signed powers of two a weight, ``additions`` those of the whole
+    network for one image before sharing. ``error`` is the root-mean-square difference of the
+    outputs relative to the float network's. ``spoiled`` images are right in the float network
+    alone, ``gained`` ones in the approximated one alone; None without classes. ``integer`` are the
+    same two numbers of the integer network, if it was run.
+
+    Of a point of a front, ``choosing_loss`` is what it loses, in shares of 1, on the images that
+    choose; ``cautious`` and ``by_loss`` are the budgets, in shares of 1, that chose it: by the rule
+    of the search, or as the least terms whose ``choosing_loss`` keeps the budget.
     """
 
     curve: str
@@ -43,8 +46,15 @@ class Point:
     error: float
     spoiled: int | None = None
     gained: int | None = None
-    budgets: tuple[float, ...] = ()
+    choosing_loss: float | None = None
+    cautious: tuple[float, ...] = ()
+    by_loss: tuple[float, ...] = ()
     integer: tuple[int, int] | None = None
+
+    @property
+    def chosen(self) -> bool:
+        """Whether a budget chose it."""
+        return bool(self.cautious or self.by_loss)
 
 
 @dataclass(frozen=True)
@@ -114,9 +124,9 @@ def load(path: Path) -> Results | None:
     record = json.loads(path.read_text(encoding="utf-8"))
     points = []
     for entry in record.pop("points"):
+        lists = {name: tuple(entry.pop(name)) for name in ("cautious", "by_loss")}
         integer = entry.pop("integer")
-        budgets = tuple(entry.pop("budgets"))
-        points.append(Point(**entry, budgets=budgets, integer=tuple(integer) if integer else None))
+        points.append(Point(**entry, **lists, integer=tuple(integer) if integer else None))
     failed = tuple((curve, reason) for curve, reason in record.pop("failed", ()))
     return Results(**record, points=tuple(points), failed=failed)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import importlib.util
 import re
 from pathlib import Path
 
@@ -45,3 +46,28 @@ def test_links_lead_somewhere(page: Path) -> None:
         if not (page.parent / target).exists()
     ]
     assert missing == []
+
+
+def test_every_plot_is_on_a_page() -> None:
+    shown = {
+        target.removeprefix("figures/")
+        for page in _PAGES
+        for target in _LINK.findall(page.read_text(encoding="utf-8"))
+        if target.startswith("figures/")
+    }
+    assert shown == {path.name for path in (_ROOT / "docs" / "figures").iterdir()}
+
+
+def test_a_plot_is_the_same_file_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = importlib.util.spec_from_file_location("figures", _ROOT / "docs" / "figures.py")
+    assert spec is not None
+    assert spec.loader is not None
+    figures = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(figures)
+    written = []
+    for folder in (tmp_path / "first", tmp_path / "second"):
+        monkeypatch.setattr(figures, "FIGURES", folder)
+        figures.scale()
+        written.append((folder / "scale.svg").read_bytes())
+    assert written[0] == written[1]
+    assert b"break-points" in written[0]
