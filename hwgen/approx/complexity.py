@@ -26,10 +26,10 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from hwgen.approx.costs import code_terms, factored_kernels, filter_adders, scale_adders
+from hwgen.approx.costs import factored_kernels, filter_adders, scale_adders
 from hwgen.approx.paper_activations import PaperActivation
 from hwgen.approx.sharing import shared_sums
-from hwgen.approx.types import ApproxNetwork, DyadicFilters
+from hwgen.approx.types import ApproxNetwork, DyadicFilters, code_terms
 from hwgen.network.types import (
     Activation,
     Add,

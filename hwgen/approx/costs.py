@@ -16,14 +16,13 @@ import numpy.typing as npt
 from hwgen.approx.filters import EXACT
 from hwgen.approx.recipes import parse_recipe
 from hwgen.approx.sharing import shared_sums
-from hwgen.approx.types import DyadicFilters
+from hwgen.approx.types import DyadicFilters, code_terms
 from hwgen.network.types import Conv
 from hwgen.numeric import Dyadic, IntArray
 
 __all__ = [
     "COSTS",
     "Cost",
-    "code_terms",
     "factored_kernels",
     "filter_adders",
     "memory_bits",
@@ -35,12 +34,6 @@ __all__ = [
 
 Cost = Callable[[Conv, DyadicFilters], float]
 """Cost of the dyadic filters of a layer; 0 for a layer of zeros, but for :func:`memory_bits`."""
-
-
-def code_terms(codes: IntArray) -> IntArray:
-    """Signed powers of two in the canonical form of each code, same shape."""
-    size = np.abs(codes)
-    return np.asarray(np.bitwise_count(size ^ (3 * size)), dtype=np.int64)
 
 
 def filter_adders(filters: DyadicFilters) -> int:

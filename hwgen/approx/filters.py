@@ -10,9 +10,9 @@ from hwgen.approx.frobenius import fit_codes
 from hwgen.approx.moments import Moments
 from hwgen.approx.output_aware import refine
 from hwgen.approx.recipes import Recipe
-from hwgen.approx.types import DyadicFilters
+from hwgen.approx.types import DyadicFilters, code_terms
 from hwgen.network.types import Conv, FloatArray
-from hwgen.numeric import Dyadic
+from hwgen.numeric import Dyadic, IntArray
 
 __all__ = [
     "EXACT",
@@ -84,12 +84,27 @@ def approximate_filters(
         return DyadicFilters(codes, frac, scale, bias, recipe.name)
     factors = fit.factor.reshape(codes.shape[:2])
     unit = fit.scale.reshape(codes.shape[:2])[:, 0] / factors[:, 0]
-    # what all factors of a filter have in common is free in its scale
-    common = np.gcd.reduce(factors, axis=1)
+    common = _common(codes, factors)
     factors = factors // common[:, None]
     scale = tuple(Dyadic.exact(float(s)) for s in unit * common)
     codes = codes * factors[:, :, None, None]
     return DyadicFilters(codes, frac, scale, bias, recipe.name, factors)
+
+
+def _common(codes: IntArray, factors: IntArray) -> IntArray:
+    """(O,) what can move from the ``factors`` (O, I) of all kernels of a filter to its scale.
+
+    That is what they have in common, unless the products with the ``codes`` (O, I, H, W) had more
+    terms without it: 129 has two, and 43 has four. Powers of two cost no terms.
+    """
+    common: IntArray = np.gcd.reduce(factors, axis=1)
+    shift: IntArray = common & -common
+
+    def terms(divisor: IntArray) -> IntArray:
+        products = codes * (factors // divisor[:, None])[:, :, None, None]
+        return np.asarray(code_terms(products).sum(axis=(1, 2, 3)), dtype=np.int64)
+
+    return np.where(terms(common) <= terms(shift), common, shift)
 
 
 def output_aware_filters(
@@ -129,7 +144,7 @@ def exact_filters(op: Conv, bias: FloatArray) -> DyadicFilters | None:
 
 
 def rounded(x: FloatArray, bits: int) -> FloatArray:
-    """``x`` rounded to ``bits`` significant bits, entry by entry: within one part in ``2**bits``."""
+    """``x`` rounded to ``bits`` significant bits, within one part in ``2**bits`` of each entry."""
     fraction, exponent = np.frexp(x)
     whole = np.rint(np.ldexp(fraction, bits))
     return np.asarray(np.ldexp(whole, exponent - bits), dtype=np.float64)

@@ -10,10 +10,16 @@ in the first solution. The better result counts.
 A scale a kernel stands before the sum over input channels, so it is folded into the codes: an
 integer factor of few terms a kernel, relative to the scale of the filter. The terms of the products
 count. The filter's solution is one of the starts, so that the kernels' is never worse.
+
+Filters of one weight each are all scale. A limit on their terms could only be met by leaving out
+channels, and saves next to nothing, so that it does not hold for them. Instead each weight becomes
+the number of the set that has fewest terms, times the scale that is nearest then: within one part
+in 43 for a scale of three terms (:func:`~hwgen.approx.scale.nearest_dyadic`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,7 +36,7 @@ from hwgen.approx.sets import DyadicSet
 from hwgen.network.types import FloatArray
 from hwgen.numeric import IntArray, csd_weight
 
-__all__ = ["Fit", "fit_codes", "term_limit"]
+__all__ = ["Fit", "fit_codes", "has_one_number", "term_limit"]
 
 _ROUNDS = 20
 _PRICES = 3
@@ -55,9 +61,20 @@ class Fit:
     error: float
 
 
-def term_limit(recipe: Recipe, weights: int) -> int | None:
-    """Most signed powers of two in a layer of ``weights`` weights; None if any number."""
-    return None if recipe.mean_terms is None else int(recipe.mean_terms * weights + 1e-9)
+def has_one_number(recipe: Recipe, shape: tuple[int, ...]) -> bool:
+    """Whether all weights (O, I, H, W) but zeros become one number of the set, up to sign.
+
+    That is what a limit on terms means for filters of one weight each that have their own scales.
+    """
+    single = math.prod(shape[1:]) == 1
+    return single and recipe.mean_terms is not None and recipe.scale != "layer"
+
+
+def term_limit(recipe: Recipe, shape: tuple[int, ...]) -> int | None:
+    """Most signed powers of two in a layer of weights (O, I, H, W); None if any number."""
+    if recipe.mean_terms is None or math.prod(shape[1:]) == 1:
+        return None
+    return int(recipe.mean_terms * math.prod(shape) + 1e-9)
 
 
 def fit_codes(
@@ -69,8 +86,10 @@ def fit_codes(
     for a filter's or layer's scale without a limit, else where the alternation ends.
     """
     flat = np.ascontiguousarray(rows_by_scale(weight, recipe.scale))
+    if has_one_number(recipe, weight.shape):
+        return _of_one_number(flat, recipe.dyadic_set, scale_mantissas(scale_terms, scale_bits))
     best = best_dyadic_scale(flat, recipe.dyadic_set, terms=scale_terms, bits=scale_bits)
-    limit = term_limit(recipe, weight.size)
+    limit = term_limit(recipe, weight.shape)
     starts = [best.scale]
     if recipe.scale == "kernel":
         whole = replace(recipe, scale="filter")
@@ -92,6 +111,17 @@ def fit_codes(
             break
         found = other
     return found
+
+
+def _of_one_number(weights: FloatArray, dyadic_set: DyadicSet, mantissas: FloatArray) -> Fit:
+    """Filters (F, 1): the number with fewest terms, the greatest of these, and nearest scales."""
+    number = min(map(int, dyadic_set.positive), key=lambda n: (csd_weight(n), -n))
+    codes = np.sign(weights).astype(np.int64) * number
+    wanted = np.abs(weights[:, 0]) * math.ldexp(1 / number, dyadic_set.frac)
+    scale = np.array([round_to(w, mantissas) if w else 1.0 for w in wanted], dtype=np.float64)
+    approximation = scale[:, None] * np.ldexp(codes.astype(np.float64), -dyadic_set.frac)
+    error = float(((weights - approximation) ** 2).sum())
+    return Fit(codes, scale, np.ones(len(codes), dtype=np.int64), error)
 
 
 def _histogram(codes: IntArray) -> Iterator[tuple[int, int]]:

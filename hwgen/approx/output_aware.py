@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from hwgen.approx import _descent
 from hwgen.approx._break_points import round_to
-from hwgen.approx.frobenius import term_limit
+from hwgen.approx.frobenius import has_one_number, term_limit
 from hwgen.approx.moments import Moments
 from hwgen.approx.recipes import Recipe
 from hwgen.approx.scale import magnitudes, scale_mantissas
@@ -90,8 +90,11 @@ def refine(
     )
     scale = np.array([float(s) for s in filters.scale]) * 2.0**-filters.frac
     start = problem.state(filters.codes.reshape(len(scale), -1), scale)
-    limit = term_limit(recipe, op.weight.size)
-    best = problem.free(start) if limit is None else problem.limited(start, limit)
+    limit = term_limit(recipe, op.weight.shape)
+    if has_one_number(recipe, op.weight.shape):
+        best = problem.rescaled(start)
+    else:
+        best = problem.free(start) if limit is None else problem.limited(start, limit)
     codes = best.codes.astype(np.int64).reshape(op.weight.shape)
     scales = tuple(Dyadic.exact(float(s)) for s in best.scale * 2.0**filters.frac)
     return replace(filters, codes=codes, scale=scales)
@@ -215,6 +218,12 @@ class _Problem:
             if best is None or self._total(state) < self._total(best):
                 best = state
         assert best is not None
+        return best
+
+    def rescaled(self, start: _State) -> _State:
+        """The same codes at their best scales."""
+        best = start.copy()
+        self._rescale(best)
         return best
 
     def _starts(self, start: _State) -> Iterator[_State]:

@@ -17,7 +17,7 @@ from hwgen.network.types import (
 )
 from hwgen.numeric import Dyadic, IntArray
 
-__all__ = ["ApproxNetwork", "DyadicFilters"]
+__all__ = ["ApproxNetwork", "DyadicFilters", "code_terms"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,3 +92,9 @@ class ApproxNetwork:
                     return node
 
         return replace(self.network, nodes=tuple(approximated(n) for n in self.network.nodes))
+
+
+def code_terms(codes: IntArray) -> IntArray:
+    """Signed powers of two in the canonical form of each code, same shape."""
+    size = np.abs(codes)
+    return np.asarray(np.bitwise_count(size ^ (3 * size)), dtype=np.int64)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from hwgen.approx.activations import is_saturation
-from hwgen.approx.costs import code_terms
 from hwgen.approx.filters import EXACT
 from hwgen.approx.frobenius import term_limit
 from hwgen.approx.recipes import parse_recipe
-from hwgen.approx.types import ApproxNetwork, DyadicFilters
+from hwgen.approx.types import ApproxNetwork, DyadicFilters, code_terms
 from hwgen.errors import HwgenError, VerifyError
 from hwgen.network.shapes import average_divisors
 from hwgen.network.types import Activation, AveragePool, Conv, FloatArray, Network, PiecewiseLinear
@@ -82,7 +81,7 @@ def _check_filters(where: str, op: Conv, filters: DyadicFilters) -> None:
         outside = np.setdiff1d(_numbers(where, filters), np.array(dyadic_set.numerators))
         if outside.size:
             raise VerifyError(f"{where} has code {outside[0]}, not in its set {dyadic_set.name}")
-        limit, terms = term_limit(recipe, filters.codes.size), int(code_terms(filters.codes).sum())
+        limit, terms = term_limit(recipe, op.weight.shape), int(code_terms(filters.codes).sum())
         if limit is not None and terms > limit:
             raise VerifyError(
                 f"{where} must have at most {limit} terms by its recipe {recipe.name}, not {terms}"

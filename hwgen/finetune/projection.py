@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgen.approx.filters import EXACT, rounded
+from hwgen.approx.frobenius import has_one_number, term_limit
 from hwgen.approx.recipes import parse_recipe
 from hwgen.approx.scale import nearest_dyadic
 from hwgen.approx.types import DyadicFilters
@@ -78,16 +79,17 @@ class LayerRule:
         if filters.recipe == EXACT:
             return None
         recipe = parse_recipe(filters.recipe)
+        if has_one_number(recipe, weight.shape):
+            return None
         factors = np.ones(len(weight), dtype=np.int64)
         if filters.factors is not None:
             factors = filters.factors.reshape(-1)
-        limit = recipe.mean_terms
         return cls(
             shape=weight.shape,
             levels=np.concatenate([[0], recipe.dyadic_set.positive]),
             frac=filters.frac,
             factors=factors,
-            limit=None if limit is None else math.floor(limit * weight.size + 1e-9),
+            limit=term_limit(recipe, weight.shape),
             shared=recipe.scale == "layer",
             free=((weight != 0) | (filters.codes != 0)).reshape(len(factors), -1),
             recipe=filters.recipe,

@@ -12,14 +12,16 @@ from numpy.testing import assert_array_equal
 
 from hwgen.approx import knapsack
 from hwgen.approx.approximate import approximate
-from hwgen.approx.costs import code_terms, filter_adders
-from hwgen.approx.filters import approximate_filters, squared_error
+from hwgen.approx.costs import filter_adders
+from hwgen.approx.filters import EXACT, approximate_filters, squared_error
 from hwgen.approx.frobenius import fit_codes, term_limit
+from hwgen.approx.measure import mean_terms
+from hwgen.approx.moments import patch_moments
 from hwgen.approx.recipes import Recipe, parse_recipe
 from hwgen.approx.scale import best_dyadic_scale, scale_mantissas
-from hwgen.approx.sets import LADDER
+from hwgen.approx.sets import LADDER, DyadicSet, parse_set
 from hwgen.approx.store import from_json, to_json
-from hwgen.approx.types import DyadicFilters
+from hwgen.approx.types import ApproxNetwork, DyadicFilters, code_terms
 from hwgen.approx.verify import verify
 from hwgen.approx.zero_one import Block, Limit, ZeroOneProgram
 from hwgen.errors import VerifyError
@@ -59,7 +61,7 @@ def test_recipes_are_kept(seed: int, dyadic_set, mean: float | None, scale) -> N
     if scale == "kernel":
         assert filters.factors is not None
         assert all(csd_weight(int(m)) <= 6 and m > 0 for m in filters.factors.ravel())
-        assert_array_equal(np.gcd.reduce(filters.factors, axis=1), 1)
+        assert (np.gcd.reduce(filters.factors, axis=1) % 2 == 1).all()
         numbers = numbers // filters.factors[:, :, None, None]
         assert_array_equal(numbers * filters.factors[:, :, None, None], filters.codes)
     else:
@@ -67,12 +69,47 @@ def test_recipes_are_kept(seed: int, dyadic_set, mean: float | None, scale) -> N
         assert all(s.terms <= 3 for s in filters.scale)
     assert set(numbers.ravel().tolist()) <= set(dyadic_set.numerators)
     assert len(set(filters.scale)) == 1 or scale != "layer"
-    limit = term_limit(recipe, op.weight.size)
+    limit = term_limit(recipe, op.weight.shape)
     assert limit is None or _terms(filters) <= limit == int(mean * op.weight.size + 1e-9)
     free = approximate_filters(op, Recipe(dyadic_set, None, scale))
     if limit is not None and _terms(free) > limit:
         assert squared_error(op, filters) >= squared_error(op, free) * 0.9
     assert squared_error(op, filters) <= 1
+
+
+@given(
+    st.lists(st.floats(-1e3, 1e3).filter(lambda w: w == 0 or abs(w) > 1e-3), min_size=1),
+    st.sampled_from([*LADDER[:8], parse_set("terms(2,-5,0)"), parse_set("{0,3,5}")]),
+    _LIMITS,
+    st.sampled_from(["filter", "kernel"]),
+    st.booleans(),
+)
+@settings(derandomize=True, max_examples=60, deadline=None)
+def test_limits_remove_no_filter_of_one_weight(
+    weights: list[float], dyadic_set: DyadicSet, mean: float, scale, output_aware: bool
+) -> None:
+    weight = np.array(weights).reshape(-1, 1, 1, 1)
+    op = Conv(weight, np.zeros(len(weight)), groups=len(weight))
+    moments = None
+    if output_aware:
+        seen = np.random.default_rng(0).normal(size=(9, len(weight), 2, 2))
+        moments = patch_moments(op, seen, seen)
+    filters = approximate_filters(op, Recipe(dyadic_set, mean, scale), moments=moments)
+    # 43: the worst case of three terms
+    assert (np.abs(filters.weight - weight) <= np.abs(weight) / 43 * (1 + 1e-9)).all()
+    if filters.recipe != EXACT:
+        fewest = min(csd_weight(int(n)) for n in dyadic_set.positive)
+        assert_array_equal(code_terms(filters.codes), fewest * (weight != 0))
+        network = chain((len(weight), 2, 2), [("norm", op)])
+        approx = verify(ApproxNetwork(network, (("norm", filters),), (), ()))
+        assert mean_terms(approx) == fewest * np.count_nonzero(weight) / len(weight)
+
+
+def test_limits_need_not_hold_for_filters_of_one_weight_that_share_a_scale() -> None:
+    op = Conv(np.array([1.0, 0.6, -0.3]).reshape(3, 1, 1, 1), np.zeros(3), groups=3)
+    limited, free = (approximate_filters(op, parse_recipe(f"P8{at}/layer")) for at in ("@0.5", ""))
+    assert_array_equal(limited.codes, free.codes)
+    assert (limited.codes != 0).all()
 
 
 def test_without_limits_the_global_optimum_remains() -> None:
@@ -115,7 +152,7 @@ def test_never_worse_than_the_best_codes_at_the_unconstrained_scale(text: str, m
         op, recipe = _layer(seed, 8, 6, 3, 3), parse_recipe(text)
         flat = op.weight.reshape(1 if recipe.scale == "layer" else 8, -1)
         free = best_dyadic_scale(flat, recipe.dyadic_set)
-        limit = term_limit(recipe, op.weight.size)
+        limit = term_limit(recipe, op.weight.shape)
         assert limit is not None
         blocks = tuple(
             Block(row, float(s), recipe.dyadic_set) for row, s in zip(flat, free.scale, strict=True)
@@ -168,7 +205,7 @@ def test_degenerate_layers(text: str) -> None:
     weight = np.zeros((2, 3, 2, 2))
     weight[0, 1, 1, 1] = 0.7
     one = approximate_filters(Conv(weight, np.zeros(2)), parse_recipe(text))
-    limit = term_limit(parse_recipe(text), weight.size)
+    limit = term_limit(parse_recipe(text), weight.shape)
     assert np.count_nonzero(one.codes) == (0 if limit == 0 else 1)
     assert squared_error(Conv(weight, np.zeros(2)), one) <= (1 if limit == 0 else 1e-3)
 

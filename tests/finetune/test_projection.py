@@ -88,3 +88,10 @@ def test_weights_that_are_zero_in_both_are_not_free() -> None:
     rule = LayerRule.of(weight, DyadicFilters(codes, 0, (Dyadic(1, -1),), np.zeros(1), "P1"))
     assert rule is not None
     assert rule.free.tolist() == [[False, True, True, True]]
+
+
+def test_filters_of_one_weight_with_a_limit_stay_as_they_are() -> None:
+    op = Conv(np.array([0.3, -1.7]).reshape(2, 1, 1, 1), np.zeros(2), groups=2)
+    for recipe, rule in (("P8@0.5", False), ("P8", True), ("P8@0.5/layer", True)):
+        filters = approximate_filters(op, parse_recipe(recipe))
+        assert (LayerRule.of(op.weight, filters) is not None) == rule
