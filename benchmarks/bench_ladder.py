@@ -19,7 +19,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ladder_measure import Bench, divided
+from ladder_measure import BUDGETS, Bench, divided
 from ladder_page import write_page
 from ladder_results import Results, load, save
 
@@ -34,12 +34,10 @@ from hwgen.network.onnx_import import import_onnx
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "ladder"
 ALL = tuple(each.name for each in LADDER)
-WIDE = (
-    *(f"terms(2,-12,0)@{limit}" for limit in (0.45, 0.6, 0.8, 1, 1.25, 1.6)),
-    "terms(3,-12,0)",
-)
-"""Candidates for layers whose weights differ by orders of magnitude."""
 FEW = (*(f"terms(2,-6,0)@{limit}" for limit in (0.45, 0.6, 0.8, 1, 1.25, 1.6)), "P9", "P11")
+LARGE = (*BUDGETS, 0.03)
+UNLIMITED = ("P1", "P2", "P4", "P5", "P7", "P8", "P9", "P11", "P8/kernel", "P10/kernel")
+"""Candidates that are fitted quickly; a scale a kernel suits kernels of different magnitude."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,8 @@ class Plan:
     """What is measured for a network: numbers of images, sets, and how mixes are searched.
 
     ``candidates`` are the recipes that a search tries; by default those of ``hwgen approximate``.
+    ``explored`` are the budgets that are searched: beside those that choose some greater ones, so
+    that the front is dense where the loss alone is near a budget.
     """
 
     calibration: int
@@ -54,8 +54,9 @@ class Plan:
     sets: Mapping[str, tuple[str, ...]] = field(
         default_factory=lambda: {"frobenius": ALL, "output": ALL}
     )
-    searches: tuple[Objective, ...] = ("frobenius", "output")
+    searches: tuple[Objective, ...] = ("output", "frobenius")
     candidates: tuple[str, ...] = ()
+    explored: tuple[float, ...] = (*BUDGETS, 0.02, 0.04)
     fed_forward: bool = False
     integer: bool = True
 
@@ -65,9 +66,9 @@ PLANS = {
     "digits": Plan(512, 4000, fed_forward=True),
     "digits-large": Plan(512, 4000),
     "convnetjs": Plan(512, 2000),
-    "resnet20": Plan(256, 2000),
-    "vgg-cifar10": Plan(256, 1000, candidates=WIDE),
-    "resnet56": Plan(128, 1000, candidates=FEW, integer=False),
+    "resnet20": Plan(256, 1000, candidates=FEW, explored=LARGE, integer=False),
+    "vgg-cifar10": Plan(256, 1000, candidates=UNLIMITED, explored=LARGE, integer=False),
+    "resnet56": Plan(128, 1000, candidates=UNLIMITED, explored=LARGE, integer=False),
     "squeezenet": Plan(8, searches=()),
     "vgg16": Plan(4, searches=(), sets={"frobenius": ALL, "output": ("P1", "P2", "P4", "P8")}),
 }
@@ -80,7 +81,8 @@ def main() -> None:
     parser.add_argument("--networks", default=",".join(PLANS), help="names, with commas")
     parser.add_argument("--data", action="append", default=[], metavar="NAME=CHOOSE[,TEST]")
     parser.add_argument("--model", action="append", default=[], metavar="NAME=ONNX")
-    parser.add_argument("--part", choices=("all", "ladder", "search", "page"), default="all")
+    parts = ("all", "ladder", "search", "page")
+    parser.add_argument("--part", choices=parts, default="all", help="what to do (all)")
     parser.add_argument("--jobs", type=int, default=1, help="networks at a time (1)")
     arguments = parser.parse_args()
     models = dict(each.split("=", 1) for each in arguments.model)
@@ -110,7 +112,7 @@ def measure(name: str, model: str | None, data: str | None, part: str) -> None:
     test = images[1] if len(images) > 1 else None
     splits = divided(images[0], test, plan.calibration, plan.choosing)
     candidates = tuple(map(parse_recipe, plan.candidates)) or recipes_for("terms")
-    bench = Bench(network, splits, candidates, plan.fed_forward, plan.integer)
+    bench = Bench(network, splits, candidates, plan.explored, plan.fed_forward, plan.integer)
     path = RESULTS / f"{name}.json"
     results, start = load(path), time.monotonic()
 

@@ -32,8 +32,6 @@ from hwgen.network.types import Activation, Conv, FloatArray, Network
 __all__ = ["BUDGETS", "Bench", "Report"]
 
 BUDGETS = (0.005, 0.01)
-_EXPLORED = (*BUDGETS, 0.02, 0.04)
-"""Budgets that are searched, so that the front is dense where the loss alone is near a budget."""
 _BITS = range(2, 9)
 _OBJECTIVES: tuple[Objective, ...] = ("frobenius", "output")
 _FORMAT_IMAGES = 256
@@ -46,7 +44,7 @@ Report = Callable[[str], None]
 class Bench:
     """One network and its images; ``network`` is the whole one, a final Softmax included.
 
-    ``candidates`` are the recipes that a search tries for every layer.
+    ``candidates`` are the recipes that a search tries for every layer, ``explored`` its budgets.
     ``fed_forward``: a search fits every layer of every mix behind the approximated layers before
     it, as ``hwgen approximate`` does. If not, it uses filters that were fitted to the float
     network's tensors once, which saves hours on large networks; the mixes that it ends with are
@@ -56,6 +54,7 @@ class Bench:
     network: Network
     splits: Splits
     candidates: tuple[Recipe, ...]
+    explored: tuple[float, ...]
     fed_forward: bool
     integer: bool
 
@@ -125,7 +124,7 @@ class Bench:
         options = maker.options(report)
         checks: dict[str, Check] = {}
         cautious: dict[str, list[float]] = {}
-        for budget in _EXPLORED:
+        for budget in self.explored:
             try:
                 found = search(
                     self.exact,
@@ -139,7 +138,7 @@ class Bench:
                     progress=lambda what, share: report(f"{objective}: {what}, {share:.0%}"),
                 )
             except BudgetError:
-                if budget == _EXPLORED[-1]:
+                if budget == self.explored[-1]:
                     raise
                 continue
             checks |= {check.mix: check for check in found.checks}

@@ -124,9 +124,10 @@ def load(path: Path) -> Results | None:
     record = json.loads(path.read_text(encoding="utf-8"))
     points = []
     for entry in record.pop("points"):
-        lists = {name: tuple(entry.pop(name)) for name in ("cautious", "by_loss")}
-        integer = entry.pop("integer")
-        points.append(Point(**entry, **lists, integer=tuple(integer) if integer else None))
+        for name in ("cautious", "by_loss"):
+            entry[name] = tuple(entry[name])
+        entry["integer"] = tuple(entry["integer"]) if entry["integer"] else None
+        points.append(Point(**entry))
     failed = tuple((curve, reason) for curve, reason in record.pop("failed", ()))
     return Results(**record, points=tuple(points), failed=failed)
 

@@ -244,7 +244,7 @@ def front() -> None:
 
 def sharing() -> None:
     """Additions of one output before and after sharing, for every layer of the face network."""
-    recipes = {name: [] for name in ("P2", "P4", "P7", "P8")}
+    recipes: dict[str, list[int]] = {name: [] for name in ("P2", "P4", "P7", "P8")}
     for name, found in recipes.items():
         approx = approximate(network("face"), recipes=parse_recipe(name))
         counted = count_operations(approx, shared=True)
