@@ -11,7 +11,15 @@ import click
 from click.core import ParameterSource
 
 from hwgen.cli._console import BUDGET
-from hwgen.flow.options import COSTS, OBJECTIVES, ApproximateOptions, SynthOptions, VerifyOptions
+from hwgen.flow.options import (
+    ACTIVATIONS,
+    COSTS,
+    OBJECTIVES,
+    PRESCALES,
+    ApproximateOptions,
+    SynthOptions,
+    VerifyOptions,
+)
 from hwgen.flow.stages import searched_options
 from hwgen.flow.workspace import Workspace
 
@@ -115,6 +123,24 @@ APPROXIMATE_OPTIONS = (
         default=_A.bits,
         show_default=True,
         help="Bits of the activations.",
+    ),
+    click.option(
+        "--activation",
+        type=click.Choice(ACTIVATIONS),
+        default=_A.activation,
+        show_default=True,
+        help="What replaces each tanh or sigmoid: 'minimax', the piecewise-linear function of few "
+        "segments within 1/128 of the amplitude, or one of Cintra et al., whatever its error: "
+        "'asg' and 'plan' are within 1/26 if prescaled, 'linear2' is a clamp, 'linear1' a wider "
+        "one. All other functions are minimax.",
+    ),
+    click.option(
+        "--prescale",
+        type=click.Choice(PRESCALES),
+        default=_A.prescale,
+        show_default=True,
+        help="For those of Cintra et al.: 'match' scales their input by three signed powers of "
+        "two to come nearest to the trained function, 'none' takes them as they are, for x.",
     ),
     click.option("--seed", type=int, default=_A.seed, show_default=True, help="Seed of the split."),
 )

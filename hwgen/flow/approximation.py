@@ -27,7 +27,7 @@ from hwgen.integer.quantise import quantise
 from hwgen.integer.types import IntegerNetwork
 from hwgen.network.types import Conv, Network
 
-__all__ = ["Approximation", "build_mix", "layer_cost", "search"]
+__all__ = ["Approximation", "build_mix", "layer_cost", "search", "settings_of"]
 
 _FORMAT_IMAGES = 256
 """Calibration images that the number formats need at most; the others serve the outputs' error."""
@@ -91,13 +91,14 @@ def search(
     maker = _Maker(network, splits, options, progress)
     cost = layer_cost(network, options.cost)
     moments = maker.moments()
+    settings = settings_of(options)
 
     def fit(layer: str, op: Conv, recipe: Recipe) -> DyadicFilters:
         # fitting all candidates of a large layer to its outputs would take longer than the search;
         # it is the differences between them that count, and the checks of all layers do fit
         if op.weight.size <= _FITTED_WEIGHTS:
-            return Settings().filters(op, recipe, moments.get(layer))
-        filters = Settings().filters(op, recipe)
+            return settings.filters(op, recipe, moments.get(layer))
+        filters = settings.filters(op, recipe)
         if layer in moments and filters.recipe != EXACT:
             return replace(filters, bias=moments[layer].bias(filters.weight))
         return filters
@@ -167,6 +168,11 @@ def build_mix(
     return Approximation(approx, integer, count_operations(approx), choosing, test)
 
 
+def settings_of(options: ApproximateOptions) -> Settings:
+    """How everything but weights is made dyadic, in a search as in what is built from it."""
+    return Settings(activation=options.activation, prescale=options.prescale)
+
+
 def layer_cost(network: Network, name: str) -> LayerCost:
     """The cost called ``name`` of a layer of ``network``; one of time, for all its pixels."""
     cost = COSTS[name]
@@ -207,6 +213,7 @@ class _Maker:
             images=self._images,
             objective=self._options.objective,
             ranges=self._ranges,
+            settings=settings_of(self._options),
             progress=report,
         )
 

@@ -64,8 +64,11 @@ def _approximate(record: Mapping[str, Any], search: Mapping[str, Any]) -> list[s
         options,
         ("objective", "--objective", _A.objective),
         ("calibration", "--calibration", _A.calibration),
+        ("finetune", "--finetune", _A.finetune),
         ("bits", "--bits", _A.bits),
         ("seed", "--seed", _A.seed),
+        ("activation", "--activation", _A.activation),
+        ("prescale", "--prescale", _A.prescale),
     )
 
 
@@ -100,7 +103,7 @@ def _changed(options: Mapping[str, Any], *known: tuple[str, str, object]) -> lis
     """Words for those options, as (key, flag, default), that differ from their defaults."""
     words = []
     for key, flag, default in known:
-        value = options[key]
+        value = options.get(key, default)
         if value != default:
             words += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
     return words

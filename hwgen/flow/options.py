@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import get_args
 
-from hwgen.approx.approximate import Objective
+from hwgen.approx.approximate import ActivationStyle, Objective
 from hwgen.approx.costs import COSTS as _COSTS
+from hwgen.approx.paper_activations import Prescale
 
-__all__ = ["COSTS", "OBJECTIVES", "ApproximateOptions", "SynthOptions", "VerifyOptions"]
+__all__ = [
+    "ACTIVATIONS",
+    "COSTS",
+    "OBJECTIVES",
+    "PRESCALES",
+    "ApproximateOptions",
+    "SynthOptions",
+    "VerifyOptions",
+]
 
 COSTS = tuple(_COSTS)
 """Names of what a search can save."""
 
 OBJECTIVES: tuple[str, ...] = get_args(Objective)
 """Whose error can be made small."""
+
+ACTIVATIONS: tuple[ActivationStyle, ...] = ("minimax", "asg", "plan", "linear1", "linear2")
+"""What can replace a tanh or sigmoid; the paper's quadratics need a multiplier."""
+
+PRESCALES: tuple[str, ...] = get_args(Prescale)
+"""What can be done to the input of one of the paper's functions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +43,9 @@ class ApproximateOptions:
     ``mix`` gives each layer its recipe instead, without a search. ``objective`` says whose error
     is made small, that of weights or of outputs; ``calibration`` is the most images that formats
     and outputs are fitted to, ``bits`` are those of activations. ``finetune`` is the number of
-    epochs that the built mix is trained for, on all images but the test images.
+    epochs that the built mix is trained for, on all images but the test images. ``activation`` is
+    what replaces a tanh or sigmoid, and ``prescale`` whether the input of one of the paper's
+    functions is scaled to meet it (:class:`hwgen.approx.approximate.Settings`).
     """
 
     data: Path
@@ -42,10 +59,13 @@ class ApproximateOptions:
     finetune: int = 0
     bits: int = 8
     seed: int = 0
+    activation: ActivationStyle = "minimax"
+    prescale: Prescale = "match"
 
     def of_search(self) -> dict[str, object]:
         """The options that decide what a search finds, beside the data."""
-        names = ("budget", "cost", "objective", "calibration", "bits", "seed")
+        built = ("data", "test", "mix", "point", "finetune")
+        names = (field.name for field in fields(self) if field.name not in built)
         chosen = {name: getattr(self, name) for name in names}
         return chosen | {"held_out": self.test is None}
 

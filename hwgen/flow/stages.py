@@ -59,6 +59,17 @@ __all__ = [
 _ERROR_IMAGES = 16
 """Test images on which the errors of the layers' outputs are measured."""
 
+_OF_BUILDING = (
+    "objective",
+    "calibration",
+    "finetune",
+    "bits",
+    "activation",
+    "prescale",
+    "seed",
+)
+"""Options on which the built networks depend, beside the mix."""
+
 
 def import_model(workspace: Workspace, model: Path) -> None:
     """Read the ONNX file ``model`` into ``network.json``."""
@@ -154,10 +165,7 @@ def approximate(workspace: Workspace, options: ApproximateOptions, progress: Pro
         reads=reads,
         writes=["approx.json", "integer.json", TEST_SET, "results/approximate.json"],
         options={"mix": mix, "point": point, "chosen": options.point is None}
-        | {
-            name: getattr(options, name)
-            for name in ("objective", "calibration", "finetune", "bits", "seed")
-        },
+        | {name: getattr(options, name) for name in _OF_BUILDING},
     )
 
 
