@@ -7,21 +7,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-import numpy as np
-
 from hwgen.approx.activations import amplitude, approximate_activation, is_saturation
 from hwgen.approx.filters import approximate_filters, output_aware_filters
-from hwgen.approx.moments import Moments, patch_moments
+from hwgen.approx.moments import Moments
 from hwgen.approx.paper_activations import PaperName, Prescale, substitute
 from hwgen.approx.pools import pool_coefficients
 from hwgen.approx.recipes import Recipe
 from hwgen.approx.types import ApproxNetwork, DyadicFilters
 from hwgen.approx.verify import verify
+from hwgen.approx.walk import FilterMemory, Walk
 from hwgen.errors import DataError, HwgenError, UnsupportedError
-from hwgen.network.execute import Tensor, apply, check_input
-from hwgen.network.types import Activation, AveragePool, Conv, Network, Node, Op, PiecewiseLinear
+from hwgen.network.execute import Tensor
+from hwgen.network.types import Activation, AveragePool, Conv, Network, Node, PiecewiseLinear
 
-__all__ = ["ActivationStyle", "Objective", "Settings", "approximate", "assemble"]
+__all__ = ["ActivationStyle", "Approximator", "Objective", "Settings", "approximate", "assemble"]
 
 ActivationStyle = Literal["minimax"] | PaperName
 """What replaces a tanh or sigmoid: the best piecewise-linear function, or one of the paper's."""
@@ -34,8 +33,6 @@ Progress = Callable[[str, float], None]
 _ANYWHERE = (-math.inf, math.inf)
 _MARGIN = 0.25
 """Part of a range that is added at both ends: new images, and what the other layers change."""
-
-_BATCH = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,67 +127,77 @@ def approximate(
     UnsupportedError
         If an activation has no dyadic form.
     """
-    settings = settings or Settings()
-    layers = [node.name for node, _ in network.convs()]
-    mix = dict.fromkeys(layers, recipes) if isinstance(recipes, Recipe) else recipes
-    if odd := sorted(set(layers) ^ mix.keys()):
-        raise ValueError(f"Recipes must name each linear layer and nothing else, see {odd[0]!r}")
-    if objective not in get_args(Objective):
-        known = " or ".join(get_args(Objective))
-        raise ValueError(f"Objective must be {known}, not {objective!r}")
-    if objective == "output" and (images is None or not len(images)):
-        raise DataError("Objective 'output' must have calibration images, at least one")
-    filters = {node.name: settings.filters(op, mix[node.name]) for node, op in network.convs()}
-    nearest = assemble(network, filters, ranges=ranges, settings=settings)
-    if objective == "frobenius" or images is None:
-        return nearest
-    check_input(network, images)
-    better = _walk(nearest, mix, images, settings, progress or _silent)
-    return verify(replace(nearest, filters=better))
+    maker = Approximator(
+        network, images=images, objective=objective, ranges=ranges, settings=settings
+    )
+    return maker.approximate(recipes, progress)
+
+
+class Approximator:
+    """Makes approximations of one network by many recipes; what they share is done only once.
+
+    Each is what :func:`approximate`, whose parameters these are, makes.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        images: Tensor | None = None,
+        objective: Objective = "frobenius",
+        ranges: Mapping[str, tuple[float, float]] | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        if objective not in get_args(Objective):
+            known = " or ".join(get_args(Objective))
+            raise ValueError(f"Objective must be {known}, not {objective!r}")
+        if objective == "output" and (images is None or not len(images)):
+            raise DataError("Objective 'output' must have calibration images, at least one")
+        self._network, self._ranges = network, ranges
+        self._settings = settings or Settings()
+        self._images = images if objective == "output" else None
+        self._nearest = FilterMemory[tuple[str, Recipe]]()
+        self._first: ApproxNetwork | None = None
+        self._walk: Walk | None = None
+
+    def approximate(
+        self, recipes: Recipe | Mapping[str, Recipe], progress: Progress | None = None
+    ) -> ApproxNetwork:
+        """The approximation by ``recipes``; ``progress`` is told which layer is worked on."""
+        layers = [node.name for node, _ in self._network.convs()]
+        mix = dict.fromkeys(layers, recipes) if isinstance(recipes, Recipe) else recipes
+        if odd := sorted(set(layers) ^ mix.keys()):
+            raise ValueError(
+                f"Recipes must name each linear layer and nothing else, see {odd[0]!r}"
+            )
+        nearest = [
+            (node.name, self._near(node.name, op, mix[node.name]))
+            for node, op in self._network.convs()
+        ]
+        if self._first is None:
+            self._first = assemble(
+                self._network, dict(nearest), ranges=self._ranges, settings=self._settings
+            )
+        if self._images is None:
+            return verify(replace(self._first, filters=tuple(nearest)))
+        if self._walk is None:
+            others = self._first.to_network()
+            self._walk = Walk(self._network, others, self._images, self._improved)
+        return verify(replace(self._first, filters=self._walk.filters(mix, progress or _silent)))
+
+    def _near(self, layer: str, op: Conv, recipe: Recipe) -> DyadicFilters:
+        filters = self._nearest.get((layer, recipe))
+        if filters is None:
+            filters = self._settings.filters(op, recipe)
+            self._nearest.put((layer, recipe), filters)
+        return filters
+
+    def _improved(self, layer: str, op: Conv, recipe: Recipe, moments: Moments) -> DyadicFilters:
+        return self._settings.improved(op, self._near(layer, op, recipe), recipe, moments)
 
 
 def _silent(what: str, share: float) -> None:
     pass
-
-
-def _walk(
-    nearest: ApproxNetwork,
-    mix: Mapping[str, Recipe],
-    images: Tensor,
-    settings: Settings,
-    report: Progress,
-) -> tuple[tuple[str, DyadicFilters], ...]:
-    """Output-aware filters of every layer, each fitted behind those before it."""
-    network = nearest.network
-    start, approximated = dict(nearest.filters), nearest.to_network()
-    better: list[tuple[str, DyadicFilters]] = []
-    last_use = {name: node.name for node in network.nodes for name in node.inputs}
-    x = np.asarray(images, dtype=np.float32)
-    # float and approximated tensor; the same object as long as they are equal
-    tensors: dict[str, tuple[Tensor, Tensor]] = {network.input_name: (x, x)}
-    for node in network.nodes:
-        inputs = [tensors[name] for name in node.inputs]
-        op, other = node.op, approximated.node(node.name).op
-        if isinstance(op, Conv) and isinstance(other, Conv):
-            report(f"fit layer {node.name}", len(better) / len(start))
-            exact, seen = inputs[0]
-            moments = patch_moments(op, exact, None if seen is exact else seen)
-            filters = settings.improved(op, start[node.name], mix[node.name], moments)
-            better.append((node.name, filters))
-            other = replace(other, weight=filters.weight, bias=filters.bias)
-        y = _applied(op, [exact for exact, _ in inputs])
-        same = other is op and all(exact is seen for exact, seen in inputs)
-        tensors[node.name] = (y, y if same else _applied(other, [seen for _, seen in inputs]))
-        for name in dict.fromkeys(node.inputs):
-            if last_use[name] == node.name:
-                del tensors[name]
-    report("all layers are fitted", 1.0)
-    return tuple(better)
-
-
-def _applied(op: Op, xs: list[Tensor]) -> Tensor:
-    batches = range(0, len(xs[0]), _BATCH)
-    return np.concatenate([apply(op, [x[at : at + _BATCH] for x in xs]) for at in batches])
 
 
 def assemble(

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 
-from hwgen.approx.approximate import Settings
-from hwgen.approx.approximate import approximate as make_dyadic
+from hwgen.approx.approximate import Approximator, Settings
 from hwgen.approx.budget import SearchResult
 from hwgen.approx.budget import search as search_recipes
 from hwgen.approx.candidates import LayerCost, layer_options, recipes_for
@@ -194,7 +193,13 @@ class _Maker:
         self._images = splits.calibration.x
         progress("Calibration", 0.0)
         samples = calibrate(network, self._images[:_FORMAT_IMAGES]).samples
-        self._ranges = {name: (float(s[0]), float(s[-1])) for name, s in samples.items()}
+        self._approximator = Approximator(
+            network,
+            images=self._images,
+            objective=options.objective,
+            ranges={name: (float(s[0]), float(s[-1])) for name, s in samples.items()},
+            settings=settings_of(options),
+        )
         progress("Calibration", 1.0)
 
     def moments(self) -> Mapping[str, Moments]:
@@ -207,15 +212,7 @@ class _Maker:
         def report(what: str, share: float) -> None:
             progress("Approximation", share)
 
-        return make_dyadic(
-            self._network,
-            recipes=mix,
-            images=self._images,
-            objective=self._options.objective,
-            ranges=self._ranges,
-            settings=settings_of(self._options),
-            progress=report,
-        )
+        return self._approximator.approximate(mix, report)
 
     def integer(self, approx: ApproxNetwork) -> IntegerNetwork:
         calibration = calibrate(approx.to_network(), self._images[:_FORMAT_IMAGES])
