@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from hwgen.approx.measure import without_decision
 from hwgen.errors import DataError
-from hwgen.network.types import FloatArray, Shape
+from hwgen.network.types import FloatArray, Network, Shape
 
-__all__ = ["Images", "Splits", "load_images", "split"]
+__all__ = ["Images", "Splits", "count_classes", "load_images", "split"]
 
 _HELD_OUT_SHARE = 0.3
 _CALIBRATION_SHARE = 0.3
@@ -49,10 +50,18 @@ class Splits:
     test: Images
 
 
-def load_images(path: Path, shape: Shape) -> Images:
+def count_classes(network: Network) -> int | None:
+    """Classes that ``network`` tells apart, two for a single output; None if it makes a map."""
+    logits = without_decision(network)
+    channels, *pixels = logits.shape(logits.output)
+    return max(2, channels) if pixels == [1, 1] else None
+
+
+def load_images(path: Path, shape: Shape, classes: int | None = None) -> Images:
     """Read ``x`` and optionally ``y`` from an NPZ file and check them against the model's input.
 
-    ``x`` may be of any real type; a missing channel axis is added for one-channel models.
+    ``x`` may be of any real type; a missing channel axis is added for one-channel models. ``y``
+    must be below ``classes`` if that is given.
 
     Raises
     ------
@@ -89,7 +98,15 @@ def load_images(path: Path, shape: Shape) -> Images:
     x = x.astype(np.float64)
     if not np.isfinite(x).all():
         raise DataError(f"Array 'x' of {str(path)!r} holds values that are not finite")
-    return Images(x, None if y is None else _labels(y, len(x), path))
+    if y is None:
+        return Images(x, None)
+    labels = _labels(y, len(x), path)
+    if classes is not None and (odd := labels[(labels < 0) | (labels >= classes)]).size:
+        raise DataError(
+            f"Array 'y' of {str(path)!r} must hold classes from 0 to {classes - 1}, as the model "
+            f"has {classes}, not {odd[0]}"
+        )
+    return Images(x, labels)
 
 
 def _labels(y: npt.NDArray[np.generic], count: int, path: Path) -> npt.NDArray[np.int64]:

@@ -20,7 +20,7 @@ from hwgen.boards.build import build_board
 from hwgen.errors import BudgetError, ModelError, ToolNotFoundError, VerifyError
 from hwgen.flow.approximation import build_mix
 from hwgen.flow.approximation import search as search_recipes
-from hwgen.flow.data import load_images, split
+from hwgen.flow.data import count_classes, load_images, split
 from hwgen.flow.layers import output_errors
 from hwgen.flow.notes import weight_notes
 from hwgen.flow.options import ApproximateOptions, SynthOptions, VerifyOptions
@@ -92,7 +92,7 @@ def search(workspace: Workspace, options: ApproximateOptions, progress: Progress
     network = network_store.from_json(workspace.read("network.json", made_by="import"))
 
     def work() -> None:
-        data = load_images(options.data, network.input_shape)
+        data = load_images(options.data, network.input_shape, count_classes(network))
         # given test images leave all of the data to the search, and are not read for that
         held = None if options.test is None else data
         splits = split(data, held, seed=options.seed, calibration=options.calibration)
@@ -148,8 +148,10 @@ def approximate(workspace: Workspace, options: ApproximateOptions, progress: Pro
     reads += [options.test] if options.test is not None else []
 
     def work() -> None:
-        data = load_images(options.data, network.input_shape)
-        test = load_images(options.test, network.input_shape) if options.test else None
+        data = load_images(options.data, network.input_shape, count_classes(network))
+        test = None
+        if options.test is not None:
+            test = load_images(options.test, network.input_shape, count_classes(network))
         splits = split(data, test, seed=options.seed, calibration=options.calibration)
         found = build_mix(network, splits, mixed, options, progress)
         workspace.write("approx.json", approx_store.to_json(found.approx))

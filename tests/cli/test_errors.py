@@ -113,6 +113,22 @@ def test_data_of_the_wrong_shape(run: Run, tmp_path: Path) -> None:
     assert "has shape (40, 1, 5, 5), but the model wants (N, 1, 6, 6)" in error
 
 
+@pytest.mark.parametrize("odd", [-1, 2])
+def test_classes_that_the_model_does_not_have(run: Run, tmp_path: Path, odd: int) -> None:
+    out = tmp_path / "o"
+    model = _model(tmp_path / "m.onnx", shape=("N", 1, 3, 3))
+    assert run("import", model, "--out", out)[0] == 0
+    x, y = np.random.default_rng(0).uniform(size=(40, 1, 3, 3)), np.arange(40) % 2
+    np.savez(tmp_path / "good.npz", x=x, y=y)
+    np.savez(tmp_path / "bad.npz", x=x, y=np.append(y[:-1], odd))
+    good, bad = tmp_path / "good.npz", tmp_path / "bad.npz"
+    for arguments in (("--data", bad), ("--data", good, "--test", bad)):
+        status, error = run("approximate", out, *arguments, "--mix", "P4")
+        assert status == 1
+        assert f"bad.npz' must hold classes from 0 to 1, as the model has 2, not {odd}" in error
+    assert run("approximate", out, "--data", good, "--mix", "P4")[0] == 0
+
+
 def test_missing_data(run: Run, tmp_path: Path) -> None:
     status, error = run("approximate", _imported(run, tmp_path), "--data", tmp_path / "no.npz")
     assert status == 1
