@@ -36,6 +36,9 @@ RESULTS = ROOT / "benchmarks" / "results" / "ladder"
 ALL = tuple(each.name for each in LADDER)
 FEW = (*(f"terms(2,-6,0)@{limit}" for limit in (0.45, 0.6, 0.8, 1, 1.25, 1.6)), "P9", "P11")
 LARGE = (*BUDGETS, 0.03)
+WIDE = ("terms(1,-12,0)", "terms(2,-12,0)", "terms(1,-8,0)", "terms(2,-8,0)")
+"""Candidates with numbers spaced like floating-point ones, for weights of all magnitudes."""
+
 UNLIMITED = ("P1", "P2", "P4", "P5", "P7", "P8", "P9", "P11", "P8/kernel", "P10/kernel")
 """Candidates that are fitted quickly; a scale a kernel suits kernels of different magnitude."""
 
@@ -67,7 +70,7 @@ PLANS = {
     "digits-large": Plan(512, 4000),
     "convnetjs": Plan(512, 2000),
     "resnet20": Plan(256, 1000, candidates=FEW, explored=LARGE, integer=False),
-    "vgg-cifar10": Plan(256, 1000, candidates=UNLIMITED, explored=LARGE, integer=False),
+    "vgg-cifar10": Plan(256, 1000, candidates=(*WIDE, *UNLIMITED), explored=LARGE, integer=False),
     "resnet56": Plan(128, 1000, candidates=UNLIMITED, explored=LARGE, integer=False),
     "squeezenet": Plan(8, searches=()),
     "vgg16": Plan(4, searches=(), sets={"frobenius": ALL, "output": ("P1", "P2", "P4", "P8")}),

@@ -35,6 +35,9 @@ BUDGETS = (0.005, 0.01)
 _BITS = range(2, 9)
 _OBJECTIVES: tuple[Objective, ...] = ("frobenius", "output")
 _FORMAT_IMAGES = 256
+_USEFUL = 0.12
+"""Greatest loss on the choosing images, a share of 1, of a point that is worth measuring."""
+
 _POWERS_OF_TWO = Settings(scale_terms=1, scale_bits=0)
 
 Report = Callable[[str], None]
@@ -151,7 +154,8 @@ class Bench:
             if within:
                 least = min(within, key=lambda check: (check.mean_terms, check.error))
                 by_loss.setdefault(least.mix, []).append(budget)
-        kept = {point.mix for point in pareto(checks.values())} | cautious.keys() | by_loss.keys()
+        useful = [check for check in checks.values() if check.loss <= _USEFUL]
+        kept = {point.mix for point in pareto(useful)} | cautious.keys() | by_loss.keys()
         ordered = sorted((checks[mix] for mix in kept), key=lambda check: check.cost)
         points = []
         for number, check in enumerate(ordered, 1):
