@@ -22,6 +22,9 @@ __all__ = ["best_move", "compensate", "descend", "move", "products"]
 
 _Array = Any  # a float64 or int64 array in compiled code
 
+_FEW = 8
+"""Levels up to which counting finds fastest."""
+
 _GAIN = 1e-12
 """Least improvement, relative to the terms that are compared, that is not rounding."""
 
@@ -41,17 +44,18 @@ def _terms(code: float) -> int:
 @numba.njit(cache=True, nogil=True)
 def _nearest(u: float, levels: _Array, first: int, end: int) -> float:
     """The number of ``levels[first:end]``, with the sign of ``u``, that is nearest to ``u``."""
-    magnitude = abs(u)
-    low, high = first, end
-    while low < high:
+    doubled = 2.0 * abs(u)
+    low, high = first, end - 1
+    while high - low > _FEW:
         middle = (low + high) // 2
-        if levels[middle] < magnitude:
+        if levels[middle] + levels[middle + 1] <= doubled:
             low = middle + 1
         else:
             high = middle
-    if low == end or (low > first and magnitude - levels[low - 1] < levels[low] - magnitude):
-        low -= 1
-    return float(levels[low] if u >= 0 else -levels[low])
+    reached = low
+    for i in range(low, high):  # counting has no branch to mispredict
+        reached += levels[i] + levels[i + 1] <= doubled
+    return float(levels[reached] if u >= 0 else -levels[reached])
 
 
 @numba.njit(cache=True, nogil=True)
@@ -74,10 +78,11 @@ def _choose(u: float, curvature: float, penalty: float, levels: _Array, starts: 
 def move(second: _Array, p: _Array, j: int, change: float) -> None:
     """Bring ``p`` (K,) up to date after entry ``j`` of the filter grew by ``change``."""
     k = second.shape[1]
-    block, column = j // k, j % k
-    low = block * k
-    for i in range(low, min(low + k, len(p))):
-        p[i] += change * second[block, column, i - low]
+    block = j // k
+    row = second[block, j - block * k]
+    part = p[block * k : (block + 1) * k]
+    for i in range(len(part)):
+        part[i] += change * row[i]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -113,6 +118,7 @@ def _rescale(codes: _Array, target: _Array, scale: float, p: _Array, mantissas: 
 @numba.njit(cache=True, nogil=True)
 def descend(
     second: _Array,
+    diagonal: _Array,
     target: _Array,
     codes: _Array,
     scale: _Array,
@@ -128,18 +134,17 @@ def descend(
 
     A sweep sets one code after the other to its best while all others stay, then the scale to its
     best of the form ``mantissa * 2**e``. Without ``mantissas`` the scales stay. Entry (f, j) takes
-    its codes from ``starts[table[f, j]]``.
+    its codes from ``starts[table[f, j]]``; ``diagonal`` (G, K) is that of H.
     """
     filters, entries = codes.shape
     size = filters // len(second)
-    k = second.shape[2]
     for f in range(filters):
-        h, r, c, pf = second[f // size], target[f], codes[f], p[f]
+        h, d, r, c, pf = second[f // size], diagonal[f // size], target[f], codes[f], p[f]
         for _ in range(sweeps):
             changed = False
             s = scale[f]
             for j in range(entries):
-                curvature = s * s * h[j // k, j % k, j % k]
+                curvature = s * s * d[j]
                 u = c[j] - (pf[j] - r[j]) * s / curvature
                 code, cost = _choose(u, curvature, penalty, levels, starts[table[f, j]])
                 if code != c[j]:
@@ -193,7 +198,7 @@ def compensate(
 
 @numba.njit(cache=True, nogil=True)
 def best_move(
-    second: _Array,
+    diagonal: _Array,
     target: _Array,
     codes: _Array,
     scale: float,
@@ -205,14 +210,13 @@ def best_move(
 ) -> Any:
     """The change of one code of a filter that gains most for each term that it adds.
 
-    ``second`` (B, k, k); ``target``, ``codes``, ``p``, ``table`` (K,). At most ``room`` terms may
-    be added. Returns (gain a term, entry, code, terms added); the entry is -1 if nothing gains. A
-    change that adds none counts as adding a millionth of a term.
+    ``diagonal`` of H, ``target``, ``codes``, ``p`` and ``table`` are (K,). At most ``room`` terms
+    may be added. Returns (gain a term, entry, code, terms added); the entry is -1 if nothing gains.
+    A change that adds none counts as adding a millionth of a term.
     """
-    k = second.shape[1]
     best_rate, best_entry, best_code, best_added = 0.0, -1, 0.0, 0
     for j in range(len(codes)):
-        curvature = scale * scale * second[j // k, j % k, j % k]
+        curvature = scale * scale * diagonal[j]
         u = codes[j] - (p[j] - target[j]) * scale / curvature
         has = _terms(codes[j])
         now = curvature * (codes[j] - u) ** 2

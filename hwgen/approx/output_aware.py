@@ -239,7 +239,8 @@ class _Problem:
         return float(self.objective(state).sum())
 
     def _descend(self, state: _State, penalty: float = 0.0) -> None:
-        arguments = (self.second, self.target, state.codes, state.scale, state.p, penalty)
+        quadratic = (self.second, self._diagonal, self.target)
+        arguments = (*quadratic, state.codes, state.scale, state.p, penalty)
         sets = (self.levels, self.starts, self.table)
         if not self.shared:
             _descent.descend(*arguments, *sets, self.mantissas, _SWEEPS)
@@ -277,7 +278,7 @@ class _Problem:
 
         def best(f: int) -> tuple[float, int, int, float, int]:
             rate, entry, code, added = _descent.best_move(
-                self.second[f // size],
+                self._diagonal[f // size],
                 self.target[f],
                 state.codes[f],
                 state.scale[f],
@@ -301,6 +302,12 @@ class _Problem:
             if (following := best(f))[2] >= 0:
                 heapq.heappush(heap, following)
         return moved
+
+    @cached_property
+    def _diagonal(self) -> FloatArray:
+        """(G, K) diagonal of H."""
+        diagonal = np.einsum("gbii->gbi", self.second).reshape(len(self.second), -1)
+        return np.ascontiguousarray(diagonal[:, : self.target.shape[1]])
 
     @cached_property
     def _best(self) -> FloatArray:
