@@ -5,8 +5,9 @@
 
 measures what benchmarks/results/ladder/NAME.json does not hold yet, a process a network, and then
 writes docs/accuracy.md and its plots from these files. Images of CHOOSE calibrate and choose, those
-of TEST measure; by default they are the shipped ones. Without TEST, the images of CHOOSE that do
-not calibrate measure, and nothing is searched. models/README.md says how to make the larger files.
+of TEST measure; by default they are the shipped ones. Without TEST, those images of CHOOSE that
+calibrate also choose, if anything is searched, and the others measure. models/README.md says how to
+make the larger files.
 """
 
 from __future__ import annotations
@@ -36,11 +37,10 @@ RESULTS = ROOT / "benchmarks" / "results" / "ladder"
 ALL = tuple(each.name for each in LADDER)
 FEW = (*(f"terms(2,-6,0)@{limit}" for limit in (0.45, 0.6, 0.8, 1, 1.25, 1.6)), "P9", "P11")
 LARGE = (*BUDGETS, 0.03)
-WIDE = ("terms(1,-12,0)", "terms(2,-12,0)", "terms(1,-8,0)", "terms(2,-8,0)")
-"""Candidates with numbers spaced like floating-point ones, for weights of all magnitudes."""
-
-UNLIMITED = ("P1", "P2", "P4", "P5", "P7", "P8", "P9", "P11", "P8/kernel", "P10/kernel")
-"""Candidates that are fitted quickly; a scale a kernel suits kernels of different magnitude."""
+FAST = ("P1", "P2", "P4", "P7", "P8")
+"""Candidates that are fitted quickly."""
+WIDE = ("terms(1,-12,0)", "terms(2,-12,0)", "terms(1,-8,0)", "P8/kernel", "P1", "P2", "P4", "P7")
+"""Candidates for weights of all magnitudes: numbers spaced like floating-point ones, and P8."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ PLANS = {
     "digits-large": Plan(512, 4000),
     "convnetjs": Plan(512, 2000),
     "resnet20": Plan(256, 1000, candidates=FEW, explored=LARGE, integer=False),
-    "vgg-cifar10": Plan(256, 1000, candidates=(*WIDE, *UNLIMITED), explored=LARGE, integer=False),
-    "resnet56": Plan(128, 1000, candidates=UNLIMITED, explored=LARGE, integer=False),
-    "squeezenet": Plan(8, searches=()),
+    "vgg-cifar10": Plan(256, 1000, candidates=WIDE, explored=LARGE, integer=False),
+    "resnet56": Plan(128, 1000, candidates=FAST, explored=LARGE, integer=False),
+    "squeezenet": Plan(8, 8, candidates=(*FAST, "P9", "P11"), explored=LARGE, integer=False),
     "vgg16": Plan(4, searches=(), sets={"frobenius": ALL, "output": ("P1", "P2", "P4", "P8")}),
 }
 
@@ -126,11 +126,11 @@ def measure(name: str, model: str | None, data: str | None, part: str) -> None:
         save(grown, path)
         return grown
 
-    if results is None or (results.test, results.choosing) != (
-        len(splits.test),
-        len(splits.choosing),
-    ):
+    sizes = (len(splits.calibration), len(splits.test))
+    if results is None or (results.calibration, results.test) != sizes:
         results = keep(bench.empty())
+    if results.choosing != len(splits.choosing):
+        results = keep(results.choosing_by(len(splits.choosing), shared=test is None))
     if part in ("all", "ladder"):
         for point in bench.ladder(results, plan.sets):
             results = keep(results.with_points([point]))

@@ -36,7 +36,7 @@ _BITS = range(2, 9)
 _OBJECTIVES: tuple[Objective, ...] = ("frobenius", "output")
 _FORMAT_IMAGES = 256
 _USEFUL = 0.12
-"""Greatest loss on the choosing images, a share of 1, of a point that is worth measuring."""
+"""Greatest loss on the choosing images, a share of 1, of a point worth measuring, or two images."""
 
 _POWERS_OF_TWO = Settings(scale_terms=1, scale_bits=0)
 
@@ -154,7 +154,8 @@ class Bench:
             if within:
                 least = min(within, key=lambda check: (check.mean_terms, check.error))
                 by_loss.setdefault(least.mix, []).append(budget)
-        useful = [check for check in checks.values() if check.loss <= _USEFUL]
+        worst = max(_USEFUL, 2 / len(self.splits.choosing))
+        useful = [check for check in checks.values() if check.loss <= worst]
         kept = {point.mix for point in pareto(useful)} | cautious.keys() | by_loss.keys()
         ordered = sorted((checks[mix] for mix in kept), key=lambda check: check.cost)
         points = []
@@ -293,9 +294,13 @@ def _fixed(bits: int) -> DyadicSet:
 
 
 def divided(data: Images, test: Images | None, calibration: int, choosing: int) -> Splits:
-    """Splits for a measurement: without ``test`` images the rest of ``data`` are such."""
+    """Splits for a measurement.
+
+    Without ``test`` images those of ``data`` that do not calibrate test, and those that calibrate
+    choose too, at most ``choosing``.
+    """
     order = np.random.default_rng(0).permutation(len(data))
     first, rest = data.take(order[:calibration]), data.take(order[calibration:])
     if test is None:
-        return Splits(first, first.take(np.arange(0)), rest)
+        return Splits(first, first.take(np.arange(min(choosing, len(first)))), rest)
     return Splits(first, rest.take(np.arange(min(choosing, len(rest)))), test)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from figure_style import axes_of
 from ladder_results import CURVES, Point, Results, pareto
+from ladder_summary import against_fixed_point, in_short, least_terms
+from ladder_text import integer_text, loss_text, quality_text, table
 
 __all__ = ["plot", "write_page"]
 
@@ -47,86 +49,22 @@ explains the words.
   power of two a layer as the scale, or, stronger, the best dyadic scale a filter.
 """
 
-_RULES = """\
-What a budget in points chose by the choosing images, and what this loses on the test images. By the
-*cautious* rule, that of `hwgen approximate`, not only the loss must keep the budget: so must the
-right decisions that are spoiled, or nearly so, whatever wrong ones become right. *By loss* takes
-the least terms whose loss keeps the budget, out of the same checks. The published CIFAR-10 networks
-and the digit networks were trained on images like the choosing ones, so that they lose less there
-than on the test images.
-"""
-
-_USEFUL = 0.05
-_FEWEST_IMAGES = 100
-_MATCHED = """\
-How many k-bit fixed-point networks, of those that lose at most 5 points, a dyadic one equals or
-beats in accuracy on the test images with no more additions. The sections below have each pair. A
-front of many points has more chances to be lucky than a ladder of eleven.
-"""
-
 
 def write_page(found: Mapping[str, Results], docs: Path) -> None:
     """Write ``docs/accuracy.md`` and a plot for each network with classes."""
     sections = [_section(name, results) for name, results in found.items()]
     for name, results in found.items():
         plot(results, docs / "figures" / f"accuracy-{name}.svg")
-    page = "\n".join([_INTRODUCTION, _least(found), _against(found), *sections])
+    page = "\n".join(
+        [
+            _INTRODUCTION,
+            in_short(found),
+            least_terms(found),
+            against_fixed_point(found),
+            *sections,
+        ]
+    )
     (docs / "accuracy.md").write_text(page, encoding="utf-8")
-
-
-def _least(found: Mapping[str, Results]) -> str:
-    rows = []
-    for name, results in found.items():
-        for curve in ("searched frobenius", "searched output"):
-            if curve in dict(results.failed):
-                rows.append([name, CURVES[curve].split(",")[0], "none", *[""] * 6])
-            for budget in (0.005, 0.01):
-                for point in results.of(curve):
-                    rules = {"cautious": point.cautious, "by loss": point.by_loss}
-                    for rule in (rule for rule, budgets in rules.items() if budget in budgets):
-                        rows.append(
-                            [
-                                name,
-                                CURVES[curve].split(",")[0],
-                                f"{100 * budget:g}, {rule}",
-                                f"{point.mean_terms:.3f}",
-                                f"{point.additions:,}",
-                                f"{100 * (point.choosing_loss or 0.0):.2f}",
-                                _loss(results, point),
-                                _integer(results, point),
-                            ]
-                        )
-    head = ("network", "objective", "budget", "terms", "additions", "loss, choosing", "loss, test")
-    return f"\n## The least terms within a budget\n\n{_RULES}\n" + _table(
-        (*head, "loss, test, integer"), rows
-    )
-
-
-def _against(found: Mapping[str, Results]) -> str:
-    rivals = [curve for curve in _STYLES if "fixed" not in curve]
-    rows = []
-    for name, results in found.items():
-        if results.right is None or results.test < _FEWEST_IMAGES:
-            continue
-        for curve in ("fixed point", "fixed point, best scale"):
-            useful = [p for p in results.of(curve) if results.interval(p).loss <= _USEFUL]
-            if not useful:
-                continue
-            row = [name, CURVES[curve].removeprefix("k-bit fixed point in ")]
-            row.append(", ".join(p.name.removesuffix(" bits") for p in useful))
-            for rival in rivals:
-                matched = [p for p in useful if _matched(results, p, results.of(rival))]
-                row.append(f"{len(matched)} of {len(useful)}" if results.of(rival) else "")
-            rows.append(row)
-    head = ["network", "fixed point", "k", *(CURVES[rival] for rival in rivals)]
-    return f"\n## Against fixed point\n\n{_MATCHED}\n" + _table(head, rows)
-
-
-def _matched(results: Results, fixed: Point, rivals: Sequence[Point]) -> bool:
-    return any(
-        rival.additions <= fixed.additions and results.accuracy(rival) >= results.accuracy(fixed)
-        for rival in rivals
-    )
 
 
 def _section(name: str, results: Results) -> str:
@@ -147,11 +85,12 @@ def _facts(results: Results) -> str:
     else:
         share = results.right / results.test
         accuracy = f"Float: {results.right:,} of {results.test:,} test images right, {share:.2%}."
-        if results.test < _FEWEST_IMAGES:
+        if not results.decides:
             accuracy += " So few images say nothing about accuracy; the error of the outputs does."
-    chosen = f", {results.choosing:,} choose" if results.choosing else ""
+    chosen = ", which also choose" if results.shared else f", {results.choosing:,} choose"
     return (
-        f"{accuracy} {results.calibration:,} other images calibrate{chosen}. "
+        f"{accuracy} {results.calibration:,} other images calibrate"
+        f"{chosen if results.choosing else ''}. "
         f"{results.weights:,} weights; exact: {results.multiplications:,} multiplications and "
         f"{results.additions:,} additions an image.\n"
     )
@@ -165,33 +104,37 @@ def _points(results: Results, points: Sequence[Point]) -> str:
         name = f"**{point.name}**" if point.chosen else point.name
         row = [name, f"{point.mean_terms:.3f}", f"{point.additions:,}"]
         if results.right is not None:
-            row += [f"{results.accuracy(point):.2%}", _loss(results, point)]
+            row += [f"{results.accuracy(point):.2%}", loss_text(results, point)]
         row.append(f"{point.error:.2%}")
-        rows.append([*row, _integer(results, point)] if integer else row)
+        rows.append([*row, integer_text(results, point)] if integer else row)
     if results.right is None:
         head = [each for each in head if each not in ("accuracy", "loss")]
-    return _table([*head, "integer loss"] if integer else head, rows)
+    return table([*head, "integer loss"] if integer else head, rows)
 
 
 def _thinned(results: Results, points: Sequence[Point]) -> list[Point]:
     """Every point of a ladder; of a front those chosen and some others, evenly."""
     if not points[0].curve.startswith("searched"):
         return list(points)
-    useful = [p for p in points if p.chosen or results.interval(p).loss <= _DEEPEST / 100]
+    useful = [p for p in points if p.chosen or not results.decides or _visible(results, p)]
     step = max(1, -(-len(useful) // _MOST_ROWS))
     return [p for index, p in enumerate(useful) if p.chosen or index % step == 0]
 
 
+def _visible(results: Results, point: Point) -> bool:
+    return results.interval(point).loss <= _DEEPEST / 100
+
+
 def _fixed_point(results: Results) -> str:
     rivals = [curve for curve in _STYLES if "fixed" not in curve and results.of(curve)]
-    better = "accuracy" if results.right is not None else "error"
+    better = "accuracy" if results.decides else "error"
     head = ["fixed point", "terms", "additions", better, *(CURVES[curve] for curve in rivals)]
     rows = []
     for curve in ("fixed point", "fixed point, best scale"):
         for point in results.of(curve):
             scale = ", best scale" if "best" in curve else ""
             row = [point.name + scale, f"{point.mean_terms:.3f}", f"{point.additions:,}"]
-            row.append(_quality(results, point))
+            row.append(quality_text(results, point))
             for rival in rivals:
                 cheap = [p for p in results.of(rival) if p.additions <= point.additions]
                 best = pareto(results, cheap)
@@ -199,43 +142,19 @@ def _fixed_point(results: Results) -> str:
             rows.append(row)
     return (
         f"The best {better} at no more additions than fixed point needs; bold where fixed point "
-        "is better:\n\n" + _table(head, rows)
+        "is better:\n\n" + table(head, rows)
     )
 
 
 def _compared(results: Results, fixed: Point, rival: Point) -> str:
-    text = _quality(results, rival)
-    if results.right is None:
-        return f"**{text}**" if rival.error > fixed.error else text
-    return f"**{text}**" if results.accuracy(rival) < results.accuracy(fixed) else text
-
-
-def _quality(results: Results, point: Point) -> str:
-    return f"{point.error:.2%}" if results.right is None else f"{results.accuracy(point):.2%}"
-
-
-def _loss(results: Results, point: Point) -> str:
-    if results.right is None:
-        return ""
-    found = results.interval(point)
-    return f"{100 * found.loss:.2f} [{100 * found.low:.2f}, {100 * found.high:.2f}]"
-
-
-def _integer(results: Results, point: Point) -> str:
-    if point.integer is None:
-        return ""
-    return f"{100 * (point.integer[0] - point.integer[1]) / results.test:.2f}"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    text = quality_text(results, rival)
+    return f"**{text}**" if results.quality(rival) < results.quality(fixed) else text
 
 
 def plot(results: Results, path: Path) -> None:
     """Accuracy, or the error of the outputs without classes, against terms a weight."""
     with axes_of(path) as axes:
-        measured = results.right is not None and results.test >= _FEWEST_IMAGES
+        measured = results.decides
         for curve, (colour, marker, line) in _STYLES.items():
             points = results.of(curve)
             if not points:

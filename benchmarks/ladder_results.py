@@ -11,6 +11,8 @@ from hwgen.flow.intervals import LossInterval, loss_interval
 
 __all__ = ["CURVES", "Point", "Results", "load", "pareto", "save"]
 
+_FEWEST_IMAGES = 100
+
 CURVES = {
     "frobenius": "nearest weights, one set",
     "output": "nearest outputs, one set",
@@ -62,9 +64,9 @@ class Results:
     """All points of one network, and what they were measured with.
 
     ``right`` of ``test`` images are decided right by the float network, None without classes;
-    ``calibration`` and ``choosing`` are numbers of other images. ``multiplications`` and
-    ``additions`` are those of the float network for one image. ``failed`` says of a curve why it
-    has no points.
+    ``calibration`` and ``choosing`` are numbers of other images, the same ones if
+    ``shared``. ``multiplications`` and ``additions`` are those of the float network for one image.
+    ``failed`` says of a curve why it has no points.
     """
 
     network: str
@@ -77,21 +79,40 @@ class Results:
     additions: int
     points: tuple[Point, ...] = ()
     failed: tuple[tuple[str, str], ...] = ()
+    shared: bool = False
 
     def of(self, curve: str) -> tuple[Point, ...]:
         """Points of one curve, fewest terms first."""
         return tuple(sorted((p for p in self.points if p.curve == curve), key=_cost))
 
+    def choosing_by(self, images: int, *, shared: bool) -> Results:
+        """The same without what was searched, because other images are to choose."""
+        kept = tuple(point for point in self.points if not point.curve.startswith("searched"))
+        return replace(self, choosing=images, shared=shared, points=kept, failed=())
+
     def with_points(self, points: Iterable[Point]) -> Results:
         """The same with more points."""
         return replace(self, points=(*self.points, *points))
 
-    def accuracy(self, point: Point) -> float:
-        """Share of the test images that ``point`` decides right."""
+    @property
+    def decides(self) -> bool:
+        """Whether there are classes, and test images enough for an accuracy."""
+        return self.right is not None and self.test >= _FEWEST_IMAGES
+
+    def correct(self, point: Point) -> int:
+        """Number of test images that ``point`` decides right."""
         assert self.right is not None
         assert point.spoiled is not None
         assert point.gained is not None
-        return (self.right - point.spoiled + point.gained) / self.test
+        return self.right - point.spoiled + point.gained
+
+    def accuracy(self, point: Point) -> float:
+        """Share of the test images that ``point`` decides right."""
+        return self.correct(point) / self.test
+
+    def quality(self, point: Point) -> float:
+        """What is compared, the greater the better: accuracy, or else the output's error."""
+        return self.accuracy(point) if self.decides else -point.error
 
     def interval(self, point: Point) -> LossInterval:
         """Loss of ``point`` against the float network with its 95 % limits."""
@@ -107,14 +128,10 @@ def _cost(point: Point) -> tuple[float, int]:
 def pareto(results: Results, points: Iterable[Point]) -> tuple[Point, ...]:
     """Those of ``points`` that none of as few terms equals in accuracy, or else in error."""
     best: list[Point] = []
-    for point in sorted(points, key=lambda p: (p.mean_terms, -_quality(results, p))):
-        if not best or _quality(results, point) > _quality(results, best[-1]):
+    for point in sorted(points, key=lambda p: (p.mean_terms, -results.quality(p))):
+        if not best or results.quality(point) > results.quality(best[-1]):
             best.append(point)
     return tuple(best)
-
-
-def _quality(results: Results, point: Point) -> float:
-    return -point.error if results.right is None else results.accuracy(point)
 
 
 def load(path: Path) -> Results | None:
