@@ -19,6 +19,7 @@ _NEAR = 0.005
 _POINT = 0.01
 _USEFUL = 0.05
 _USEFUL_ERROR = 0.5
+_VISIBLE = 0.12
 _OBJECTIVES = {"frobenius": "nearest weights", "output": "nearest outputs"}
 _FIXED = ("fixed point", "fixed point, best scale")
 _RIVALS = tuple(curve for curve in CURVES if curve not in _FIXED)
@@ -34,6 +35,12 @@ _LEAST = """\
 The least mean of terms within 1 point, as the choosing images name it by the two rules
 [below](#the-least-terms-within-a-budget), and what it loses on the test images: without
 output-awareness (nearest weights) and with it (nearest outputs).
+"""
+
+_EQUAL = """\
+At equal additions: of the networks of nearest weights (sets and mixes) that lose at most 12 points,
+how many lose more than the dearest of nearest outputs that adds no more, as much, and less; and how
+many points more on average. No test image chooses these pairs.
 """
 
 _RULES = """\
@@ -63,6 +70,8 @@ def in_short(found: Mapping[str, Results]) -> str:
             _LEAST,
             _within_a_point(found),
             _unsearched(found),
+            _EQUAL,
+            _at_equal_additions(found),
             _exceptions(compared),
         ]
     )
@@ -137,17 +146,46 @@ def _within_a_point(found: Mapping[str, Results]) -> str:
 
 
 def _unsearched(found: Mapping[str, Results]) -> str:
-    texts = []
-    for objective, words in _OBJECTIVES.items():
-        curve = f"searched {objective}"
-        missing = [
-            name
-            for name, results in found.items()
-            if not results.of(curve) and curve not in dict(results.failed)
+    """Which searches are missing, grouped by objective."""
+    missing: dict[str, list[str]] = {}
+    for name, results in found.items():
+        words = [
+            words
+            for objective, words in _OBJECTIVES.items()
+            if not results.of(f"searched {objective}")
+            and f"searched {objective}" not in dict(results.failed)
         ]
-        if missing:
-            texts.append(f"for {words} of {listed(missing)}")
+        if words:
+            missing.setdefault(" and ".join(words), []).append(name)
+    texts = [f"for {listed(names)} ({words})" for words, names in missing.items()]
     return f"No mixes were searched {', nor '.join(texts)}.\n" if texts else ""
+
+
+def _at_equal_additions(found: Mapping[str, Results]) -> str:
+    """How often output-awareness loses less accuracy with no more additions."""
+    rows = []
+    for name, results in found.items():
+        if not results.decides:
+            continue
+        aware = [*results.of("output"), *results.of("searched output")]
+        gains = []
+        for point in (*results.of("frobenius"), *results.of("searched frobenius")):
+            rival = _finest(aware, point.additions)
+            if rival is not None and results.interval(point).loss <= _VISIBLE:
+                gains.append(results.correct(rival) - results.correct(point))
+        if gains:
+            signs = [(gain > 0) - (gain < 0) for gain in gains]
+            mean = 100 * sum(gains) / len(gains) / results.test
+            counts = [str(signs.count(sign)) for sign in (1, 0, -1)]
+            rows.append([name, f"{len(gains)}", *counts, f"{mean:.2f}"])
+    head = ("network", "compared", "lose more", "as much", "less", "more on average, points")
+    return table(head, rows)
+
+
+def _finest(points: Sequence[Point], additions: float) -> Point | None:
+    """The dearest of ``points`` that takes at most so many additions."""
+    cheap = [point for point in points if point.additions <= additions]
+    return max(cheap, key=lambda point: point.additions, default=None)
 
 
 @dataclass(frozen=True)
@@ -203,7 +241,7 @@ def _comparisons(name: str, results: Results) -> list[_Comparison]:
     for curve in _FIXED:
         for fixed in _useful(results, curve):
             cheap = [p for p in rivals if p.additions <= fixed.additions]
-            finest = max(cheap, key=lambda p: p.additions, default=None)
+            finest = _finest(rivals, fixed.additions)
             best = max(cheap, key=results.quality, default=None)
             made.append(_Comparison(results, name, fixed, finest, best))
     return made
