@@ -39,8 +39,9 @@ FEW = (*(f"terms(2,-6,0)@{limit}" for limit in (0.45, 0.6, 0.8, 1, 1.25, 1.6)), 
 LARGE = (*BUDGETS, 0.03)
 FAST = ("P1", "P2", "P4", "P7", "P8")
 """Candidates that are fitted quickly."""
-WIDE = ("terms(1,-12,0)", "terms(2,-12,0)", "terms(1,-8,0)", "P8/kernel", "P1", "P2", "P4", "P7")
-"""Candidates for weights of all magnitudes: numbers spaced like floating-point ones, and P8."""
+SPACED = ("terms(1,-12,0)", "terms(2,-12,0)")
+"""Sets for weights of all magnitudes, with numbers spaced like floating-point ones."""
+WIDE = (*SPACED, "terms(1,-8,0)", "P1", "P2", "P4")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class Plan:
 
     ``candidates`` are the recipes that a search tries; by default those of ``hwgen approximate``.
     ``explored`` are the budgets that are searched: beside those that choose some greater ones, so
-    that the front is dense where the loss alone is near a budget.
+    that the front is dense where the loss alone is near a budget. Of a front ``most`` points are
+    measured, beside those that a budget chose.
     """
 
     calibration: int
@@ -62,6 +64,7 @@ class Plan:
     explored: tuple[float, ...] = (*BUDGETS, 0.02, 0.04)
     fed_forward: bool = False
     integer: bool = True
+    most: int = 100
 
 
 PLANS = {
@@ -69,10 +72,20 @@ PLANS = {
     "digits": Plan(512, 4000, fed_forward=True),
     "digits-large": Plan(512, 4000),
     "convnetjs": Plan(512, 2000),
-    "resnet20": Plan(256, 1000, candidates=FEW, explored=LARGE, integer=False),
-    "vgg-cifar10": Plan(256, 1000, candidates=WIDE, explored=LARGE, integer=False),
-    "resnet56": Plan(128, 1000, candidates=FAST, explored=LARGE, integer=False),
-    "squeezenet": Plan(8, 8, candidates=(*FAST, "P9", "P11"), explored=LARGE, integer=False),
+    "resnet20": Plan(256, 1000, candidates=FEW, explored=LARGE, integer=False, most=12),
+    "vgg-cifar10": Plan(
+        256,
+        1000,
+        sets=dict.fromkeys(("frobenius", "output"), (*ALL, *SPACED)),
+        candidates=WIDE,
+        explored=LARGE,
+        integer=False,
+        most=12,
+    ),
+    "resnet56": Plan(128, 1000, candidates=FAST, explored=LARGE, integer=False, most=12),
+    "squeezenet": Plan(
+        8, 8, candidates=(*FAST, "P9", "P11"), explored=LARGE, integer=False, most=12
+    ),
     "vgg16": Plan(4, searches=(), sets={"frobenius": ALL, "output": ("P1", "P2", "P4", "P8")}),
 }
 
@@ -115,7 +128,15 @@ def measure(name: str, model: str | None, data: str | None, part: str) -> None:
     test = images[1] if len(images) > 1 else None
     splits = divided(images[0], test, plan.calibration, plan.choosing)
     candidates = tuple(map(parse_recipe, plan.candidates)) or recipes_for("terms")
-    bench = Bench(network, splits, candidates, plan.explored, plan.fed_forward, plan.integer)
+    bench = Bench(
+        network,
+        splits,
+        candidates,
+        plan.explored,
+        fed_forward=plan.fed_forward,
+        integer=plan.integer,
+        most=plan.most,
+    )
     path = RESULTS / f"{name}.json"
     results, start = load(path), time.monotonic()
 

@@ -51,7 +51,8 @@ class Bench:
     ``fed_forward``: a search fits every layer of every mix behind the approximated layers before
     it, as ``hwgen approximate`` does. If not, it uses filters that were fitted to the float
     network's tensors once, which saves hours on large networks; the mixes that it ends with are
-    fitted anew. ``integer``: run the integer networks of the mixes that a budget chose.
+    fitted anew. ``integer``: run the integer networks of the mixes that a budget chose. ``most``:
+    points of a front that are measured on test images, beside those.
     """
 
     network: Network
@@ -60,6 +61,7 @@ class Bench:
     explored: tuple[float, ...]
     fed_forward: bool
     integer: bool
+    most: int
 
     @cached_property
     def exact(self) -> Network:
@@ -99,10 +101,10 @@ class Bench:
         """
         done = {(point.curve, point.name) for point in known.points}
         for objective in _OBJECTIVES:
-            for dyadic in (each for each in LADDER if each.name in sets[objective]):
-                if (objective, dyadic.name) not in done:
-                    approx = self._approximated(Recipe(dyadic), objective)
-                    yield self._point(objective, dyadic.name, dyadic.name, approx)
+            for name in sets[objective]:
+                if (objective, name) not in done:
+                    approx = self._approximated(Recipe(parse_set(name)), objective)
+                    yield self._point(objective, name, name, approx)
         for bits in _BITS:
             numbers = _fixed(bits)
             for curve, recipe, settings in (
@@ -156,7 +158,9 @@ class Bench:
                 by_loss.setdefault(least.mix, []).append(budget)
         worst = max(_USEFUL, 2 / len(self.splits.choosing))
         useful = [check for check in checks.values() if check.loss <= worst]
-        kept = {point.mix for point in pareto(useful)} | cautious.keys() | by_loss.keys()
+        front = [point.mix for point in pareto(useful)]
+        thinned = front[:: -(-len(front) // self.most)] if front else []
+        kept = {*thinned, *front[-1:]} | cautious.keys() | by_loss.keys()
         ordered = sorted((checks[mix] for mix in kept), key=lambda check: check.cost)
         points = []
         for number, check in enumerate(ordered, 1):
