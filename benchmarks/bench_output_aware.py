@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from hwgen.approx.approximate import approximate
+from hwgen.approx.approximate import Objective, approximate
 from hwgen.approx.filters import EXACT
 from hwgen.approx.measure import decide, without_decision
 from hwgen.approx.recipes import Recipe
@@ -53,6 +53,7 @@ LIMITS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0)
 LADDER = ("P1", "P2", "P4", "P5", "P6", "P7")
 BITS = range(2, 9)
 LOSSES = (0.005, 0.01)
+OBJECTIVES: tuple[Objective, ...] = ("frobenius", "output")
 ONE_WEIGHT = Recipe(parse_set("P1"))
 
 
@@ -148,7 +149,7 @@ def measure(name: str, network: Network, data: Data, grid: argparse.Namespace) -
     float_test, float_choosing = (right(network, *each) for each in (data.test, data.choosing))
     reference = run(network, data.test[0])
 
-    def point(curve: str, recipe: str, mix: Mapping[str, Recipe], objective: str) -> Point:
+    def point(curve: str, recipe: str, mix: Mapping[str, Recipe], objective: Objective) -> Point:
         start = time.perf_counter()
         approx = approximate(network, recipes=mix, images=data.calibration, objective=objective)
         seconds = time.perf_counter() - start
@@ -172,7 +173,7 @@ def measure(name: str, network: Network, data: Data, grid: argparse.Namespace) -
 
     for limit in grid.limits:
         recipe = Recipe(SET, limit)
-        for objective in ("frobenius", "output"):
+        for objective in OBJECTIVES:
             yield point(objective, recipe.name, everywhere(recipe), objective)
     for text in grid.sets:
         free = everywhere(Recipe(parse_set(text)))
