@@ -29,7 +29,7 @@ OBJECTIVES: tuple[str, ...] = get_args(Objective)
 ACTIVATIONS: tuple[ActivationStyle, ...] = ("minimax", "asg", "plan", "linear1", "linear2")
 """What can replace a tanh or sigmoid; the paper's quadratics need a multiplier."""
 
-PRESCALES: tuple[str, ...] = get_args(Prescale)
+PRESCALES: tuple[Prescale, ...] = get_args(Prescale)
 """What can be done to the input of one of the paper's functions."""
 
 
