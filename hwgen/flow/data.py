@@ -17,6 +17,8 @@ __all__ = ["Images", "Splits", "count_classes", "load_images", "split"]
 
 _HELD_OUT_SHARE = 0.3
 _CALIBRATION_SHARE = 0.3
+_GREATEST = 1e9
+"""Magnitude of input values, and one over the least: squares and formats of others overflow."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +100,12 @@ def load_images(path: Path, shape: Shape, classes: int | None = None) -> Images:
     x = x.astype(np.float64)
     if not np.isfinite(x).all():
         raise DataError(f"Array 'x' of {str(path)!r} holds values that are not finite")
+    greatest = float(np.abs(x).max())
+    if greatest and not 1 / _GREATEST <= greatest <= _GREATEST:
+        raise DataError(
+            f"The greatest value of array 'x' of {str(path)!r} must be between 1e-9 and 1e9 in "
+            f"magnitude, not {greatest:g}"
+        )
     if y is None:
         return Images(x, None)
     labels = _labels(y, len(x), path)

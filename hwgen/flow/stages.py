@@ -86,15 +86,18 @@ def import_model(workspace: Workspace, model: Path) -> None:
 def search(workspace: Workspace, options: ApproximateOptions, progress: Progress) -> None:
     """Search recipes inside the budget; write ``front.json`` and ``front.csv``.
 
-    The test images are not read, so that they can choose nothing. Checks of the whole network are
-    kept as they are made: a search that was interrupted does not repeat them.
+    The test images are checked but not used, so that they choose nothing. Checks of the whole
+    network are kept as they are made: a search that was interrupted does not repeat them.
     """
     network = network_store.from_json(workspace.read("network.json", made_by="import"))
 
     def work() -> None:
         data = load_images(options.data, network.input_shape, count_classes(network))
-        # given test images leave all of the data to the search, and are not read for that
+        # given test images leave all of the data to the search
         held = None if options.test is None else data
+        if options.test is not None:
+            # only to refuse an unfit file now and not after the search
+            load_images(options.test, network.input_shape, count_classes(network))
         splits = split(data, held, seed=options.seed, calibration=options.calibration)
         memory = CheckMemory.open(workspace, key)
         try:
@@ -104,6 +107,9 @@ def search(workspace: Workspace, options: ApproximateOptions, progress: Progress
         except BudgetError:
             memory.forget()
             raise
+        if workspace.record("approximate").get("options", {}).get("point") is not None:
+            # the name of the point that it was built from is about to mean another one
+            workspace.forget("approximate")
         workspace.write(FRONT, front_store.to_json(found.front))
         workspace.write("front.csv", front_csv(found.front))
         given = {"data": str(options.data), "test": str(options.test) if options.test else None}
@@ -141,7 +147,7 @@ def approximate(workspace: Workspace, options: ApproximateOptions, progress: Pro
     if mix is None:
         search(workspace, options, progress)
         front = load_front(workspace)
-        point = options.point or front.chosen
+        point = front.chosen if options.point is None else options.point
         mix = front.point(point).mix
     mixed = mix
     reads = [workspace.path("network.json"), options.data]
@@ -286,6 +292,8 @@ def synthesise(workspace: Workspace, options: SynthOptions, progress: Progress) 
     board = find_board(options.board)
 
     def work() -> None:
+        # the files of the last run are about to be replaced one by one
+        workspace.path("results/synth.json").unlink(missing_ok=True)
         result = build_board(
             design,
             board,

@@ -7,7 +7,7 @@ import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,8 @@ class Workspace:
     ) -> bool:
         """Run ``work`` unless the stage already ran on the same inputs and options.
 
+        If ``work`` fails before it replaces a file, the result of the run before stays valid.
+
         Parameters
         ----------
         stage
@@ -134,9 +136,15 @@ class Workspace:
         record = self.record(stage)
         if record.get("key") == key and record.get("outputs") == self._outputs(writes):
             return False
-        self._record_path(stage).unlink(missing_ok=True)
         start = time.monotonic()
-        work()
+        try:
+            work()
+        except BaseException:
+            # what the last good run left may still be there, whole; its record holds only then
+            left = record.get("outputs", {})
+            if self._outputs(left) != left:
+                self.forget(stage)
+            raise
         done = {
             "key": key,
             "version": __version__,
@@ -165,6 +173,10 @@ class Workspace:
             return {}
         return record if isinstance(record, dict) else {}
 
+    def forget(self, stage: str) -> None:
+        """Remove the record of a stage, because what it left is no longer valid."""
+        self._record_path(stage).unlink(missing_ok=True)
+
     def _name_of(self, path: Path) -> str:
         """The name of a file of the workspace; the path of any other as it was given."""
         return str(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
@@ -179,7 +191,7 @@ class Workspace:
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def _outputs(self, names: Sequence[str]) -> dict[str, str | None]:
+    def _outputs(self, names: Iterable[str]) -> dict[str, str | None]:
         return {
             name: file_digest(self.path(name)) if self.path(name).is_file() else None
             for name in names

@@ -129,6 +129,39 @@ def test_classes_that_the_model_does_not_have(run: Run, tmp_path: Path, odd: int
     assert run("approximate", out, "--data", good, "--mix", "P4")[0] == 0
 
 
+@pytest.mark.parametrize("value", [np.nan, 1e30, 1e-30])
+def test_values_that_no_format_holds(run: Run, tmp_path: Path, value: float) -> None:
+    out, path = _imported(run, tmp_path), tmp_path / "d.npz"
+    np.savez(path, x=np.full((40, 1, 6, 6), value))
+    status, error = run("approximate", out, "--data", path, "--mix", "P4")
+    assert status == 1
+    assert "d.npz'" in error
+    assert ("not finite" if np.isnan(value) else f"not {value:g}") in error
+
+
+def test_bad_input_leaves_earlier_results_valid(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(2, 1, 3, 3)).astype(np.float32)
+    model, data = _model(tmp_path / "m.onnx", weight=weight), _data(tmp_path / "d.npz")
+    out, bad = tmp_path / "o", _data(tmp_path / "bad.npz", size=5)
+    assert run("approximate", model, "--out", out, "--data", data, "--budget", "20%")[0] == 0
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    for arguments in (
+        ("--data", bad),
+        ("--data", data, "--budget", "0", "--bits", "2"),
+        ("--data", data, "--budget", "20%", "--test", bad),
+        ("--data", data, "--mix", "P99"),
+        ("--data", data, "--budget", "20%", "--point", ""),
+        ("--data", data, "--budget", "20%", "--point", "p99"),
+    ):
+        assert run("approximate", out, *arguments)[0] == 1
+        assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert run("front", out)[0] == 0
+    assert run("approximate", out, "--point", "p1")[0] == 0
+
+
 def test_missing_data(run: Run, tmp_path: Path) -> None:
     status, error = run("approximate", _imported(run, tmp_path), "--data", tmp_path / "no.npz")
     assert status == 1

@@ -44,7 +44,7 @@ def test_a_changed_input_option_or_output_runs_it_again(tmp_path: Path, source: 
     assert ws.path("out.txt").read_text() == "BYE"
 
 
-def test_a_failed_stage_keeps_the_old_files_and_runs_next_time(
+def test_a_stage_that_fails_before_it_writes_leaves_the_last_result_valid(
     tmp_path: Path, source: Path
 ) -> None:
     ws, runs = Workspace.create(tmp_path / "ws"), list[int]()
@@ -56,6 +56,22 @@ def test_a_failed_stage_keeps_the_old_files_and_runs_next_time(
     with pytest.raises(KeyboardInterrupt):
         ws.run("shout", interrupted, reads=[source], writes=["out.txt"], options={"option": 7})
     assert ws.path("out.txt").read_text() == "HELLO"
+    assert ws.record("shout")["options"] == {"option": 0}
+    assert not _stage(ws, source, runs)
+    assert _stage(ws, source, runs, option=7)
+
+
+def test_a_stage_that_fails_after_it_wrote_leaves_no_result(tmp_path: Path, source: Path) -> None:
+    ws, runs = Workspace.create(tmp_path / "ws"), list[int]()
+    _stage(ws, source, runs)
+
+    def interrupted() -> None:
+        ws.write("out.txt", "half of it")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ws.run("shout", interrupted, reads=[source], writes=["out.txt"], options={"option": 7})
+    assert ws.record("shout") == {}
     assert _stage(ws, source, runs)
 
 
