@@ -41,12 +41,12 @@ BUDGET = _Budget()
 
 @contextlib.contextmanager
 def progress_bars(*, quiet: bool) -> Iterator[Progress]:
-    """A function that shows one progress bar a task on standard error."""
-    if quiet:
+    """A function that shows one progress bar a task on standard error, if that is a terminal."""
+    if quiet or not ERRORS.is_terminal:
         yield lambda task, fraction: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Bars(*columns, console=ERRORS, transient=not ERRORS.is_terminal) as bars:
+    with Bars(*columns, console=ERRORS) as bars:
         tasks: dict[str, TaskID] = {}
 
         def show(task: str, fraction: float) -> None:

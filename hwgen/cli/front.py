@@ -29,8 +29,10 @@ def front(directory: Path, csv_file: Path | None, plot_file: Path | None, as_jso
     """List the points of the Pareto front that 'hwgen approximate' found in DIR, cheapest first.
 
     The loss is that on the images that chose; 'hwgen approximate' tells the loss of the point that
-    it builds on images that did not. An arrow marks the point that the budget chose. JSON and CSV
-    hold the recipe of every layer too.
+    it builds on images that did not. 'Spoiled' is the share of these images that would no longer be
+    decided right if the outputs were somewhat further off: the budget holds for it as for the loss,
+    lest a lucky point be chosen. An arrow marks the point that the budget chose. JSON and CSV hold
+    the recipe of every layer too.
 
     \b
         hwgen front out/face --plot front.png

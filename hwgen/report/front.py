@@ -51,13 +51,14 @@ def front_csv(front: Front) -> str:
 def front_table(front: Front, built: str | None = None) -> Table:
     """A row a point; the one that is built, or else chosen, is marked."""
     marked = built or front.chosen
-    columns = ("Point", "Cost", "Terms a weight", "Loss", "Output error")
+    columns = ("Point", "Cost", "Terms a weight", "Loss", "Spoiled", "Output error")
     rows = [
         (
             f"{point.name} \u25c0" if point.name == marked else point.name,
             number(point.cost),
             number(point.mean_terms, 2),
             percent(point.loss, 2),
+            percent(point.spoiled, 2),
             percent(point.error, 2),
         )
         for point in front.points
