@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ladder_results import CURVES, Point, Results
-from ladder_text import integer_text, listed, loss_text, table
+from ladder_text import filled, integer_text, listed, loss_text, table
 
 __all__ = ["against_fixed_point", "in_short", "least_terms"]
 
@@ -25,10 +25,10 @@ _FIXED = ("fixed point", "fixed point, best scale")
 _RIVALS = tuple(curve for curve in CURVES if curve not in _FIXED)
 
 _FEW_TERMS = """\
-What a limit on the mean terms leaves of the accuracy: of the sets, the finest that keeps the limit
-in all layers together, and the same of the points of a searched front, so that no test image
-chooses. No multiplications, nothing trained again. *Within* compares the loss with 0.5 points, in
-brackets the upper end of its interval.
+What a limit on the mean terms costs, with no multiplications and nothing trained again. No test
+image chooses: of the sets, and of the points of a searched front, the one with the most additions
+that keeps the limit is shown. *Within* says whether the loss is at most 0.5 points, and in brackets
+whether the upper end of its interval is.
 """
 
 _LEAST = """\
@@ -110,8 +110,8 @@ def _few_terms(found: Mapping[str, Results]) -> str:
         (kept if best and min(best) <= _NEAR + 1e-9 else missed).append(name)
     head = ("network", "terms, at most", "objective", "approximation", "terms", "additions")
     sentence = f"With nearest outputs, {listed(kept)} {_are(kept)} within 0.5 points"
-    sentence += f"; {listed(missed)} {_are(missed)} not.\n" if missed else ".\n"
-    return f"{table((*head, 'loss, test', 'within'), rows)}\n{sentence}"
+    sentence += f"; {listed(missed)} {_are(missed)} not." if missed else "."
+    return f"{table((*head, 'loss, test', 'within'), rows)}\n{filled(sentence)}"
 
 
 def _verdict(results: Results, point: Point) -> str:
@@ -158,7 +158,7 @@ def _unsearched(found: Mapping[str, Results]) -> str:
         if words:
             missing.setdefault(" and ".join(words), []).append(name)
     texts = [f"for {listed(names)} ({words})" for words, names in missing.items()]
-    return f"No mixes were searched {', nor '.join(texts)}.\n" if texts else ""
+    return filled(f"No mixes were searched {', nor '.join(texts)}.") if texts else ""
 
 
 def _at_equal_additions(found: Mapping[str, Results]) -> str:
@@ -256,7 +256,7 @@ def _exceptions(compared: Sequence[_Comparison]) -> str:
         f"good in {len(compared) - len(worse)} of {len(compared)} cases"
     )
     if not worse:
-        return f"{text}: it dominates.\n"
+        return filled(f"{text}: it dominates.")
     unmatched = sum(not each.matched_by_any for each in worse)
     clear = sum(each.clear for each in worse)
     text += (
@@ -271,7 +271,7 @@ def _exceptions(compared: Sequence[_Comparison]) -> str:
             if here:
                 described = ", ".join(map(_described, here))
                 lines.append(f"* {name}, {CURVES[curve].removeprefix('k-bit ')}: {described}")
-    return f"{text}.\n\n" + "\n".join(lines) + "\n"
+    return "\n".join([filled(f"{text}."), *lines, ""])
 
 
 def _described(each: _Comparison) -> str:
