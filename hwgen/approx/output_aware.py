@@ -42,6 +42,9 @@ _SWEEPS = 30
 _ROUNDS = 12
 _CHEAPEST = 1e-5
 _DEARER = 1.2
+_SMALL = 1 << 12
+"""Weights of a layer up to which limits are approached from both starts: on large ones they end
+within a few percent of each other, so that the second is not worth its time."""
 _LEAST_DAMPING = 1e-6
 _LEAST_VARIANCE = 1e-60
 
@@ -207,7 +210,8 @@ class _Problem:
         if _count(start) <= limit:
             best = start.copy()
             self._fill(best, limit)
-        for state in self._starts(start):
+        starts = list(self._starts(start))
+        for state in starts if start.codes.size <= _SMALL else starts[-1:]:
             self._descend(state)
             energy = float(np.mean(self.weight**2) * np.einsum("gbii->gbi", self.second).mean())
             penalty = _CHEAPEST * energy

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hwgen.approx import output_aware
 from hwgen.approx.filters import approximate_filters, output_aware_filters
 from hwgen.approx.moments import Accumulator, Moments, patch_moments
 from hwgen.approx.output_aware import output_objective, refine
@@ -80,6 +81,19 @@ def test_a_start_beyond_the_limit_is_brought_within() -> None:
     assert _terms(start) > 0.4 * op.weight.size
     found = refine(op, start, recipe, patch_moments(op, exact, seen))
     assert 0 < _terms(found) <= 0.4 * op.weight.size
+
+
+def test_a_large_layer_gains_more_than_moves_of_single_codes() -> None:
+    rng = np.random.default_rng(7)
+    op = Conv(rng.standard_normal((24, 20, 3, 3)), np.zeros(24))
+    assert op.weight.size > output_aware._SMALL
+    moments = patch_moments(op, _correlated(rng, (40, 20, 6, 6)))
+    recipe = parse_recipe("terms(2,-6,0)@0.2")
+    nearest = approximate_filters(op, recipe)
+    found = refine(op, nearest, recipe, moments)
+    assert _terms(found) <= 0.2 * op.weight.size
+    before = output_objective(op, nearest, moments)
+    assert output_objective(op, found, moments) < 0.45 * before
 
 
 def _least(op: Conv, recipe: Recipe, moments: Moments, limit: int | None) -> float:
