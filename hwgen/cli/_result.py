@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rich.console import Console
 from rich.text import Text
 
 from hwgen.cli._console import print_json
+from hwgen.errors import ResourceError
 from hwgen.flow.summary import summarise
 from hwgen.flow.workspace import Workspace
 from hwgen.report.facts import facts, next_command, verdict
 
-__all__ = ["finish"]
+__all__ = ["finish", "write_file"]
 
 _COLOURS = {"good": "bold green", "bad": "bold red", "open": "bold"}
 
@@ -31,3 +34,11 @@ def finish(workspace: Workspace, *, as_json: bool) -> None:
     console.print(Text(sentence, style=_COLOURS[how]))
     for subject, line in rows:
         console.print(Text.assemble((f"  {subject:<{width}}  ", "dim"), line))
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file that the user named, which may be a device; :class:`ResourceError` if not."""
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise ResourceError(f"Cannot write {str(path)!r}: {error.strerror}") from None

@@ -10,11 +10,11 @@ import click
 import hwgen.flow.complexity as counting
 from hwgen.cli._console import progress_bars
 from hwgen.cli._options import DIRECTORY
+from hwgen.cli._result import write_file
 from hwgen.cli._table import print_table
 from hwgen.flow.workspace import Workspace
 from hwgen.report.complexity import EXPORTS, complexity_tables
 from hwgen.report.tables import Table
-from hwgen.toolchain.plan import write_whole
 
 __all__ = ["complexity"]
 
@@ -59,7 +59,7 @@ def complexity(directory: Path, shared: bool, form: str, out: Path | None) -> No
     if out is None:
         click.echo(text, nl=False)
     else:
-        write_whole(out, text.encode())
+        write_file(out, text.encode())
 
 
 def _tables(tables: tuple[tuple[str, Table], ...]) -> str:

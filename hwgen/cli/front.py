@@ -9,8 +9,8 @@ import click
 
 from hwgen.cli._console import print_json
 from hwgen.cli._options import DIRECTORY, JSON
+from hwgen.cli._result import write_file
 from hwgen.cli._table import print_table
-from hwgen.errors import ResourceError
 from hwgen.flow.searches import load_front
 from hwgen.flow.workspace import Workspace
 from hwgen.report.front import front_csv, front_png, front_table
@@ -40,18 +40,11 @@ def front(directory: Path, csv_file: Path | None, plot_file: Path | None, as_jso
     """
     found = load_front(Workspace.open(directory))
     if csv_file is not None:
-        _write(csv_file, front_csv(found).encode())
+        write_file(csv_file, front_csv(found).encode())
     if plot_file is not None:
-        _write(plot_file, front_png(found))
+        write_file(plot_file, front_png(found))
     if as_json:
         print_json(asdict(found))
         return
     table = front_table(found)
     print_table(table.columns, table.rows, numbers=table.columns[table.texts :])
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise ResourceError(f"Cannot write {str(path)!r}: {error.strerror}") from None

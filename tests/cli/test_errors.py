@@ -219,7 +219,16 @@ def test_a_point_that_is_not_on_the_front(run: Run, tmp_path: Path) -> None:
     assert status == 1
     assert "Point must be one of p1 to p" in error
     assert "not 'p99'" in error
-    assert run("front", out, "--csv", tmp_path / "no" / "f.csv")[0] == 1
+    missing = tmp_path / "no" / "f.csv"
+    for arguments in (
+        ("front", out, "--csv", missing),
+        ("front", out, "--plot", missing),
+        ("complexity", out, "--format", "csv", "--out", missing),
+    ):
+        status, error = run(*arguments)
+        assert status == 1
+        assert "Cannot write" in error
+        assert "f.csv': No such file" in error
 
 
 def test_a_model_needs_a_directory_for_results(run: Run, tmp_path: Path) -> None:
