@@ -121,28 +121,27 @@ def _verdict(results: Results, point: Point) -> str:
 
 
 def _within_a_point(found: Mapping[str, Results]) -> str:
-    rows = []
+    rows, over = [], []
     for name, results in found.items():
         if not results.decides:
             continue
         for rule in ("cautious", "by_loss"):
             row, terms = [name, rule.replace("_", " ")], []
-            for objective in _OBJECTIVES:
-                chosen = [
-                    point
-                    for point in results.of(f"searched {objective}")
-                    if _POINT in getattr(point, rule)
-                ]
-                row += (
-                    [f"{chosen[0].mean_terms:.3f}", loss_text(results, chosen[0])]
-                    if chosen
-                    else ["none", ""]
-                )
-                terms += [point.mean_terms for point in chosen[:1]]
+            for objective, words in _OBJECTIVES.items():
+                points = results.of(f"searched {objective}")
+                chosen = [point for point in points if _POINT in getattr(point, rule)][:1]
+                for point in chosen:
+                    row += [f"{point.mean_terms:.3f}", loss_text(results, point)]
+                    terms.append(point.mean_terms)
+                    if results.interval(point).loss > _POINT + 1e-9:
+                        over.append(f"{name} ({words}, {rule.replace('_', ' ')})")
+                if not chosen:
+                    row += ["none", ""]
             if terms:
                 rows.append([*row, f"{terms[0] / terms[1]:.1f}" if len(terms) == 2 else ""])
     head = ("network", "rule", "nearest weights: terms", "loss, test")
-    return table((*head, "nearest outputs: terms", "loss, test", "times fewer"), rows)
+    text = table((*head, "nearest outputs: terms", "loss, test", "times fewer"), rows)
+    return f"{text}\n{filled(f'On the test images more than 1 point is lost by: {listed(over)}.')}"
 
 
 def _unsearched(found: Mapping[str, Results]) -> str:
