@@ -107,15 +107,18 @@ def search(workspace: Workspace, options: ApproximateOptions, progress: Progress
         except BudgetError:
             memory.forget()
             raise
-        if workspace.record("approximate").get("options", {}).get("point") is not None:
-            # the name of the point that it was built from is about to mean another one
-            workspace.forget("approximate")
-        workspace.write(FRONT, front_store.to_json(found.front))
-        workspace.write("front.csv", front_csv(found.front))
         given = {"data": str(options.data), "test": str(options.test) if options.test else None}
         probes, checks = map(asdict, found.probes), map(asdict, found.checks)
         result = {"given": given, "probes": list(probes), "checks": list(checks)}
-        _write_result(workspace, "search", result)
+        files = {
+            FRONT: front_store.to_json(found.front),
+            "front.csv": front_csv(found.front),
+            "results/search.json": _result_text(result),
+        }
+        workspace.write_together(files)
+        if workspace.record("approximate").get("options", {}).get("point") is not None:
+            # the name of the point that it was built from means another one now
+            workspace.forget("approximate")
         memory.forget()
 
     stage = "search"
@@ -160,12 +163,14 @@ def approximate(workspace: Workspace, options: ApproximateOptions, progress: Pro
             test = load_images(options.test, network.input_shape, count_classes(network))
         splits = split(data, test, seed=options.seed, calibration=options.calibration)
         found = build_mix(network, splits, mixed, options, progress)
-        workspace.write("approx.json", approx_store.to_json(found.approx))
-        workspace.write("integer.json", integer_store.to_json(found.integer))
-        workspace.write(TEST_SET, encode_test_set(splits.test))
         errors = output_errors(network, found.integer, splits.test.x[:_ERROR_IMAGES])
-        result = found.record() | {"output_errors": errors}
-        _write_result(workspace, "approximate", result)
+        files: dict[str, str | bytes] = {
+            "approx.json": approx_store.to_json(found.approx),
+            "integer.json": integer_store.to_json(found.integer),
+            TEST_SET: encode_test_set(splits.test),
+            "results/approximate.json": _result_text(found.record() | {"output_errors": errors}),
+        }
+        workspace.write_together(files)
 
     workspace.run(
         "approximate",
@@ -185,13 +190,16 @@ def generate(workspace: Workspace, progress: Progress) -> None:
     def work() -> None:
         progress("Adder graphs", 0.0)
         plan = plan_pipeline(integer, jobs=-1)
-        workspace.write("plan.json", stream_store.plan_to_json(plan))
         progress("Adder graphs", 1.0)
         progress("Verilog", 0.0)
         design, tapped = emit_both(plan, notes=weight_notes(approx), jobs=-1)
-        workspace.write("design.v", design.verilog)
-        workspace.write("design.json", stream_store.design_to_json(design))
-        workspace.write("design_taps.json", stream_store.design_to_json(tapped))
+        files = {
+            "plan.json": stream_store.plan_to_json(plan),
+            "design.v": design.verilog,
+            "design.json": stream_store.design_to_json(design),
+            "design_taps.json": stream_store.design_to_json(tapped),
+        }
+        workspace.write_together(files)
         progress("Verilog", 1.0)
 
     workspace.run(
@@ -344,5 +352,8 @@ def build(
 
 
 def _write_result(workspace: Workspace, stage: str, result: Mapping[str, object]) -> None:
-    text = json.dumps(result, indent=1, sort_keys=True, default=str)
-    workspace.write(f"results/{stage}.json", text + "\n")
+    workspace.write(f"results/{stage}.json", _result_text(result))
+
+
+def _result_text(result: Mapping[str, object]) -> str:
+    return json.dumps(result, indent=1, sort_keys=True, default=str) + "\n"

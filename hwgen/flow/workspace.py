@@ -83,20 +83,32 @@ class Workspace:
         ResourceError
             If the disk is full or the directory is not writable.
         """
-        data = content.encode() if isinstance(content, str) else content
-        path = self.path(name)
-        temporary = None
+        self.write_together({name: content})
+
+    def write_together(self, files: Mapping[str, str | bytes]) -> None:
+        """Write files that belong together, by name: no old one goes before all new ones are there.
+
+        Raises
+        ------
+        ResourceError
+            If the disk is full or the directory is not writable.
+        """
+        temporaries: dict[Path, Path] = {}
+        path = self.root
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-                temporary = Path(file.name)
-                file.write(data)
-            temporary.chmod(0o644)
-            temporary.replace(path)
+            for name, content in files.items():
+                path = self.path(name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+                    temporaries[path] = Path(file.name)
+                    file.write(content.encode() if isinstance(content, str) else content)
+            for path, temporary in temporaries.items():
+                temporary.chmod(0o644)
+                temporary.replace(path)
         except OSError as error:
             raise ResourceError(f"Cannot write {str(path)!r}: {error.strerror}") from None
         finally:
-            if temporary is not None:
+            for temporary in temporaries.values():
                 with contextlib.suppress(OSError):
                     temporary.unlink(missing_ok=True)
 

@@ -1,6 +1,7 @@
 """Points of the front: searched once, built by name, equal to what the search measured."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,26 @@ def test_an_interrupted_search_repeats_no_check(
     assert not workspace.path("unfinished_search.json").exists()
     with_others = CheckMemory.open(workspace, "another search")
     assert with_others.checks == {}
+
+
+def test_an_interrupted_build_of_a_new_front_leaves_no_point_of_the_old_one(
+    searched: tuple[Workspace, ApproximateOptions], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = Workspace.create(tmp_path / "copy")
+    shutil.copytree(searched[0].root, workspace.root, dirs_exist_ok=True)
+    _, options = searched
+
+    def interrupt(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stages, "build_mix", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        stages.approximate(workspace, _with(options, point="p1"), silent)
+    assert summarise(workspace)["approximation"]["point"] == load_front(workspace).chosen
+    with pytest.raises(KeyboardInterrupt):
+        stages.approximate(workspace, _with(options, objective="frobenius"), silent)
+    assert load_front(workspace) != load_front(searched[0])
+    assert summarise(workspace)["approximation"] is None
 
 
 def test_a_budget_that_cannot_be_met_leaves_nothing(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Stages: run once, run again when an input changed, leave old results intact on failure."""
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,28 @@ def test_a_failed_write_leaves_the_old_content_and_no_litter(
         ws.write("a.txt", "new")
     assert ws.path("a.txt").read_text() == "old"
     assert sorted(p.name for p in ws.root.iterdir()) == ["a.txt", "stages"]
+
+
+def test_files_that_belong_together_are_all_old_or_all_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ws = Workspace.create(tmp_path / "ws")
+    ws.write_together({"a.txt": "old", "b/c.txt": b"old"})
+    opened = tempfile.NamedTemporaryFile
+
+    def full(dir: Path, **options: object) -> object:
+        if dir.name == "b":
+            raise OSError(28, "No space left on device")
+        return opened(dir=dir, **options)  # type: ignore[call-overload]
+
+    with monkeypatch.context() as context:
+        context.setattr(tempfile, "NamedTemporaryFile", full)
+        with pytest.raises(ResourceError, match=r"Cannot write .*c\.txt.*: No space left"):
+            ws.write_together({"a.txt": "new", "b/c.txt": b"new"})
+    files = {path.name: path.read_text() for path in ws.root.rglob("*") if path.is_file()}
+    assert files == {"a.txt": "old", "c.txt": "old"}
+    ws.write_together({"a.txt": "new", "b/c.txt": b"new"})
+    assert ws.path("a.txt").read_text() == ws.path("b/c.txt").read_text() == "new"
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
