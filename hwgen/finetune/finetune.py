@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 
 import numpy as np
@@ -12,9 +13,16 @@ from hwgen.errors import DataError, ToolNotFoundError
 from hwgen.network.execute import Tensor, check_input
 from hwgen.network.types import Network
 
-__all__ = ["finetune"]
+__all__ = ["finetune", "require_torch"]
 
 _FEWEST_IMAGES = 20
+_NO_TORCH = "Fine-tuning needs PyTorch, which is not installed; run pip install 'hwgen[train]'"
+
+
+def require_torch() -> None:
+    """Raise :class:`ToolNotFoundError` if PyTorch is not installed; does not load it."""
+    if importlib.util.find_spec("torch") is None:
+        raise ToolNotFoundError(_NO_TORCH)
 
 
 def finetune(
@@ -84,9 +92,7 @@ def finetune(
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != "torch":
             raise
-        raise ToolNotFoundError(
-            "Fine-tuning needs PyTorch, which is not installed; run pip install 'hwgen[train]'"
-        ) from None
+        raise ToolNotFoundError(_NO_TORCH) from None
     check_input(network, images)
     if len(images) < _FEWEST_IMAGES:
         raise DataError(f"Fine-tuning needs at least {_FEWEST_IMAGES} images, not {len(images)}")

@@ -18,6 +18,7 @@ from hwgen.approx import store as approx_store
 from hwgen.boards import find_board
 from hwgen.boards.build import build_board
 from hwgen.errors import BudgetError, ModelError, ToolNotFoundError, VerifyError
+from hwgen.finetune.finetune import require_torch
 from hwgen.flow.approximation import build_mix
 from hwgen.flow.approximation import search as search_recipes
 from hwgen.flow.data import count_classes, load_images, split
@@ -146,6 +147,9 @@ def approximate(workspace: Workspace, options: ApproximateOptions, progress: Pro
     of the front that it found.
     """
     network = network_store.from_json(workspace.read("network.json", made_by="import"))
+    if options.finetune:
+        # only the built mix is trained, but a long search should not end in this
+        require_torch()
     point, mix = None, options.mix
     if mix is None:
         search(workspace, options, progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -160,6 +161,20 @@ def test_bad_input_leaves_earlier_results_valid(
         assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     assert run("front", out)[0] == 0
     assert run("approximate", out, "--point", "p1")[0] == 0
+
+
+def test_fine_tuning_without_pytorch_is_refused_before_the_search(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, data = _imported(run, tmp_path), _data(tmp_path / "d.npz")
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "torch" else find(name)
+    )
+    status, error = run("approximate", out, "--data", data, "--budget", "20%", "--finetune", "1")
+    assert status == 1
+    assert "Fine-tuning needs PyTorch" in error
+    assert not (out / "front.json").exists()
 
 
 def test_missing_data(run: Run, tmp_path: Path) -> None:
