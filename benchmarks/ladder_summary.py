@@ -38,9 +38,9 @@ output-awareness (nearest weights) and with it (nearest outputs).
 """
 
 _EQUAL = """\
-At equal additions: of the networks of nearest weights (sets and mixes) that lose at most 12 points,
-how many lose more than the dearest of nearest outputs that adds no more, as much, and less; and how
-many points more on average. No test image chooses these pairs.
+At equal additions: each set of nearest weights that loses at most 12 points against the dearest set
+of nearest outputs that adds no more, and each mix against the dearest mix. How many lose more than that one, as
+much, and less; and how many points more on average. No test image chooses these pairs.
 """
 
 _RULES = """\
@@ -166,12 +166,12 @@ def _at_equal_additions(found: Mapping[str, Results]) -> str:
     for name, results in found.items():
         if not results.decides:
             continue
-        aware = [*results.of("output"), *results.of("searched output")]
         gains = []
-        for point in (*results.of("frobenius"), *results.of("searched frobenius")):
-            rival = _finest(aware, point.additions)
-            if rival is not None and results.interval(point).loss <= _VISIBLE:
-                gains.append(results.correct(rival) - results.correct(point))
+        for prefix in ("", "searched "):
+            for point in results.of(f"{prefix}frobenius"):
+                rival = _finest(results.of(f"{prefix}output"), point.additions)
+                if rival is not None and results.interval(point).loss <= _VISIBLE:
+                    gains.append(results.correct(rival) - results.correct(point))
         if gains:
             signs = [(gain > 0) - (gain < 0) for gain in gains]
             mean = 100 * sum(gains) / len(gains) / results.test
