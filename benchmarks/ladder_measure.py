@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from ladder_results import Point, Results
+from ladder_results import BITS, Point, Results
 
 from hwgen.approx.approximate import Objective, Settings, approximate, assemble
 from hwgen.approx.budget import search
@@ -32,7 +32,6 @@ from hwgen.network.types import Activation, Conv, FloatArray, Network
 __all__ = ["BUDGETS", "Bench", "Report"]
 
 BUDGETS = (0.005, 0.01)
-_BITS = range(2, 9)
 _OBJECTIVES: tuple[Objective, ...] = ("frobenius", "output")
 _FORMAT_IMAGES = 256
 _USEFUL = 0.12
@@ -105,7 +104,7 @@ class Bench:
                 if (objective, name) not in done:
                     approx = self._approximated(Recipe(parse_set(name)), objective)
                     yield self._point(objective, name, name, approx)
-        for bits in _BITS:
+        for bits in BITS:
             numbers = _fixed(bits)
             for curve, recipe, settings in (
                 ("fixed point", Recipe(numbers, scale="layer"), _POWERS_OF_TWO),

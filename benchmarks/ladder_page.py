@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from figure_style import axes_of
-from ladder_results import CURVES, Point, Results, pareto
+from ladder_results import BITS, CURVES, Point, Results, pareto
 from ladder_summary import against_fixed_point, in_short, least_terms
-from ladder_text import integer_text, loss_text, quality_text, table
+from ladder_text import filled, integer_text, listed, loss_text, quality_text, table
+
+from hwgen.approx.sets import LADDER
 
 __all__ = ["plot", "write_page"]
 
@@ -77,8 +79,25 @@ def _section(name: str, results: Results) -> str:
             parts.append(_points(results, points))
         elif curve in dict(results.failed):
             parts.append(f"{CURVES[curve]}: none. {dict(results.failed)[curve]}.\n")
-    parts.append(_fixed_point(results))
+    parts.append(_unmeasured(results))
+    if results.of("fixed point"):
+        parts.append(_fixed_point(results))
     return "\n".join(parts)
+
+
+def _unmeasured(results: Results) -> str:
+    """Which sets of the ladder and numbers of bits have no point, in one sentence."""
+    texts = []
+    for curve, words in CURVES.items():
+        if curve.startswith("searched"):
+            continue
+        names = [f"{k} bits" for k in BITS] if "fixed" in curve else [e.name for e in LADDER]
+        missing = [name for name in names if name not in {p.name for p in results.of(curve)}]
+        if missing == names:
+            texts.append(f"any {words}")
+        elif missing:
+            texts.append(f"{words.removesuffix(', one set')} with {listed(missing)}")
+    return filled(f"Not measured: {'; '.join(texts)}.") if texts else ""
 
 
 def _facts(results: Results) -> str:

@@ -9,9 +9,12 @@ from pathlib import Path
 
 from hwgen.flow.intervals import LossInterval, loss_interval
 
-__all__ = ["CURVES", "Point", "Results", "load", "pareto", "save"]
+__all__ = ["BITS", "CURVES", "Point", "Results", "load", "pareto", "save"]
 
 _FEWEST_IMAGES = 100
+
+BITS = range(2, 9)
+"""Bits of the fixed-point weights."""
 
 CURVES = {
     "frobenius": "nearest weights, one set",

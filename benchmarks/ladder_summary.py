@@ -39,8 +39,8 @@ output-awareness (nearest weights) and with it (nearest outputs).
 
 _EQUAL = """\
 At equal additions: each set of nearest weights that loses at most 12 points against the dearest set
-of nearest outputs that adds no more, and each mix against the dearest mix. How many lose more than that one, as
-much, and less; and how many points more on average. No test image chooses these pairs.
+of nearest outputs that adds no more, and each mix against the dearest mix. How many lose more than
+that one, as much, and less; and how many points more on average. No test image chooses these pairs.
 """
 
 _RULES = """\
