@@ -82,7 +82,15 @@ PLANS = {
         integer=False,
         most=12,
     ),
-    "resnet56": Plan(128, 1000, candidates=FAST, explored=LARGE, integer=False, most=12),
+    "resnet56": Plan(
+        128,
+        1000,
+        sets={"frobenius": ALL, "output": ALL[:8]},
+        candidates=FAST,
+        explored=LARGE,
+        integer=False,
+        most=12,
+    ),
     "squeezenet": Plan(
         8, 8, candidates=(*FAST, "P9", "P11"), explored=LARGE, integer=False, most=12
     ),
