@@ -85,7 +85,7 @@ def _few_terms(found: Mapping[str, Results]) -> str:
         if name not in found:
             continue
         results = found[name]
-        best = []
+        losses = []
         for objective, words in _OBJECTIVES.items():
             for curve in (objective, f"searched {objective}"):
                 within = [p for p in results.of(curve) if p.mean_terms <= limit]
@@ -106,8 +106,8 @@ def _few_terms(found: Mapping[str, Results]) -> str:
                     ]
                 )
                 if objective == "output":
-                    best.append(results.interval(point).loss)
-        (kept if best and min(best) <= _NEAR + 1e-9 else missed).append(name)
+                    losses.append(results.interval(point).loss)
+        (kept if losses and max(losses) <= _NEAR + 1e-9 else missed).append(name)
     head = ("network", "terms, at most", "objective", "approximation", "terms", "additions")
     sentence = f"With nearest outputs, {listed(kept)} {_are(kept)} within 0.5 points"
     sentence += f"; {listed(missed)} {_are(missed)} not." if missed else "."
