@@ -236,8 +236,8 @@ def _useful(results: Results, curve: str) -> list[Point]:
 
 def _comparisons(name: str, results: Results) -> list[_Comparison]:
     rivals = [*results.of("output"), *results.of("searched output")]
-    made = []
-    for curve in _FIXED:
+    made: list[_Comparison] = []
+    for curve in _FIXED if rivals else ():
         for fixed in _useful(results, curve):
             cheap = [p for p in rivals if p.additions <= fixed.additions]
             finest = _finest(rivals, fixed.additions)
