@@ -38,10 +38,10 @@ class Builder:
         shift = min(a.shift, b.shift)
         lower = a if a.shift < b.shift else b
         negate = lower.negate and (a.negate == b.negate or a.shift != b.shift)
-        left, right = sorted(
-            (replace(o, shift=o.shift - shift, negate=o.negate != negate) for o in (a, b)),
-            key=lambda o: (o.negate, o.source, o.shift),
-        )
+        left = Operand(a.source, a.shift - shift, a.negate != negate)
+        right = Operand(b.source, b.shift - shift, b.negate != negate)
+        if (left.negate, left.source, left.shift) > (right.negate, right.source, right.shift):
+            left, right = right, left
         node = Adder(left, right)
         index = self._known.get(node) if self.share else None
         if index is None:
@@ -94,19 +94,16 @@ def prune(graph: AdderGraph) -> AdderGraph:
             needed[graph.nodes[index].left.source] = True
             needed[graph.nodes[index].right.source] = True
     number = list(range(count))
+
+    def moved(operand: Operand) -> Operand:
+        return Operand(number[operand.source], operand.shift, operand.negate)
+
     nodes: list[Adder] = []
     for index, node in enumerate(graph.nodes):
         number.append(count + len(nodes))
         if needed[count + index]:
-            nodes.append(
-                Adder(
-                    replace(node.left, source=number[node.left.source]),
-                    replace(node.right, source=number[node.right.source]),
-                )
-            )
-    outputs = tuple(
-        None if o is None else replace(o, source=number[o.source]) for o in graph.outputs
-    )
+            nodes.append(Adder(moved(node.left), moved(node.right)))
+    outputs = tuple(o and moved(o) for o in graph.outputs)
     return AdderGraph(graph.inputs, tuple(nodes), outputs)
 
 
@@ -162,7 +159,10 @@ def _flipped(graph: AdderGraph, flips: frozenset[int]) -> AdderGraph:
     """The graph with the sign of the values ``flips`` changed, and nothing else."""
 
     def read(operand: Operand, *, turn: bool = False) -> Operand:
-        return replace(operand, negate=operand.negate ^ turn ^ (operand.source in flips))
+        negate = operand.negate ^ turn ^ (operand.source in flips)
+        return (
+            operand if negate == operand.negate else Operand(operand.source, operand.shift, negate)
+        )
 
     nodes = tuple(
         Adder(read(node.left, turn=value in flips), read(node.right, turn=value in flips))

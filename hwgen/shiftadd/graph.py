@@ -95,7 +95,7 @@ class AdderGraph:
     # Exact linear algebra
 
     @cached_property
-    def _coefficient_bounds(self) -> tuple[int, ...]:
+    def coefficient_bounds(self) -> tuple[int, ...]:
         """An upper bound of the greatest coefficient's magnitude, for every value."""
         bounds = [1] * len(self.inputs)
         for node in self.nodes:
@@ -111,10 +111,10 @@ class AdderGraph:
         count = len(self.inputs)
         reads = [*map(_operands, self.nodes), [o for o in self.outputs if o is not None]]
         reach = max(
-            (_shifted_up(self._coefficient_bounds[o.source], o.shift) for r in reads for o in r),
+            (_shifted_up(self.coefficient_bounds[o.source], o.shift) for r in reads for o in r),
             default=1,
         )
-        dtype = np.int64 if max(reach, *self._coefficient_bounds, 1) < _SAFE else object
+        dtype = np.int64 if max(reach, *self.coefficient_bounds, 1) < _SAFE else object
         for start in range(0, count, _BLOCK):
             columns = slice(start, min(start + _BLOCK, count))
             size = columns.stop - start
@@ -133,7 +133,7 @@ class AdderGraph:
         low_bits = [0] * len(lo)
         largest = max((max(abs(r.lo), abs(r.hi)) for r in self.inputs), default=0)
         for columns, forms in self._form_blocks():
-            total = max(self._coefficient_bounds) * max(largest, 1) * (columns.stop - columns.start)
+            total = max(self.coefficient_bounds) * max(largest, 1) * (columns.stop - columns.start)
             dtype = np.int64 if total < _SAFE and forms.dtype != object else object
             least = np.array([r.lo for r in self.inputs[columns]], dtype=dtype)
             most = np.array([r.hi for r in self.inputs[columns]], dtype=dtype)

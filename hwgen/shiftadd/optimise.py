@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hwgen.numeric import Range, csd, csd_weight, odd_part
+from hwgen.numeric import IntArray, Range, csd, csd_weight, odd_part
 from hwgen.shiftadd._cse import eliminate
+from hwgen.shiftadd._tree import difference_tree
 from hwgen.shiftadd.build import Builder, fold_signs, prune
 from hwgen.shiftadd.graph import AdderGraph, Operand, operand_range
+from hwgen.shiftadd.improve import Improver
 
 __all__ = ["csd_graph", "minimum_depth", "optimize"]
 
@@ -21,6 +23,13 @@ _DEEPEST = 60
 _MOST_PAIRS = 1 << 24
 _OBJECTIVES = ("adders", "bits")
 _BYTE = Range(-128, 127)
+_MOST_STEPS = 1000  # of the search without a time limit
+_FINISH = 0.4  # time to make the graph of the search's result, as a share of the time before it
+_HEAT = 0.2  # share of steps that may cost an adder, at first
+_SLOW = 100  # steps an adder that deserve this heat
+
+_MOST_TREE_BITS = 58
+_WORTH_A_TREE = 0.97
 
 
 def optimize(
@@ -34,10 +43,13 @@ def optimize(
 ) -> AdderGraph:
     """Find an adder graph with few adders for ``y = x @ matrix``.
 
-    Rows and columns that are equal up to sign and shift are merged. Then two-term patterns of
+    Rows and columns that are equal up to sign and shift are merged, and columns may be made from
+    each other, by a minimum spanning tree of their differences. Then two-term patterns of
     canonical signed digits that occur most often are shared, greedily (Hartley, "Subexpression
     sharing in filters using canonic signed digit multipliers", 1996, for many inputs), and what
-    remains of each column is added in a tree of the least possible depth.
+    remains of each column is added in a tree of the least possible depth. At last, a local search
+    (:class:`~hwgen.shiftadd.improve.Improver`) takes pieces of the graph away and builds them
+    anew.
 
     Parameters
     ----------
@@ -51,10 +63,12 @@ def optimize(
         Most adders on a path; 0 means the least depth that the matrix allows
         (:func:`minimum_depth`).
     time_limit : float, optional
-        Seconds in which to start further tries, with random choices among equals. The best graph
-        is returned, never a worse one than without a limit, where nothing is random.
+        Seconds of processor time for the search; None or 0: a short, fixed number of its steps, in
+        which no graph becomes deeper than it was before them. With a time limit graphs may be some
+        adders deeper, unless ``max_depth`` forbids it.
     seed : int
-        Seed of the random choices.
+        Seed of the random choices of a search with a time limit; without one, the result does not
+        depend on it.
 
     Returns
     -------
@@ -83,16 +97,69 @@ def optimize(
             return graph.bits, graph.adders, graph.depth
         return graph.adders, graph.bits, graph.depth
 
-    started = time.monotonic()
     by_bits = objective == "bits"
-    tries = (_greedy(rows, ranges, depth, by_bits=rule, noise=0) for rule in (by_bits, not by_bits))
-    best = min(tries, key=cost)
-    noises = np.random.default_rng(seed)
-    while time_limit is not None and time.monotonic() - started < time_limit:
-        noise = int(noises.integers(1, 1 << 62))
-        best = min(best, _greedy(rows, ranges, depth, by_bits=by_bits, noise=noise), key=cost)
+
+    def greedy(rule: bool, furthest: int, noise: int = 0) -> AdderGraph:
+        return _greedy(rows, ranges, depth, by_bits=rule, noise=noise, furthest=furthest)
+
+    if not time_limit:
+        tries = [greedy(True, 1), greedy(False, _furthest(rows, depth, 2))]
+        best = _improved(min(tries, key=cost), depth, cost)
+    else:
+        started = time.thread_time()
+        until = started + time_limit
+        furthest = _furthest(rows, depth, _DEEPEST)
+        best = min(greedy(True, furthest), greedy(False, furthest), key=cost)
+        if Improver.suits(best):
+            improver = Improver(best, max_depth=depth, seed=seed)
+            reserve = _FINISH * (time.thread_time() - started)
+            _search(improver, until - reserve)
+            best = min(best, improver.result(), key=cost)
+        else:
+            noises = np.random.default_rng(seed)
+            while time.thread_time() < until:
+                best = min(best, greedy(by_bits, 1, int(noises.integers(1, 1 << 62))), key=cost)
     best.verify(np.array(rows, dtype=object))
     return best
+
+
+def _improved(graph: AdderGraph, depth: int, cost: Callable[[AdderGraph], Any]) -> AdderGraph:
+    """The graph after a short search, no deeper than before if the depth has no limit."""
+    if not Improver.suits(graph):
+        return graph
+    limit = graph.depth if depth == _DEEPEST else depth
+    improver = Improver(graph, max_depth=limit, seed=0)
+    improver.run(min(graph.adders // 2, _MOST_STEPS), heat=0)
+    return min(graph, improver.result(), key=cost)
+
+
+def _search(improver: Improver, until: float) -> None:
+    """Run the search until the time is over, cooling down."""
+    started = time.thread_time()
+    steps, done = 16, 0
+    while (now := time.thread_time()) < until:
+        left = until - now
+        expected = done * left / max(now - started, 1e-6)
+        heat = _HEAT * min(1.0, expected / (_SLOW * improver.adders + 1)) * left / (until - started)
+        improver.run(steps, heat=heat)
+        done += steps
+        spent = max(time.thread_time() - now, 1e-6)
+        steps = max(1, min(4 * steps, int(steps * min(0.1, 0.2 * left) / spent)))
+
+
+def _furthest(rows: Sequence[Sequence[int]], depth: int, most: int) -> int:
+    """Differences that a column may be made of, one after the other; 1: none."""
+    if depth < _DEEPEST or max(abs(v) for row in rows for v in row) >> _MOST_TREE_BITS:
+        return 1
+    columns, _ = _merged(zip(*rows, strict=True))
+    if not columns:
+        return 1
+    array: IntArray = np.array(columns, dtype=np.int64)
+    tree = difference_tree(array, most)
+    signs: IntArray = np.where(tree[:, 1] < 0, 0, tree[:, 2])
+    differences: IntArray = array[tree[:, 0]] - signs[:, None] * array[tree[:, 1]]
+    before, after = (int(np.bitwise_count(a ^ 3 * a).sum()) for a in (array, differences))
+    return most if after < _WORTH_A_TREE * before else 1
 
 
 def csd_graph(matrix: npt.ArrayLike, inputs: Sequence[Range] | None = None) -> AdderGraph:
@@ -221,12 +288,23 @@ def _greedy(
     *,
     by_bits: bool,
     noise: int,
+    furthest: int = 1,
 ) -> AdderGraph:
-    """One run of merging, elimination and final sums."""
-    columns, outputs = _merged(zip(*rows, strict=True))
-    if not columns:
+    """One run of merging, differences, elimination and final sums."""
+    wholes, outputs = _merged(zip(*rows, strict=True))
+    if not wholes:
         return AdderGraph(inputs, (), (None,) * len(outputs))
     builder = Builder(inputs)
+    columns = wholes
+    tree: list[list[int]] = []
+    if furthest > 1:
+        tree = difference_tree(np.array(wholes, dtype=np.int64), furthest).tolist()
+        columns = [
+            tuple(v - sign * w for v, w in zip(wholes[c], wholes[parent], strict=True))
+            if parent >= 0
+            else wholes[c]
+            for c, parent, sign in tree
+        ]
     groups, members = _merged(zip(*columns, strict=True))
     grouped = [
         builder.sum(
@@ -246,6 +324,11 @@ def _greedy(
         sources = [Operand(row) for row in range(len(groups))]
     terms = _eliminated(builder, groups, sources, depth, by_bits=by_bits, noise=noise)
     sums = [builder.sum(column) for column in terms]
+    if furthest > 1:
+        parts, sums = sums, [None] * len(wholes)
+        for part, (c, parent, sign) in zip(parts, tree, strict=True):
+            below = _composed(sums[parent], Operand(0, 0, sign < 0)) if parent >= 0 else None
+            sums[c] = builder.sum(o for o in (part, below) if o is not None)
     graph = builder.graph(None if o is None else _composed(sums[o.source], o) for o in outputs)
     return prune(fold_signs(graph))
 

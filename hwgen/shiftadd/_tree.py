@@ -1,0 +1,75 @@
+"""Columns as differences to other columns: the cheapest tree of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["difference_tree", "weight"]
+
+_Int = npt.NDArray[np.int64]
+_Word = Any  # an int64 in compiled code
+
+
+@numba.njit(cache=True, inline="always")
+def weight(number: _Word) -> _Word:
+    """Canonical signed digits of a number below 2**61: the ones of ``number ^ 3 number``."""
+    x = np.uint64((number ^ (3 * number)) >> 1)
+    x -= (x >> np.uint64(1)) & np.uint64(0x5555555555555555)
+    x = (x & np.uint64(0x3333333333333333)) + ((x >> np.uint64(2)) & np.uint64(0x3333333333333333))
+    x = (x + (x >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return np.int64((x * np.uint64(0x0101010101010101)) >> np.uint64(56))
+
+
+@numba.njit(cache=True)
+def difference_tree(columns: _Int, furthest: int) -> _Int:
+    """Minimum spanning tree of columns and zero, by the digits of the differences (Prim).
+
+    Parameters
+    ----------
+    columns : int64 (n, inputs)
+        Columns, entries below 2**60.
+    furthest : int
+        Most edges from a column to zero, at least 1.
+
+    Returns
+    -------
+    tree : int64 (n, 3)
+        In an order in which parents come first: a column, its parent (-1: zero), and the sign of
+        the parent in ``column = sign * parent + difference``.
+    """
+    count, size = columns.shape
+    tree = np.empty((count, 3), dtype=np.int64)
+    cost = np.zeros(count, dtype=np.int64)
+    parent = np.full(count, -1, dtype=np.int64)
+    sign = np.ones(count, dtype=np.int64)
+    level = np.zeros(count, dtype=np.int64)
+    done = np.zeros(count, dtype=np.bool_)
+    for c in range(count):
+        for k in range(size):
+            cost[c] += weight(columns[c, k])
+    for step in range(count):
+        new = -1
+        for c in range(count):
+            if not done[c] and (new < 0 or cost[c] < cost[new]):
+                new = c
+        done[new] = True
+        level[new] = 1 if parent[new] < 0 else level[parent[new]] + 1
+        tree[step, 0], tree[step, 1], tree[step, 2] = new, parent[new], sign[new]
+        if level[new] == furthest:
+            continue
+        for c in range(count):
+            if done[c]:
+                continue
+            plus = minus = np.int64(1)
+            for k in range(size):
+                plus += weight(columns[c, k] - columns[new, k])
+                minus += weight(columns[c, k] + columns[new, k])
+                if min(plus, minus) >= cost[c]:
+                    break
+            if min(plus, minus) < cost[c]:
+                cost[c], parent[c], sign[c] = min(plus, minus), new, 1 if plus <= minus else -1
+    return tree
