@@ -11,6 +11,7 @@ import numba
 import numpy as np
 
 from hwgen.shiftadd import _state as s
+from hwgen.shiftadd._cells import recount, recount_all
 from hwgen.shiftadd._state import State, _Word
 from hwgen.shiftadd._tree import weight
 
@@ -21,6 +22,7 @@ _LONGEST = 192  # terms of a sum: records grow with their square
 _EXPANDED = 64  # sums that are not lengthened further by a step
 _TRIES = 300  # values looked at for each term of a new sum
 _SHIFTS = 5
+_MOST_EXTRA_CELLS = 12  # that a step may cost
 _FEW_INPUTS = 2  # with so few, every shift is tried
 _MOST_REFUSED = 8  # pairs of one step that would make the graph too deep
 
@@ -368,6 +370,12 @@ def _destroy(st: State) -> None:
     _expand(st, value, steps)
 
 
+@numba.njit(cache=True, inline="always")
+def _energy(st: State) -> _Word:
+    """What the search makes small: adders, or adder cells."""
+    return st.counters[s.ALL_CELLS if st.counters[s.BY_CELLS] else s.COST]
+
+
 @numba.njit(cache=True)
 def search(st: State, steps: int, heat: int) -> None:
     """Run steps of the search.
@@ -379,22 +387,28 @@ def search(st: State, steps: int, heat: int) -> None:
     steps : int
         How many.
     heat : int
-        Steps in 10,000 that may cost one adder.
+        Steps in 10,000 that may cost one adder, or some adder cells.
     """
     counters = st.counters
     for _ in range(steps):
-        before = counters[s.COST]
+        before = _energy(st)
         counters[s.WATCH] = 1
         counters[s.HEAP] = counters[s.LONELY] = counters[s.TOO_DEEP] = 0
         _destroy(st)
         if not counters[s.TOO_DEEP]:
             _repair(st)
+        entries = counters[s.JOURNAL]
         extra = np.int64(s.random(st) % 10000 < heat)
-        if counters[s.TOO_DEEP] or counters[s.COST] > before + extra:
+        if counters[s.BY_CELLS]:
+            recount(st, entries)
+            extra *= 1 + s.random(st) % _MOST_EXTRA_CELLS
+        if counters[s.TOO_DEEP] or _energy(st) > before + extra:
             s.undo(st, 0)
+            if counters[s.BY_CELLS]:
+                recount(st, entries)
         else:
             s.commit(st)
-            if counters[s.COST] < counters[s.BEST]:
+            if _energy(st) < counters[s.BEST]:
                 s.save(st)
         counters[s.WATCH] = 0
 
@@ -482,5 +496,7 @@ def start(st: State, nodes: s._Int, pinned: s._Int) -> s._Int:
     _repair(st)
     s.commit(st)
     counters[s.WATCH] = 0
+    if counters[s.BY_CELLS]:
+        recount_all(st)
     s.save(st)
     return where

@@ -28,7 +28,7 @@ LARGEST = 1 << 37  # coefficient
 MOST_COPIES = 512  # occurrences of one pair that are replaced at once
 
 # Columns of `State.values`
-HASH, PARITY, HEAD, SIZE, USED, USES, DOWN, DEPTH, PINNED, LIVE, NEXT, MARK = range(12)
+HASH, PARITY, HEAD, SIZE, USED, USES, DOWN, DEPTH, PINNED, LIVE, NEXT, MARK, CELLS = range(13)
 # Columns of `State.terms`
 VALUE, SHIFT, NEGATE, OWNER, AFTER, BEFORE, USE_AFTER, USE_BEFORE, TERM_HASH, LINKED = range(10)
 # Columns of `State.records`
@@ -36,8 +36,8 @@ KEY, FIRST, SECOND, CHAIN = range(4)
 # Entries of `State.counters`
 (INPUTS, FREE_VALUES, FREE_TERMS, FREE_RECORDS, DEAD_VALUES, DEAD_TERMS, JOURNAL, HEAP, LONELY,
  COST, RANDOM, WATCH, DEEPEST, TOO_DEEP, VISIT, TOP, BEST, SAVED,
- REFUSED) = range(19)  # fmt: skip
-COUNTERS = 19
+ REFUSED, BY_CELLS, ALL_CELLS) = range(21)  # fmt: skip
+COUNTERS = 21
 # Rows of `State.lists`
 (
     L_VALUES,
@@ -68,6 +68,9 @@ class State(NamedTuple):
     forms: _Int
     supports: Any
     bases: _Int
+    spans: Any
+    ends: Any
+    scratch: Any
     journal: _Int
     heap: _Int
     lists: _Int
@@ -428,6 +431,13 @@ def identify(st: State, value: _Word) -> None:
             form[k] = -form[k]
     st.values[value, HASH] = hashed
     support[0] = count
+    low = high = 0.0
+    for i in range(1, count + 1):
+        k = support[i]
+        part = float(form[k])
+        low += part * st.ends[k, 0 if part > 0 else 1]
+        high += part * st.ends[k, 1 if part > 0 else 0]
+    st.spans[value, 0], st.spans[value, 1] = low, high
     st.values[value, PARITY] = parity
 
 
@@ -438,6 +448,7 @@ def create(st: State, value: _Word) -> None:
     values[value, HEAD] = values[value, USED] = -1
     values[value, SIZE] = values[value, USES] = values[value, DOWN] = values[value, DEPTH] = 0
     values[value, PINNED], values[value, LIVE], values[value, MARK] = 0, 1, 0
+    values[value, CELLS] = 0
     st.counters[COST] -= 1
     st.counters[TOP] = max(st.counters[TOP], value + 1)
     _name(st, value)
@@ -563,4 +574,4 @@ def save(st: State) -> None:
             count += 3
             at = terms[at, AFTER]
     st.counters[SAVED] = count
-    st.counters[BEST] = st.counters[COST]
+    st.counters[BEST] = st.counters[ALL_CELLS if st.counters[BY_CELLS] else COST]

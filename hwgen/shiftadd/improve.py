@@ -15,6 +15,7 @@ __all__ = ["Improver"]
 
 _MOST_BITS = 34  # of a coefficient
 _DEEPEST = 48
+_MOST_PARTS = 512
 _MOST_COEFFICIENTS = 1 << 26
 _GOLDEN = 0x9E3779B97F4A7C15
 
@@ -33,15 +34,19 @@ class Improver:
         Where to start; see :meth:`suits`.
     max_depth : int
         Greatest adder depth, not below the graph's.
+    by_bits : bool
+        Save adder cells, not adders.
     seed : int
         Seed of the random choices.
     """
 
-    def __init__(self, graph: AdderGraph, *, max_depth: int, seed: int) -> None:
+    def __init__(self, graph: AdderGraph, *, max_depth: int, by_bits: bool, seed: int) -> None:
         self._graph = graph
         self._state = _empty(len(graph.inputs), graph.adders)
         counters = self._state.counters
         counters[s.INPUTS] = len(graph.inputs)
+        counters[s.BY_CELLS] = by_bits
+        self._state.ends[:] = [(float(r.lo), float(r.hi)) for r in graph.inputs]
         counters[s.DEEPEST] = min(max_depth, _DEEPEST)
         counters[s.RANDOM] = (seed * _GOLDEN + 0x1234567) % (1 << 62) | 1
         pinned = np.zeros(len(graph.inputs) + graph.adders, np.int64)
@@ -65,8 +70,8 @@ class Improver:
 
     @property
     def adders(self) -> int:
-        """Adders of the best graph so far."""
-        return int(self._state.counters[s.BEST])
+        """Adders of the graph that the search has reached."""
+        return int(self._state.counters[s.COST])
 
     def run(self, steps: int, *, heat: float) -> None:
         """Make ``steps`` steps, of which a fraction ``heat`` may cost one adder."""
@@ -118,7 +123,7 @@ def _empty(inputs: int, adders: int) -> State:
         return np.full(1 << (count - 1).bit_length(), -1, np.int64)
 
     state = State(
-        values=np.zeros((values, 12), np.int64),
+        values=np.zeros((values, 13), np.int64),
         terms=np.zeros((terms, 10), np.int64),
         records=np.zeros((records, 4), np.int64),
         buckets=slots(records // 2),
@@ -127,6 +132,9 @@ def _empty(inputs: int, adders: int) -> State:
         supports=np.zeros((values, inputs + 1), np.int32),
         bases=np.random.default_rng(20).integers(1, s.PRIME // 2, inputs),
         journal=np.zeros((4 * terms, 3), np.int64),
+        spans=np.zeros((values, 2)),
+        ends=np.zeros((inputs, 2)),
+        scratch=np.zeros((4, _MOST_PARTS)),
         heap=np.zeros((1 << 13, 2), np.int64),
         lists=np.zeros((s.LISTS, width), np.int64),
         saved=np.zeros(4 * values + 3 * terms, np.int64),

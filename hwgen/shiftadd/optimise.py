@@ -104,14 +104,14 @@ def optimize(
 
     if not time_limit:
         tries = [greedy(True, 1), greedy(False, _furthest(rows, depth, 2))]
-        best = _improved(min(tries, key=cost), depth, cost)
+        best = _improved(min(tries, key=cost), depth, by_bits, cost)
     else:
         started = time.thread_time()
         until = started + time_limit
         furthest = _furthest(rows, depth, _DEEPEST)
         best = min(greedy(True, furthest), greedy(False, furthest), key=cost)
         if Improver.suits(best):
-            improver = Improver(best, max_depth=depth, seed=seed)
+            improver = Improver(best, max_depth=depth, by_bits=by_bits, seed=seed)
             reserve = _FINISH * (time.thread_time() - started)
             _search(improver, until - reserve)
             best = min(best, improver.result(), key=cost)
@@ -123,12 +123,14 @@ def optimize(
     return best
 
 
-def _improved(graph: AdderGraph, depth: int, cost: Callable[[AdderGraph], Any]) -> AdderGraph:
+def _improved(
+    graph: AdderGraph, depth: int, by_bits: bool, cost: Callable[[AdderGraph], Any]
+) -> AdderGraph:
     """The graph after a short search, no deeper than before if the depth has no limit."""
     if not Improver.suits(graph):
         return graph
     limit = graph.depth if depth == _DEEPEST else depth
-    improver = Improver(graph, max_depth=limit, seed=0)
+    improver = Improver(graph, max_depth=limit, by_bits=by_bits, seed=0)
     improver.run(min(graph.adders // 2, _MOST_STEPS), heat=0)
     return min(graph, improver.result(), key=cost)
 
