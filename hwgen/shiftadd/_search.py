@@ -376,7 +376,7 @@ def _energy(st: State) -> _Word:
     return st.counters[s.ALL_CELLS if st.counters[s.BY_CELLS] else s.COST]
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def search(st: State, steps: int, heat: int) -> None:
     """Run steps of the search.
 
@@ -413,7 +413,7 @@ def search(st: State, steps: int, heat: int) -> None:
         counters[s.WATCH] = 0
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def start(st: State, nodes: s._Int, pinned: s._Int) -> s._Int:
     """Fill an empty state from the nodes of an adder graph.
 

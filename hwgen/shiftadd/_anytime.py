@@ -1,0 +1,208 @@
+"""Making graphs until the time is over: greedy starts, then rounds of local search."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from hwgen.numeric import Range
+from hwgen.shiftadd._greedy import Rule, greedy
+from hwgen.shiftadd._problem import BYTE, DEEPEST
+from hwgen.shiftadd._transpose import transposed
+from hwgen.shiftadd.graph import AdderGraph
+from hwgen.shiftadd.improve import Improver
+
+__all__ = ["Problem", "Progress", "anytime", "quick"]
+
+Progress = Callable[[AdderGraph, float], None]
+
+_MOST_STEPS = 1000  # of the search without a time limit
+_STARTS = 0.3  # share of the time for greedy starts
+_MOST_STARTS = 12  # for each job
+_ROUND = 1.0  # seconds of search until the jobs go on from the best graph of all
+_FINISH = 0.5  # time to make the graph of a round's result, as a share of the time to start it
+_HEAT = 0.2  # share of steps that may cost an adder, at first
+_SLOW = 100  # steps an adder that deserve this heat
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A checked matrix (inputs, outputs), ranges of its inputs, greatest depth and objective."""
+
+    rows: Sequence[Sequence[int]]
+    inputs: tuple[Range, ...]
+    depth: int
+    by_bits: bool
+
+    def cost(self, graph: AdderGraph) -> tuple[int, int, int]:
+        """What the best graph has least of, then next."""
+        if self.by_bits:
+            return graph.bits, graph.adders, graph.depth
+        return graph.adders, graph.bits, graph.depth
+
+    @property
+    def free(self) -> bool:
+        """Whether the depth has no limit."""
+        return self.depth >= DEEPEST
+
+    @property
+    def tall(self) -> bool:
+        """Whether the transposed matrix has the shorter columns."""
+        return len(self.rows) > len(self.rows[0])
+
+
+def quick(problem: Problem) -> AdderGraph:
+    """A graph by a fixed and short amount of work; the same for the same problem.
+
+    The search makes no graph deeper than it was before.
+    """
+    rules = [Rule(by_bits=True, deep=False, noise=0, choices=32), Rule(furthest=2), Rule(turned=True)]
+    made = (greedy(problem.rows, problem.inputs, problem.depth, rule) for rule in rules)
+    best = min((graph for graph in made if graph is not None), key=problem.cost)
+    if not Improver.suits(best):
+        return best
+    limit = best.depth if problem.free else problem.depth
+    improver = Improver(best, max_depth=limit, by_bits=problem.by_bits, seed=0)
+    improver.run(min(best.adders // 2, _MOST_STEPS), heat=0)
+    return min(best, improver.result(), key=problem.cost)
+
+
+def anytime(
+    problem: Problem, *, time_limit: float, seed: int, jobs: int, progress: Progress | None
+) -> AdderGraph:
+    """The best graph found in ``time_limit`` seconds of processor time of each job.
+
+    After KeyboardInterrupt, the best so far.
+    """
+    started, clock = time.monotonic(), time.thread_time()
+    best: list[AdderGraph] = []
+
+    def found(graphs: Sequence[AdderGraph | None]) -> None:
+        for graph in graphs:
+            if graph is not None and (not best or problem.cost(graph) < problem.cost(best[0])):
+                best[:] = [graph]
+                if progress is not None:
+                    progress(graph, time.monotonic() - started)
+
+    stop = threading.Event()
+    pool = ThreadPoolExecutor(jobs)
+
+    def each(task: Callable[[int], AdderGraph | None]) -> list[AdderGraph | None]:
+        if jobs == 1:
+            return [task(0)]
+        return list(pool.map(task, range(jobs)))
+
+    try:
+        found(each(partial(_start, problem, _STARTS * time_limit, seed, stop)))
+        used = time.thread_time() - clock if jobs == 1 else _STARTS * time_limit
+        if best and Improver.suits(best[0]):
+            left = time_limit - used
+            rounds = max(1, round(left / _ROUND))
+            for number in range(rounds):
+                if jobs == 1:
+                    left = time_limit - (time.thread_time() - clock)
+                share = left / (rounds - number)
+                heat = _Cooling(1 - number / rounds, 1 - (number + 1) / rounds, rounds)
+                found(each(partial(_round, problem, best[0], heat, share, seed + number, stop)))
+                left -= share
+    except KeyboardInterrupt:
+        if not best:
+            raise
+    finally:
+        stop.set()
+        pool.shutdown()
+    return best[0]
+
+
+def _rules(problem: Problem, seed: int) -> Iterator[Rule]:
+    """Rules for greedy starts: first those that are best in the mean, then at random."""
+    random = np.random.default_rng(seed)
+    turned = problem.tall and not problem.by_bits
+    far = DEEPEST if problem.free else 1
+    while True:
+        noise = int(random.integers(1, 1 << 62))
+        yield Rule(furthest=far, turned=turned, noise=noise, worth=int(random.integers(2, 7)))
+        if problem.by_bits:
+            yield Rule(by_bits=True, deep=False, noise=noise, worth=int(random.integers(2, 7)))
+        elif problem.free:
+            yield Rule(furthest=far, turned=not turned, noise=noise)
+        else:
+            yield Rule(deep=False, noise=noise)
+
+
+def _start(
+    problem: Problem, budget: float, seed: int, stop: threading.Event, job: int
+) -> AdderGraph | None:
+    """The best of some greedy graphs."""
+    started = time.thread_time()
+    best: AdderGraph | None = None
+    for number, rule in enumerate(_rules(problem, seed * 1000 + job)):
+        now = time.thread_time()
+        graph = greedy(problem.rows, problem.inputs, problem.depth, rule)
+        if graph is not None and (best is None or problem.cost(graph) < problem.cost(best)):
+            best = graph
+        spent = time.thread_time()
+        over = spent + (spent - now) - started > budget or number + 1 >= _MOST_STARTS
+        if best is not None and (over or stop.is_set()):
+            return best
+    raise AssertionError
+
+
+@dataclass(frozen=True)
+class _Cooling:
+    """Heat of a round, from ``first`` to ``last`` of the whole; ``rounds`` of the same length."""
+
+    first: float
+    last: float
+    rounds: int
+
+    def at(self, done: float, steps: float, adders: int) -> float:
+        """Share of steps that may cost an adder, after ``done`` of the round's time.
+
+        ``steps`` is how many a round has.
+        """
+        worth = min(1.0, self.rounds * steps / (_SLOW * adders + 1))
+        return _HEAT * worth * (self.first + (self.last - self.first) * done)
+
+
+def _round(
+    problem: Problem, graph: AdderGraph, heat: _Cooling, budget: float, seed: int,
+    stop: threading.Event, job: int,
+) -> AdderGraph:  # fmt: skip
+    """A round of local search from ``graph``, of the transposed matrix if that is faster."""
+    started = time.thread_time()
+    start: AdderGraph | None = None
+    if problem.tall and problem.free and not problem.by_bits:
+        start = transposed(graph, (BYTE,) * len(graph.outputs))
+    turned = start is not None
+    if start is None:
+        start = graph
+    improver = Improver(
+        start, max_depth=problem.depth, by_bits=problem.by_bits, seed=seed * 1000 + job
+    )
+    until = started + budget - _FINISH * (time.thread_time() - started)
+    _run(improver, until, heat, stop)
+    result: AdderGraph | None = improver.result()
+    if turned and result is not None:
+        result = transposed(result, problem.inputs)
+    return graph if result is None else min(graph, result, key=problem.cost)
+
+
+def _run(improver: Improver, until: float, heat: _Cooling, stop: threading.Event) -> None:
+    """Run the search until the time is over, cooling down."""
+    started = time.thread_time()
+    steps, done = 16, 0
+    while (now := time.thread_time()) < until and not stop.is_set():
+        left = until - now
+        passed = now - started
+        expected = done * (passed + left) / max(passed, 1e-6)
+        improver.run(steps, heat=heat.at(passed / (passed + left), expected, improver.adders))
+        done += steps
+        spent = max(time.thread_time() - now, 1e-6)
+        steps = max(1, min(4 * steps, int(steps * min(0.1, 0.2 * left) / spent)))
