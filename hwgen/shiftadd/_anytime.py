@@ -80,12 +80,12 @@ def anytime(
 
     After KeyboardInterrupt, the best so far.
     """
-    started, clock = time.monotonic(), time.thread_time()
+    started = time.monotonic()
     best: list[AdderGraph] = []
 
-    def found(graphs: Sequence[AdderGraph | None]) -> None:
+    def found(graphs: Sequence[AdderGraph]) -> None:
         for graph in graphs:
-            if graph is not None and (not best or problem.cost(graph) < problem.cost(best[0])):
+            if not best or problem.cost(graph) < problem.cost(best[0]):
                 best[:] = [graph]
                 if progress is not None:
                     progress(graph, time.monotonic() - started)
@@ -93,24 +93,25 @@ def anytime(
     stop = threading.Event()
     pool = ThreadPoolExecutor(jobs)
 
-    def each(task: Callable[[int], AdderGraph | None]) -> list[AdderGraph | None]:
+    def run(task: Callable[[int], AdderGraph]) -> float:
+        """Run a task for each job and give the processor time of the slowest one."""
+        clock = time.thread_time()
         if jobs == 1:
-            return [task(0)]
-        return list(pool.map(task, range(jobs)))
+            found([task(0)])
+            return time.thread_time() - clock
+        results = list(pool.map(partial(_timed, task), range(jobs)))
+        found([graph for graph, _ in results])
+        return max(seconds for _, seconds in results)
 
     try:
-        found(each(partial(_start, problem, _STARTS * time_limit, seed, stop)))
-        used = time.thread_time() - clock if jobs == 1 else _STARTS * time_limit
-        if best and Improver.suits(best[0]):
-            left = time_limit - used
-            rounds = max(1, round(left / _ROUND))
-            for number in range(rounds):
-                if jobs == 1:
-                    left = time_limit - (time.thread_time() - clock)
-                share = left / (rounds - number)
-                heat = _Cooling(1 - number / rounds, 1 - (number + 1) / rounds, rounds)
-                found(each(partial(_round, problem, best[0], heat, share, seed + number, stop)))
-                left -= share
+        left = time_limit - run(partial(_start, problem, _STARTS * time_limit, seed, stop))
+        rounds = max(1, round(left / _ROUND)) if Improver.suits(best[0]) else 0
+        for number in range(rounds):
+            share = left / (rounds - number)
+            heat = _Cooling(1 - number / rounds, 1 - (number + 1) / rounds, rounds)
+            left -= run(partial(_round, problem, best[0], heat, share, seed + number, stop))
+            if left <= 0:
+                break
     except KeyboardInterrupt:
         if not best:
             raise
@@ -118,6 +119,11 @@ def anytime(
         stop.set()
         pool.shutdown()
     return best[0]
+
+
+def _timed(task: Callable[[int], AdderGraph], job: int) -> tuple[AdderGraph, float]:
+    started = time.thread_time()
+    return task(job), time.thread_time() - started
 
 
 def _rules(problem: Problem, seed: int) -> Iterator[Rule]:
@@ -138,7 +144,7 @@ def _rules(problem: Problem, seed: int) -> Iterator[Rule]:
 
 def _start(
     problem: Problem, budget: float, seed: int, stop: threading.Event, job: int
-) -> AdderGraph | None:
+) -> AdderGraph:
     """The best of some greedy graphs."""
     started = time.thread_time()
     best: AdderGraph | None = None

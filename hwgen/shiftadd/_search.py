@@ -20,7 +20,7 @@ __all__ = ["search"]
 _ROOM = 4096  # terms and journal entries that one change may need
 _LONGEST = 192  # terms of a sum: records grow with their square
 _EXPANDED = 64  # sums that are not lengthened further by a step
-_TRIES = 300  # values looked at for each term of a new sum
+_TRIES = 200  # values looked at for each term of a new sum
 _SHIFTS = 5
 _MOST_EXTRA_CELLS = 12  # that a step may cost
 _FEW_INPUTS = 2  # with so few, every shift is tried
@@ -315,6 +315,8 @@ def _respell(st: State, owner: _Word) -> None:
                     part = form[k] << shift
                     plus -= weight(rest[k] - part)
                     minus -= weight(rest[k] + part)
+                    if max(plus, minus) <= best:
+                        break
                 if max(plus, minus) > best and not _depends(st, value, owner):
                     best, base, up, sign = (
                         max(plus, minus),
