@@ -17,6 +17,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from time import monotonic, process_time
 from typing import Any
@@ -131,7 +132,9 @@ def measured(make: Callable[[], AdderGraph]) -> Row:
 @click.command()
 @click.option("--da4ml", "python", required=True, help="Interpreter with da4ml.")
 @click.option("--cases", type=click.Path(path_type=Path, exists=True), help="Folder of matrices.")
-@click.option("--time", "limit", default=10.0, help="Seconds of each core in the long run; 0: none.")
+@click.option(
+    "--time", "limit", default=10.0, help="Seconds of each core in the long run; 0: none."
+)
 @click.option("--jobs", default=2, help="Cores of the long run.")
 @click.option("--seeds", default=5, help="Random matrices of each class.")
 @click.option("--only", default="", help="Matrices whose name has this regular expression.")
@@ -164,9 +167,9 @@ def main(
             ours = rows.setdefault(f"{name} {objective} {beyond} {label} {cores}", {})
             if not ours and seconds:
                 ours |= measured(
-                    lambda: optimize(
-                        matrix, objective=objective, max_depth=deepest, time_limit=seconds,
-                        jobs=cores,
+                    partial(
+                        optimize, matrix, objective=objective, max_depth=deepest,
+                        time_limit=seconds, jobs=cores,
                     )
                 )  # fmt: skip
             row["equal" if label == "equal" else "long"] = ours or theirs
@@ -181,7 +184,19 @@ def main(
     print(line("total", everything, objective, total=True))
 
 
-HEADINGS = ("da4ml", "equal", "", "long", "", "depth", "equal", "long", "cpu s", "equal s", "long s")
+HEADINGS = (
+    "da4ml",
+    "equal",
+    "",
+    "long",
+    "",
+    "depth",
+    "equal",
+    "long",
+    "cpu s",
+    "equal s",
+    "long s",
+)
 
 
 def line(name: str, rows: list[Row], what: str, *, total: bool = False) -> str:

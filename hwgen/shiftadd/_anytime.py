@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,7 +13,7 @@ import numpy as np
 
 from hwgen.numeric import Range
 from hwgen.shiftadd._greedy import Rule, greedy
-from hwgen.shiftadd._problem import BYTE, DEEPEST
+from hwgen.shiftadd._problem import BYTE, DEEPEST, least_depth
 from hwgen.shiftadd._transpose import transposed
 from hwgen.shiftadd.graph import AdderGraph
 from hwgen.shiftadd.improve import Improver
@@ -24,7 +24,7 @@ Progress = Callable[[AdderGraph, float], None]
 
 _MOST_STEPS = 1000  # of the search without a time limit
 _STARTS = 0.3  # share of the time for greedy starts
-_MOST_STARTS = 12  # for each job
+_MOST_STARTS = 16  # for each job
 _ROUND = 1.0  # seconds of search until the jobs go on from the best graph of all
 _FINISH = 0.5  # time to make the graph of a round's result, as a share of the time to start it
 _HEAT = 0.2  # share of steps that may cost an adder, at first
@@ -62,7 +62,11 @@ def quick(problem: Problem) -> AdderGraph:
 
     The search makes no graph deeper than it was before.
     """
-    rules = [Rule(by_bits=True, deep=False, noise=0, choices=32), Rule(furthest=2), Rule(turned=True)]
+    rules = [
+        Rule(by_bits=True, deep=False, noise=0, choices=32),
+        Rule(furthest=2),
+        Rule(turned=True),
+    ]
     made = (greedy(problem.rows, problem.inputs, problem.depth, rule) for rule in rules)
     best = min((graph for graph in made if graph is not None), key=problem.cost)
     if not Improver.suits(best):
@@ -74,7 +78,7 @@ def quick(problem: Problem) -> AdderGraph:
 
 
 def anytime(
-    problem: Problem, *, time_limit: float, seed: int, jobs: int, progress: Progress | None
+    problem: Problem, *, time_limit: float, seed: int, jobs: int, progress: Progress
 ) -> AdderGraph:
     """The best graph found in ``time_limit`` seconds of processor time of each job.
 
@@ -87,8 +91,7 @@ def anytime(
         for graph in graphs:
             if not best or problem.cost(graph) < problem.cost(best[0]):
                 best[:] = [graph]
-                if progress is not None:
-                    progress(graph, time.monotonic() - started)
+                progress(graph, time.monotonic() - started)
 
     stop = threading.Event()
     pool = ThreadPoolExecutor(jobs)
@@ -126,38 +129,47 @@ def _timed(task: Callable[[int], AdderGraph], job: int) -> tuple[AdderGraph, flo
     return task(job), time.thread_time() - started
 
 
-def _rules(problem: Problem, seed: int) -> Iterator[Rule]:
-    """Rules for greedy starts: first those that are best in the mean, then at random."""
-    random = np.random.default_rng(seed)
-    turned = problem.tall and not problem.by_bits
-    far = DEEPEST if problem.free else 1
-    while True:
-        noise = int(random.integers(1, 1 << 62))
-        yield Rule(furthest=far, turned=turned, noise=noise, worth=int(random.integers(2, 7)))
-        if problem.by_bits:
-            yield Rule(by_bits=True, deep=False, noise=noise, worth=int(random.integers(2, 7)))
-        elif problem.free:
-            yield Rule(furthest=far, turned=not turned, noise=noise)
-        else:
-            yield Rule(deep=False, noise=noise)
+def _rules(problem: Problem) -> list[Rule]:
+    """Rules that are worth a try, the best in the mean first."""
+    near, shallow = Rule(), Rule(deep=False)
+    if problem.by_bits:
+        rules = [Rule(by_bits=True, deep=False), near, Rule(turned=True), Rule(furthest=2)]
+    elif problem.free:
+        far, turned = Rule(furthest=DEEPEST), Rule(furthest=DEEPEST, turned=True)
+        rules = [far, near, turned, Rule(turned=True)]
+        if problem.tall:
+            rules = rules[2:] + rules[:2]
+    elif problem.depth > least_depth(problem.rows):
+        rules = [near, Rule(furthest=2), Rule(turned=True), Rule(furthest=2, turned=True), shallow]
+        if problem.tall:
+            rules = rules[2:4] + rules[:2] + rules[4:]
+    else:
+        rules = [near, shallow]
+    return rules
 
 
 def _start(
     problem: Problem, budget: float, seed: int, stop: threading.Event, job: int
 ) -> AdderGraph:
-    """The best of some greedy graphs."""
+    """The best of some greedy graphs: by every rule, then mostly by the best one."""
     started = time.thread_time()
+    random = np.random.default_rng([seed, job])
     best: AdderGraph | None = None
-    for number, rule in enumerate(_rules(problem, seed * 1000 + job)):
+    favourite, rules = 0, _rules(problem)
+    for number in range(_MOST_STARTS):
         now = time.thread_time()
+        some = int(random.integers(len(rules)))
+        chosen = number if number < len(rules) else favourite if random.random() < 0.7 else some
+        noise, worth = int(random.integers(1, 1 << 62)), int(random.integers(2, 7))
+        rule = replace(rules[chosen], noise=noise, worth=worth)
         graph = greedy(problem.rows, problem.inputs, problem.depth, rule)
         if graph is not None and (best is None or problem.cost(graph) < problem.cost(best)):
-            best = graph
+            best, favourite = graph, chosen
         spent = time.thread_time()
-        over = spent + (spent - now) - started > budget or number + 1 >= _MOST_STARTS
-        if best is not None and (over or stop.is_set()):
-            return best
-    raise AssertionError
+        if best is not None and (spent + (spent - now) - started > budget or stop.is_set()):
+            break
+    assert best is not None
+    return best
 
 
 @dataclass(frozen=True)

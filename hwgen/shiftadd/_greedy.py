@@ -16,7 +16,7 @@ from hwgen.shiftadd._tree import difference_tree
 from hwgen.shiftadd.build import Builder, fold_signs, prune
 from hwgen.shiftadd.graph import AdderGraph, Operand, operand_range
 
-__all__ = ["Rule", "greedy", "merged"]
+__all__ = ["Rule", "composed", "greedy", "merged"]
 
 _MOST_PAIRS = 1 << 24
 _MOST_TREE_BITS = 58
@@ -55,6 +55,7 @@ def greedy(
     if rule.turned:
         columns = list(zip(*rows, strict=True))
         graph = _direct(columns, (BYTE,) * len(columns), DEEPEST, rule)
+        assert graph is not None
         turned = transposed(graph, inputs)
     else:
         turned = _direct(rows, inputs, depth, rule)
@@ -94,9 +95,11 @@ def merged(
 
 def _direct(
     rows: Sequence[Sequence[int]], inputs: tuple[Range, ...], depth: int, rule: Rule
-) -> AdderGraph:
+) -> AdderGraph | None:
     wide = max(abs(v) for row in rows for v in row) >> _MOST_TREE_BITS
-    furthest = 1 if wide or depth < DEEPEST else rule.furthest
+    furthest = 1 if wide else rule.furthest
+    if depth < DEEPEST:
+        depth -= furthest - 1
     wholes, outputs = merged(zip(*rows, strict=True))
     if not wholes:
         return AdderGraph(inputs, (), (None,) * len(outputs))
@@ -125,7 +128,9 @@ def _direct(
         sum(csd_weight(v) << builder.depths[s.source] for v, s in zip(c, sources, strict=True))
         for c in zip(*groups, strict=True)
     ]
-    if max(digits) > 1 << depth:
+    if depth < 0 or max(digits) > 1 << depth:
+        if furthest > 1 and max(sum(map(csd_weight, c)) for c in columns) > 1 << max(depth, 0):
+            return None
         groups = [tuple(r) for r in zip(*columns, strict=True)]
         sources = [Operand(row) for row in range(len(groups))]
     terms = _eliminated(builder, groups, sources, depth, rule)
@@ -133,13 +138,13 @@ def _direct(
     if furthest > 1:
         parts, sums = sums, [None] * len(wholes)
         for part, (c, parent, sign) in zip(parts, tree, strict=True):
-            below = _composed(sums[parent], Operand(0, 0, sign < 0)) if parent >= 0 else None
+            below = composed(sums[parent], Operand(0, 0, sign < 0)) if parent >= 0 else None
             sums[c] = builder.sum(o for o in (part, below) if o is not None)
-    graph = builder.graph(None if o is None else _composed(sums[o.source], o) for o in outputs)
+    graph = builder.graph(None if o is None else composed(sums[o.source], o) for o in outputs)
     return prune(fold_signs(graph))
 
 
-def _composed(inner: Operand | None, outer: Operand) -> Operand:
+def composed(inner: Operand | None, outer: Operand) -> Operand:
     """``outer`` applied to the value of ``inner``."""
     assert inner is not None
     return Operand(inner.source, inner.shift + outer.shift, inner.negate != outer.negate)
@@ -203,13 +208,13 @@ def _block(
     for first, second, delta, subtract in found.tolist():
         values.append(
             builder.add(
-                _composed(values[first], Operand(0, max(-delta, 0))),
-                _composed(values[second], Operand(0, max(delta, 0), bool(subtract))),
+                composed(values[first], Operand(0, max(-delta, 0))),
+                composed(values[second], Operand(0, max(delta, 0), bool(subtract))),
             )
         )
     return [
         [
-            _composed(values[s], Operand(0, shift, negate))
+            composed(values[s], Operand(0, shift, negate))
             for s in np.flatnonzero(plus[c] | minus[c]).tolist()
             for negate, mask in ((False, int(plus[c, s])), (True, int(minus[c, s])))
             for shift in range(mask.bit_length())

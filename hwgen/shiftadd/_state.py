@@ -431,12 +431,12 @@ def identify(st: State, value: _Word) -> None:
             form[k] = -form[k]
     st.values[value, HASH] = hashed
     support[0] = count
-    low = high = 0.0
+    low, high = np.float64(0.0), np.float64(0.0)
     for i in range(1, count + 1):
         k = support[i]
-        part = float(form[k])
-        low += part * st.ends[k, 0 if part > 0 else 1]
-        high += part * st.ends[k, 1 if part > 0 else 0]
+        weight = np.float64(form[k])
+        low += weight * st.ends[k, 0 if weight > 0 else 1]
+        high += weight * st.ends[k, 1 if weight > 0 else 0]
     st.spans[value, 0], st.spans[value, 1] = low, high
     st.values[value, PARITY] = parity
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from hwgen.numeric import Range, csd
 from hwgen.shiftadd._anytime import Problem, Progress, anytime, quick
+from hwgen.shiftadd._greedy import composed, merged
 from hwgen.shiftadd._problem import checked_depth, checked_inputs, checked_matrix, least_depth
 from hwgen.shiftadd.build import Builder, fold_signs
 from hwgen.shiftadd.graph import AdderGraph, Operand
@@ -31,13 +33,16 @@ def optimize(
 ) -> AdderGraph:
     """Find an adder graph with few adders for ``y = x @ matrix``.
 
-    Rows and columns that are equal up to sign and shift are merged, and columns may be made from
-    each other, by a minimum spanning tree of their differences. Then two-term patterns of
-    canonical signed digits that occur most often are shared, greedily (Hartley, "Subexpression
-    sharing in filters using canonic signed digit multipliers", 1996, for many inputs), and what
-    remains of each column is added in a tree of the least possible depth. At last, a local search
-    (:class:`~hwgen.shiftadd.improve.Improver`) takes pieces of the graph away and builds them
-    anew.
+    Columns that are equal up to sign and shift are made once. Some greedy graphs are the start:
+    columns may be made from each other, by a minimum spanning tree of their differences (as in
+    da4ml; Gustafsson, Ohlsson and Wanhammar, "Low-complexity constant coefficient matrix
+    multiplication using a minimum spanning tree approach", 2004); two-term patterns of canonical
+    signed digits that save most are shared (Hartley, "Subexpression sharing in filters using
+    canonic signed digit multipliers", 1996), of equally good ones that which breaks the fewest
+    others; the rest of each column is added in a tree of the least possible depth. All that is
+    also done for the transposed matrix, whose graph is then turned round. The best one is improved
+    by a local search (:class:`~hwgen.shiftadd.improve.Improver`), which takes pieces of the graph
+    away and builds them anew.
 
     Parameters
     ----------
@@ -51,12 +56,19 @@ def optimize(
         Most adders on a path; 0 means the least depth that the matrix allows
         (:func:`minimum_depth`).
     time_limit : float, optional
-        Seconds of processor time for the search; None or 0: a short, fixed number of its steps, in
-        which no graph becomes deeper than it was before them. With a time limit graphs may be some
-        adders deeper, unless ``max_depth`` forbids it.
+        Seconds of processor time for each job; None or 0: a fixed, small amount of work, in which
+        the search makes no graph deeper. With a time limit graphs may be many adders deeper,
+        unless ``max_depth`` forbids it.
     seed : int
-        Seed of the random choices of a search with a time limit; without one, the result does not
-        depend on it.
+        Seed of the random choices with a time limit; without one, the result does not depend on
+        it.
+    jobs : int
+        Threads that search at the same time, each from the best graph of all so far; the searches
+        run without Python's global lock.
+    progress : callable, optional
+        Called with a time limit, in this thread: ``progress(graph, seconds)``, with every better
+        graph, at most about once a second, and the time on the clock since the start. During a
+        search with a time limit, KeyboardInterrupt ends it: the best graph so far is returned.
 
     Returns
     -------
@@ -70,7 +82,7 @@ def optimize(
     ValueError
         If the matrix is empty, not two-dimensional, not finite, not whole or too wide; if
         ``inputs`` does not have one range for each row; if ``max_depth`` is less than the matrix
-        allows.
+        allows; if ``time_limit`` or ``jobs`` is out of range.
     """
     rows = checked_matrix(matrix)
     ranges = checked_inputs(inputs, len(rows))
@@ -79,14 +91,26 @@ def optimize(
     if time_limit is not None and not time_limit >= 0:
         raise ValueError(f"Time limit must be at least 0 seconds, not {time_limit!r}")
     depth = checked_depth(max_depth, rows)
-
     if not isinstance(jobs, int) or jobs < 1:
         raise ValueError(f"Jobs must be an integer of at least 1, not {jobs!r}")
-    problem = Problem(rows, ranges, depth, objective == "bits")
+    wholes, outputs = merged(zip(*rows, strict=True))
+    if not wholes:
+        return AdderGraph(ranges, (), (None,) * len(outputs))
+
+    def whole(core: AdderGraph) -> AdderGraph:
+        parts = (o and composed(core.outputs[o.source], o) for o in outputs)
+        return fold_signs(replace(core, outputs=tuple(parts)))
+
+    def report(core: AdderGraph, seconds: float) -> None:
+        if progress is not None:
+            progress(whole(core), seconds)
+
+    problem = Problem(list(zip(*wholes, strict=True)), ranges, depth, objective == "bits")
     if time_limit:
-        best = anytime(problem, time_limit=time_limit, seed=seed, jobs=jobs, progress=progress)
+        core = anytime(problem, time_limit=time_limit, seed=seed, jobs=jobs, progress=report)
     else:
-        best = quick(problem)
+        core = quick(problem)
+    best = whole(core)
     best.verify(np.array(rows, dtype=object))
     return best
 
