@@ -24,7 +24,7 @@ Progress = Callable[[AdderGraph, float], None]
 
 _MOST_STEPS = 1000  # of the search without a time limit
 _STARTS = 0.3  # share of the time for greedy starts
-_MOST_STARTS = 16  # for each job
+_MOST_STARTS = 8  # for each job
 _ROUND = 1.0  # seconds of search until the jobs go on from the best graph of all
 _FINISH = 0.5  # time to make the graph of a round's result, as a share of the time to start it
 _HEAT = 0.2  # share of steps that may cost an adder, at first

@@ -73,6 +73,14 @@ class Improver:
         """Adders of the graph that the search has reached."""
         return int(self._state.counters[s.COST])
 
+    @property
+    def best(self) -> int:
+        """Adders of the best graph so far, or adder cells, which are an estimate.
+
+        The estimate takes signs to cost nothing, which not every graph allows.
+        """
+        return int(self._state.counters[s.BEST])
+
     def run(self, steps: int, *, heat: float) -> None:
         """Make ``steps`` steps, of which a fraction ``heat`` may cost one adder."""
         search(self._state, steps, round(10_000 * heat))

@@ -121,8 +121,9 @@ def test_random_tries_differ() -> None:
     matrix = np.random.default_rng(4).integers(-128, 128, (8, 8))
     inputs = (BYTE,) * 8
     tries = [
-        greedy(matrix.tolist(), inputs, 60, Rule(noise=noise, turned=noise % 2 == 0))
-        for noise in range(1, 41)
+        greedy(matrix.tolist(), inputs, 60, Rule(worth=worth, turned=turned))
+        for worth in range(8)
+        for turned in (False, True)
     ]
     assert all(graph is not None and (graph.matrix == matrix).all() for graph in tries)
     assert len({graph.adders for graph in tries if graph is not None}) > 3
