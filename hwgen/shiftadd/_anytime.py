@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from hwgen.numeric import Range
+from hwgen.numeric import Range, csd_weight
 from hwgen.shiftadd._greedy import Rule, greedy
 from hwgen.shiftadd._problem import BYTE, DEEPEST, least_depth
 from hwgen.shiftadd._transpose import transposed
@@ -23,6 +23,7 @@ __all__ = ["Problem", "Progress", "anytime", "quick"]
 Progress = Callable[[AdderGraph, float], None]
 
 _MOST_STEPS = 1000  # of the search without a time limit
+_SMALL = 1 << 24  # pairs of terms of a column, twice
 _STARTS = 0.3  # share of the time for greedy starts
 _MOST_STARTS = 8  # for each job
 _ROUND = 1.0  # seconds of search until the jobs go on from the best graph of all
@@ -67,6 +68,8 @@ def quick(problem: Problem) -> AdderGraph:
         Rule(furthest=2),
         Rule(turned=True),
     ]
+    if not _small(problem):
+        rules = rules[1:2]
     made = (greedy(problem.rows, problem.inputs, problem.depth, rule) for rule in rules)
     best = min((graph for graph in made if graph is not None), key=problem.cost)
     if not Improver.suits(best):
@@ -122,6 +125,12 @@ def anytime(
         stop.set()
         pool.shutdown()
     return best[0]
+
+
+def _small(problem: Problem) -> bool:
+    """Whether there is time for more than one greedy graph."""
+    columns = zip(*problem.rows, strict=True)
+    return sum(sum(map(csd_weight, column)) ** 2 for column in columns) < _SMALL
 
 
 def _timed(task: Callable[[int], AdderGraph], job: int) -> tuple[AdderGraph, float]:

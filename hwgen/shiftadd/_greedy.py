@@ -18,7 +18,8 @@ from hwgen.shiftadd.graph import AdderGraph, Operand, operand_range
 
 __all__ = ["Rule", "composed", "greedy", "merged"]
 
-_MOST_PAIRS = 1 << 24
+_MOST_PAIRS = 1 << 24  # of terms of a column, over all columns, in one block of rows
+_MOST_LOOKS = 1 << 28  # about, in pairs, times patterns that are looked at more closely
 _MOST_TREE_BITS = 58
 
 
@@ -189,6 +190,7 @@ def _block(
     count, columns = len(rows), len(rows[0])
     total = sum(csd_weight(v) for row in rows for v in row)
     room = count + total // 2 + 1
+    pairs = 1 + sum(sum(map(csd_weight, column)) ** 2 for column in zip(*rows, strict=True)) // 2
     plus = np.zeros((columns, room), dtype=np.int64)
     minus = np.zeros((columns, room), dtype=np.int64)
     for s, row in enumerate(rows):
@@ -202,7 +204,7 @@ def _block(
         depths[s] = builder.depths[source.source]
     found = eliminate(
         plus, minus, lo, hi, depths, weight, count, depth, rule.by_bits, rule.deep, rule.noise,
-        rule.choices, rule.worth,
+        min(rule.choices, max(1, _MOST_LOOKS // pairs)), rule.worth,
     )  # fmt: skip
     values = list(sources)
     for first, second, delta, subtract in found.tolist():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hwgen.numeric import Range
-from hwgen.shiftadd import AdderGraph, _cells, _state, csd_graph, optimize
+from hwgen.shiftadd import Adder, AdderGraph, Operand, _cells, _state, csd_graph, optimize
 from hwgen.shiftadd._transpose import transposed
 from hwgen.shiftadd.improve import Improver
 
@@ -105,9 +106,11 @@ def test_transposed_graph(problem: tuple) -> None:
 
 
 def test_transposed_graph_needs_values_that_count() -> None:
-    # (x + y) and (x - y), of which x cancels: 2 y = (x + y) - (x - y).
-    text = '{"inputs":[[-8,7],[-8,7],[-8,7]],"nodes":[[0,0,0,1,0,0],[3,0,0,2,0,0],[3,0,0,2,0,1],[4,0,0,5,0,1]],"outputs":[[6,0,0]]}'
-    graph = AdderGraph.from_json(text)
+    # 2 z = ((x + y) + z) - ((x + y) - z), in which x + y cancels.
+    both = Adder(Operand(0), Operand(1))
+    plus, minus = Adder(Operand(3), Operand(2)), Adder(Operand(3), Operand(2, 0, True))
+    last = Adder(Operand(4), Operand(5, 0, True))
+    graph = AdderGraph((BYTE,) * 3, (both, plus, minus, last), (Operand(6),))
     assert graph.matrix.tolist() == [[0], [0], [2]]
     assert transposed(graph, (BYTE,)) is None
 
@@ -119,7 +122,7 @@ def test_progress_gives_better_and_better_graphs() -> None:
     costs = [(graph.adders, graph.bits, graph.depth) for graph, _ in seen]
     assert costs == sorted(costs, reverse=True)
     assert seen[-1][0] == best
-    assert all(before <= after for (_, before), (_, after) in zip(seen, seen[1:], strict=False))
+    assert all(before <= after for (_, before), (_, after) in pairwise(seen))
     for graph, _ in seen:
         graph.verify(matrix)
 
