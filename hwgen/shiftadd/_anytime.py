@@ -23,7 +23,7 @@ __all__ = ["Problem", "Progress", "anytime", "quick"]
 Progress = Callable[[AdderGraph, float], None]
 
 _MOST_STEPS = 1000  # of the search without a time limit
-_SMALL = 1 << 24  # pairs of terms of a column, twice
+_SMALL = 1 << 20  # pairs of terms of a column, twice
 _STARTS = 0.3  # share of the time for greedy starts
 _MOST_STARTS = 8  # for each job
 _ROUND = 1.0  # seconds of search until the jobs go on from the best graph of all
@@ -63,15 +63,17 @@ def quick(problem: Problem) -> AdderGraph:
 
     The search makes no graph deeper than it was before.
     """
-    rules = [
-        Rule(by_bits=True, deep=False, noise=0, choices=32),
-        Rule(furthest=2),
-        Rule(turned=True),
-    ]
-    if not _small(problem):
-        rules = rules[1:2]
-    made = (greedy(problem.rows, problem.inputs, problem.depth, rule) for rule in rules)
-    best = min((graph for graph in made if graph is not None), key=problem.cost)
+    near = Rule(furthest=2 if problem.free else 1)
+    turned = Rule(turned=True)
+    rules = [turned, replace(near, choices=32)] if problem.tall else [near, turned]
+    best: AdderGraph | None = None
+    for rule in (*rules, Rule(by_bits=True, deep=False, noise=0, choices=32)):
+        graph = greedy(problem.rows, problem.inputs, problem.depth, rule)
+        if graph is not None and (best is None or problem.cost(graph) < problem.cost(best)):
+            best = graph
+        if best is not None and not _small(problem):
+            break
+    assert best is not None
     if not Improver.suits(best):
         return best
     limit = best.depth if problem.free else problem.depth
