@@ -11,6 +11,7 @@ import numpy.typing as npt
 from hwgen.numeric import Range, csd
 from hwgen.shiftadd._anytime import Problem, Progress, anytime, quick
 from hwgen.shiftadd._greedy import composed, merged
+from hwgen.shiftadd._one_sided import one_sided
 from hwgen.shiftadd._problem import checked_depth, checked_inputs, checked_matrix, least_depth
 from hwgen.shiftadd.build import Builder, fold_signs
 from hwgen.shiftadd.graph import AdderGraph, Operand
@@ -42,7 +43,8 @@ def optimize(
     others; the rest of each column is added in a tree of the least possible depth. All that is
     also done for the transposed matrix, whose graph is then turned round. The best one is improved
     by a local search (:class:`~hwgen.shiftadd.improve.Improver`), which takes pieces of the graph
-    away and builds them anew.
+    away and builds them anew. A matrix whose rows, or whose columns, are all equal up to sign and
+    shift or zero is solved by :func:`~hwgen.shiftadd.mcm.mcm_graph`, in one thread.
 
     Parameters
     ----------
@@ -106,11 +108,14 @@ def optimize(
             progress(whole(core), seconds)
 
     problem = Problem(list(zip(*wholes, strict=True)), ranges, depth, objective == "bits")
-    if time_limit:
+    one = one_sided(replace(problem, rows=rows), time_limit=time_limit, seed=seed)
+    if time_limit and one is None:
         core = anytime(problem, time_limit=time_limit, seed=seed, jobs=jobs, progress=report)
     else:
         core = quick(problem)
     best = whole(core)
+    if one is not None:
+        best = min(one, best, key=problem.cost)
     best.verify(np.array(rows, dtype=object))
     return best
 
