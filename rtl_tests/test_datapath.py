@@ -17,7 +17,10 @@ from streambench import run_stream
 from hwgen.errors import ToolError
 from hwgen.numeric import Range
 from hwgen.shiftadd import Adder, AdderGraph, Operand, csd_graph, optimize
+from hwgen.shiftadd.polarity import polarities
+from hwgen.shiftadd.schedule import schedule
 from hwgen.stream.datapath import ShiftAdd
+from hwgen.toolchain.synthesis import SynthesisJob, synthesise
 from hwgen.toolchain.yosys import rtlil_to_verilog, run_yosys
 
 BYTE = Range(0, 255)
@@ -123,6 +126,25 @@ def test_complements_of_what_is_only_subtracted(adders_per_stage: int) -> None:
     dut = ShiftAdd(graph, adders_per_stage=adders_per_stage, complement=True)
     run_stream(dut, x, expected=x @ graph.matrix)
     assert rtlil.convert(dut, name="top").count("cell $not ") > 3
+
+
+def test_complements_save_what_they_promise(tmp_path: Path) -> None:
+    graph = optimize(np.random.default_rng(3).integers(-128, 128, (4, 4)))
+    plan = schedule(graph)
+    luts = {}
+    for complement in (False, True):
+        dut = ShiftAdd(graph, complement=complement)
+        job = SynthesisJob(
+            {"dut.v": rtlil_to_verilog(rtlil.convert(dut, name="dut"))},
+            "dut",
+            "ice40",
+            tmp_path / str(complement),
+        )
+        (result,) = synthesise(job)
+        luts[complement] = result.area.luts
+    expected = graph.bits + polarities(graph, plan).inverters
+    assert abs(luts[True] - expected) < 0.05 * expected
+    assert luts[True] < 0.9 * luts[False]
 
 
 def test_right_shifts() -> None:

@@ -14,7 +14,8 @@ from amaranth.lib.wiring import In, Out
 
 from hwgen.numeric import Range
 from hwgen.shiftadd.build import with_bias
-from hwgen.shiftadd.graph import AdderGraph, Operand, operand_range
+from hwgen.shiftadd.graph import AdderGraph, Operand
+from hwgen.shiftadd.polarity import Polarities, plus_and_other, polarities, wired_bits
 from hwgen.shiftadd.schedule import Schedule, pipeline_stages, schedule
 from hwgen.stream.common import pixel_signature, range_shape
 
@@ -39,9 +40,9 @@ class ShiftAdd(wiring.Component):
     adders_per_stage : int
         Adders on the longest path between two registers, at least 1.
     complement : bool
-        Whether registers hold the complement of a value that is only subtracted. That saves an
-        inverter a bit where the carry logic takes its operands as they are (iCE40: a fifth of the
-        LUTs), and costs one where it can invert them (ECP5, Gowin, Xilinx).
+        Whether registers hold the complement of a value where that saves inverters
+        (:mod:`hwgen.shiftadd.polarity`). They are saved where the carry logic takes its operands
+        as they are (iCE40), and cost LUTs where it can invert them (ECP5, Gowin, Xilinx).
 
     Members
     -------
@@ -115,7 +116,7 @@ class ShiftAdd(wiring.Component):
         m = Module()
         network = self._network
         plan = schedule(network, adders_per_stage=self.adders_per_stage)
-        complemented = _only_subtracted(network) if self.complement else frozenset()
+        forms = polarities(network, plan) if self.complement else None
 
         go = self.o.ready | ~self.o.valid
         m.d.comb += self.i.ready.eq(go)
@@ -127,6 +128,7 @@ class ShiftAdd(wiring.Component):
         chains: list[list[Value]] = []
         for value, span in enumerate(network.ranges):
             registers = plan.read[value] - plan.made[value]
+            kept = forms.kept[value] if forms else (False,) * (max(registers, 0) + 1)
             if value < len(self.fields):
                 name = self.fields[value]
                 now: Value = self.i.payload[name]
@@ -136,22 +138,19 @@ class ShiftAdd(wiring.Component):
             else:
                 index = value - len(network.inputs)
                 name = f"n{index}"
-                now = _adder(network, index, chains, plan)
+                now = _adder(network, index, chains, plan, forms)
                 if plan.read[value] == plan.made[value] or (
                     self.adders_per_stage > 1 and registers > 0
                 ):
                     wire = Signal(range_shape(span), name=f"{name}_now")
-                    m.d.comb += wire.eq(now)
-                    now = wire
-            invert = value in complemented
+                    m.d.comb += wire.eq(_complement(now, kept[0]))
+                    now = _complement(wire, kept[0])
             chain = [now]
-            following = ~now if invert else now
             for k in range(registers):
                 suffix = f"_{k}" if k or value < len(self.fields) else ""
                 register = Signal(range_shape(span), name=f"{name}{suffix}", reset_less=True)
-                updates.append(register.eq(following))
-                chain.append(~register if invert else register)
-                following = register
+                updates.append(register.eq(_complement(chain[-1], kept[k + 1])))
+                chain.append(_complement(register, kept[k + 1]))
             chains.append(chain)
 
         with m.If(go):
@@ -163,12 +162,9 @@ class ShiftAdd(wiring.Component):
         return m
 
 
-def _only_subtracted(network: AdderGraph) -> frozenset[int]:
-    """Nodes, by value, that every reader subtracts."""
-    reads = [o for node in network.nodes for o in (node.left, node.right)]
-    added = {o.source for o in (*reads, *network.outputs) if o is not None and not o.negate}
-    subtracted = {o.source for o in reads if o.negate and o.source >= len(network.inputs)}
-    return frozenset(subtracted - added)
+def _complement(value: Value, wanted: bool) -> Value:
+    """The value, or its bitwise complement."""
+    return ~value if wanted else value
 
 
 def _operand(value: Value, operand: Operand) -> Value:
@@ -179,32 +175,41 @@ def _operand(value: Value, operand: Operand) -> Value:
 
 
 def _adder(
-    network: AdderGraph, index: int, chains: Sequence[Sequence[Value]], plan: Schedule
+    network: AdderGraph,
+    index: int,
+    chains: Sequence[Sequence[Value]],
+    plan: Schedule,
+    forms: Polarities | None,
 ) -> Value:
     """The sum of one node, as wide as its range.
 
     Where only one operand has bits at the low end and it is not subtracted, those are wired
     through, so that the carry chain is no longer than the overlap.
     """
-    node = network.nodes[index]
     place = len(network.inputs) + index
     width = network.ranges[place].width
-    low, high = sorted((node.left, node.right), key=lambda o: o.shift)
+    plus, other, negated = plus_and_other(network.nodes[index])
     a, b = (
-        _operand(chains[o.source][plan.made[place] - plan.made[o.source]], o) for o in (low, high)
+        _operand(chains[o.source][plan.made[place] - plan.made[o.source]], o) for o in (plus, other)
     )
-    span = operand_range(network.ranges[low.source], low)
-    wired = min(high.shift, width) if high.shift > 0 and not low.negate else 0
-    bits, a, b = _extended(a, wired)[:wired], a.shift_right(wired), b.shift_right(wired)
-    if low.negate:
-        total = b - a
-    elif high.negate:
-        total = a - b
-    elif 0 <= span.lo and span.hi >> wired == 0:
+    wired = wired_bits(network, index)
+    start = min(max(other.shift, 0), width) if wired else 0
+    bits, a, b = _extended(a, start)[:start], a.shift_right(start), b.shift_right(start)
+    width -= start
+    if wired > start:
         total = b
+    elif forms is None:
+        total = a - b if negated else a + b
     else:
-        total = a + b
-    return Cat(bits, _extended(total, width - wired)[: width - wired])
+        total = _sum(_extended(a, width), _extended(b, width), negated, forms.modes[index])
+    return Cat(bits, _extended(total, width)[:width])
+
+
+def _sum(a: Value, b: Value, negated: bool, mode: bool) -> Value:
+    """``a + b``, or ``a - b`` if negated, with a's complement if ``mode``."""
+    first, second = _complement(a, mode), _complement(b, mode ^ negated)
+    total = first - ~second if mode ^ negated else first + second
+    return _complement(total[: len(a)], mode)
 
 
 def _extended(value: Value, width: int) -> Value:
