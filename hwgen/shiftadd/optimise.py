@@ -15,10 +15,13 @@ from hwgen.shiftadd._one_sided import one_sided
 from hwgen.shiftadd._problem import checked_depth, checked_inputs, checked_matrix, least_depth
 from hwgen.shiftadd.build import Builder, fold_signs
 from hwgen.shiftadd.graph import AdderGraph, Operand
+from hwgen.shiftadd.luts import PROFILES, luts
 
 __all__ = ["csd_graph", "minimum_depth", "optimize"]
 
-_OBJECTIVES = ("adders", "bits")
+_LUTS = tuple(f"luts:{name}" for name in PROFILES)
+_OBJECTIVES = ("adders", "bits", *_LUTS)
+_LEVELS = 1  # above the least depth, of a graph that is tried where registers are paid for
 
 
 def optimize(
@@ -52,8 +55,11 @@ def optimize(
         Integers, inputs by outputs, at most 62 bits each; floats are accepted if they are whole.
     inputs : sequence of Range, optional
         Values of each input, by default -128..127.
-    objective : {"adders", "bits"}
-        What to save: adders, or adder cells (:attr:`AdderGraph.bits`).
+    objective : {"adders", "bits", "luts:ice40", "luts:ecp5", "luts:gowin", "luts:xilinx", \
+"luts:asic"}
+        What to save: adders; adder cells (:attr:`AdderGraph.bits`); or what the graph costs in
+        LUTs or gates when it is pipelined (:func:`hwgen.shiftadd.luts.luts`): the graph of the
+        lowest cost is taken of one with few adders, one with few cells, and a shallow one.
     max_depth : int, optional
         Most adders on a path; 0 means the least depth that the matrix allows
         (:func:`minimum_depth`).
@@ -89,7 +95,7 @@ def optimize(
     rows = checked_matrix(matrix)
     ranges = checked_inputs(inputs, len(rows))
     if objective not in _OBJECTIVES:
-        raise ValueError(f"Objective must be 'adders' or 'bits', not {objective!r}")
+        raise ValueError(f"Objective must be one of {', '.join(_OBJECTIVES)}, not {objective!r}")
     if time_limit is not None and not time_limit >= 0:
         raise ValueError(f"Time limit must be at least 0 seconds, not {time_limit!r}")
     depth = checked_depth(max_depth, rows)
@@ -107,15 +113,23 @@ def optimize(
         if progress is not None:
             progress(whole(core), seconds)
 
-    problem = Problem(list(zip(*wholes, strict=True)), ranges, depth, objective == "bits")
-    one = one_sided(replace(problem, rows=rows), time_limit=time_limit, seed=seed)
-    if time_limit and one is None:
-        core = anytime(problem, time_limit=time_limit, seed=seed, jobs=jobs, progress=report)
+    def within(limit: int, cells: bool, seconds: float | None) -> AdderGraph:
+        problem = Problem(list(zip(*wholes, strict=True)), ranges, limit, cells)
+        one = one_sided(replace(problem, rows=rows), time_limit=seconds, seed=seed)
+        if one is not None:
+            return min(one, whole(quick(problem)), key=problem.cost)
+        if not seconds:
+            return whole(quick(problem))
+        return whole(anytime(problem, time_limit=seconds, seed=seed, jobs=jobs, progress=report))
+
+    if objective in _LUTS:
+        profile = objective.removeprefix("luts:")
+        low = min(depth, least_depth(rows) + _LEVELS)
+        trials = dict.fromkeys([(depth, False), (depth, True), (low, True)])
+        seconds = time_limit and time_limit / len(trials)
+        best = min((within(*each, seconds) for each in trials), key=lambda g: luts(g, profile))
     else:
-        core = quick(problem)
-    best = whole(core)
-    if one is not None:
-        best = min(one, best, key=problem.cost)
+        best = within(depth, objective == "bits", time_limit)
     best.verify(np.array(rows, dtype=object))
     return best
 
