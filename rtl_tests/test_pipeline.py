@@ -46,6 +46,14 @@ def test_pipeline_equals_golden(name: str, stalls: tuple[float, float]) -> None:
         assert ends[-1] - ends[-2] == plan.timing.interval
 
 
+@pytest.mark.parametrize("name", ["chain", "residual"])
+def test_pipeline_with_complements_equals_golden(name: str) -> None:
+    network = NETWORKS[name]()
+    plan = plan_pipeline(network, family="ice40")
+    images = images_for(network, 2, seed=4)
+    run_stream(Pipeline(plan), images, expected=run(network, images), stall_out=0.2, seed=2)
+
+
 @pytest.mark.parametrize("name", ["chain", "residual", "inception"])
 def test_slow_sides(name: str) -> None:
     network, plan = NETWORKS[name](), plan_of(name)

@@ -23,6 +23,20 @@ from hwgen.stream.verilog import check_multiplierless, emit, emit_both
 from hwgen.toolchain.yosys import run_yosys
 
 
+def test_the_family_decides_how_graphs_subtract_and_nothing_else() -> None:
+    network = NETWORKS["chain"]()
+    plans = {family: plan_pipeline(network, family=family) for family in (None, "ecp5", "ice40")}
+    texts = {family: plan_to_json(plan) for family, plan in plans.items()}
+    assert texts[None] == texts["ecp5"] != texts["ice40"]
+    stages = plans["ice40"].stages
+    assert {stage.form for stage in stages if stage.complement} == {"adders"}
+    same = tuple(replace(stage, complement=False) for stage in stages)
+    assert plan_to_json(replace(plans["ice40"], stages=same)) == texts[None]
+    assert emit(plans["ice40"]).verilog != emit(plans[None]).verilog
+    with pytest.raises(ValueError, match=r"Family must be one of ice40, .*, not 'spartan'"):
+        plan_pipeline(network, family="spartan")
+
+
 @pytest.mark.parametrize("name", ["residual", "vectors"])
 def test_text_is_the_same_every_time_and_after_storage(name: str) -> None:
     plan = plan_pipeline(NETWORKS[name]())

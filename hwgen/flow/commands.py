@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from hwgen.boards import find_board
 from hwgen.flow.options import ApproximateOptions, SynthOptions, VerifyOptions
 from hwgen.flow.workspace import Workspace
 
@@ -15,7 +16,7 @@ _A, _V, _S = ApproximateOptions, VerifyOptions, SynthOptions
 
 
 def reproduce(workspace: Workspace) -> list[str]:
-    """Shell commands that make the workspace again; one ``hwgen build`` if every stage ran.
+    """Shell commands that make the workspace again; one ``hwgen build`` if that runs every stage.
 
     Options that have their default value are left out. Paths are those that the user gave.
     """
@@ -26,12 +27,12 @@ def reproduce(workspace: Workspace) -> list[str]:
     model = _outside(records["import"])
     options = {
         "approximate": _approximate(records["approximate"], search),
-        "generate": [],
+        "generate": _generate(records["generate"]),
         "verify": _verify(records["verify"]),
         "synth": _synth(records["synth"]),
     }
-    if all(records.values()):
-        chosen = [word for words in options.values() for word in words]
+    if all(records.values()) and _built_for_its_board(records):
+        chosen = [word for stage, words in options.items() if stage != "generate" for word in words]
         return [shlex.join(["hwgen", "build", *model, "--out", root, *chosen])]
     commands = []
     if records["import"]:
@@ -70,6 +71,17 @@ def _approximate(record: Mapping[str, Any], search: Mapping[str, Any]) -> list[s
         ("activation", "--activation", _A.activation),
         ("prescale", "--prescale", _A.prescale),
     )
+
+
+def _generate(record: Mapping[str, Any]) -> list[str]:
+    return _changed(record["options"], ("family", "--family", None)) if record else []
+
+
+def _built_for_its_board(records: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether the Verilog was made for the family of the board, as ``hwgen build`` does."""
+    board: str = records["synth"]["options"]["board"]
+    family: str | None = records["generate"]["options"]["family"]
+    return find_board(board).family == family
 
 
 def _verify(record: Mapping[str, Any]) -> list[str]:

@@ -186,14 +186,17 @@ def approximate(workspace: Workspace, options: ApproximateOptions, progress: Pro
     )
 
 
-def generate(workspace: Workspace, progress: Progress) -> None:
-    """Plan the pipeline and write ``plan.json``, ``design.json`` and ``design.v``."""
+def generate(workspace: Workspace, progress: Progress, *, family: str | None = None) -> None:
+    """Plan the pipeline and write ``plan.json``, ``design.json`` and ``design.v``.
+
+    The Verilog computes the same for any ``family``, but may be smaller on the given one.
+    """
     integer = integer_store.from_json(workspace.read("integer.json", made_by="approximate"))
     approx = approx_store.from_json(workspace.read("approx.json", made_by="approximate"))
 
     def work() -> None:
         progress("Adder graphs", 0.0)
-        plan = plan_pipeline(integer, jobs=-1)
+        plan = plan_pipeline(integer, jobs=-1, family=family)
         progress("Adder graphs", 1.0)
         progress("Verilog", 0.0)
         design, tapped = emit_both(plan, notes=weight_notes(approx), jobs=-1)
@@ -211,7 +214,7 @@ def generate(workspace: Workspace, progress: Progress) -> None:
         work,
         reads=[workspace.path("integer.json"), workspace.path("approx.json")],
         writes=["plan.json", "design.json", "design_taps.json", "design.v"],
-        options={},
+        options={"family": family},
     )
 
 
@@ -346,10 +349,10 @@ def build(
     progress: Progress,
 ) -> None:
     """Run every stage; those whose inputs have not changed are skipped."""
-    find_board(synth_options.board)
+    board = find_board(synth_options.board)
     import_model(workspace, model)
     approximate(workspace, approximate_options, progress)
-    generate(workspace, progress)
+    generate(workspace, progress, family=board.family)
     verify(workspace, verify_options, progress)
     synthesise(workspace, synth_options, progress)
     report(workspace)

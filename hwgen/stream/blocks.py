@@ -88,6 +88,8 @@ class Stage:
         Padding of a ``window``.
     lanes : int
         Of ``dense``.
+    complement : bool
+        Whether ``adders`` keep complements where that saves inverters.
     depth : int
         Items that a ``buffer`` holds; branches of a ``fork``; taps of a ``max``; adders between
         two registers of ``adders``.
@@ -112,6 +114,7 @@ class Stage:
     values: tuple[Range, ...] = ()
     lanes: int = 0
     depth: int = 0
+    complement: bool = False
 
     @property
     def serial_out(self) -> bool:
@@ -151,7 +154,12 @@ def component(stage: Stage) -> wiring.Component:
             )
         case "adders":
             assert stage.graph is not None
-            return ShiftAdd(stage.graph, bias=stage.bias or None, adders_per_stage=stage.depth)
+            return ShiftAdd(
+                stage.graph,
+                bias=stage.bias or None,
+                adders_per_stage=stage.depth,
+                complement=stage.complement,
+            )
         case "max":
             return MaxTree(stage.depth, ranges=ranges, shape=stage.shape)
         case "requantise":

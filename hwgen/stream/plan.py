@@ -13,6 +13,7 @@ from hwgen.integer.types import Conv, IntegerNetwork
 from hwgen.network.types import Shape
 from hwgen.numeric import Range
 from hwgen.shiftadd.graph import AdderGraph
+from hwgen.shiftadd.luts import PROFILES
 from hwgen.shiftadd.optimise import optimize
 from hwgen.stream.blocks import Stage, component
 from hwgen.stream.cycles import Timing, balance, predict
@@ -61,6 +62,7 @@ def plan_pipeline(
     slack: float = 1 / 16,
     optimise: Callable[..., AdderGraph] = optimize,
     jobs: int = 1,
+    family: str | None = None,
 ) -> PipelinePlan:
     """Plan the pipeline of an integer network.
 
@@ -77,12 +79,21 @@ def plan_pipeline(
         Called as ``optimise(matrix, inputs=ranges)`` for every constant matrix.
     jobs
         Processes that look for adder graphs, one matrix each at a time; -1 for one a core.
+    family
+        FPGA family that the pipeline is for, by its name in a cost profile
+        (:data:`hwgen.shiftadd.luts.PROFILES`); None for any. It decides how adder graphs subtract,
+        not what they compute.
 
     Raises
     ------
     UnsupportedError
         If there is nothing to build.
+    ValueError
+        If there is no profile of this family.
     """
+    if family is not None and family not in PROFILES:
+        raise ValueError(f"Family must be one of {', '.join(PROFILES)}, not {family!r}")
+    complement = family is not None and PROFILES[family].inverters
     planner = Planner(network, adders_per_stage)
     output = planner.run()
     matrices = planner.matrices
@@ -94,7 +105,10 @@ def plan_pipeline(
     graphs = dict(zip(matrices, found, strict=True))
     for name, graph in graphs.items():
         graph.verify(matrices[name])
-    stages = [replace(stage, graph=graphs.get(stage.name)) for stage in stages]
+    stages = [
+        replace(stage, graph=graphs.get(stage.name), complement=complement and stage.name in graphs)
+        for stage in stages
+    ]
     busiest = int(fixed_interval(network, stages) * (1 + slack))
     stages = [_timed(stage, busiest) for stage in stages]
     balanced = balance(stages)

@@ -154,6 +154,15 @@ def test_commands_make_the_workspace_again(tmp_path):
     assert summarise(workspace)["commands"] == [build]
 
 
+def test_commands_name_the_family_that_the_verilog_is_for(tmp_path):
+    workspace = fill(tmp_path)
+    record = workspace.root / "stages/generate.json"
+    record.write_text(record.read_text().replace('"ecp5"', '"ice40"'))
+    commands = summarise(workspace)["commands"]
+    assert len(commands) == 5
+    assert commands[2] == f"hwgen generate {workspace.root} --family ice40"
+
+
 def test_results_of_another_version_are_left_out(tmp_path, monkeypatch):
     workspace = fill(tmp_path)
     monkeypatch.setattr(module, "__version__", "0.0.0")
