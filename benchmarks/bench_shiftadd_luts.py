@@ -318,6 +318,20 @@ def _packed(values: IntArray, ranges: tuple[Range, ...]) -> int:
 
 
 @dataclass(frozen=True)
+class Options:
+    """What the user chose."""
+
+    python: str
+    limit: float
+    stage: int
+    route: bool
+    graphs: bool
+    baselines: bool
+    only: str
+    jobs: int
+
+
+@dataclass(frozen=True)
 class Row:
     """A form for a family, and how it is measured: also with ``alumacc`` early, also routed."""
 
@@ -327,21 +341,23 @@ class Row:
     compared: bool
 
 
-def rows(matrix: IntArray, python: str, limit: float, stage: int) -> list[Row]:
+def rows(matrix: IntArray, options: Options) -> list[Row]:
     """The forms of a matrix by family."""
-    plain = csd_graph(matrix)
-    beside = [da4ml_form(python, matrix, plain, stage)] if python else []
+    plain, stage = csd_graph(matrix), options.stage
+    beside = [da4ml_form(options.python, matrix, plain, stage)] if options.python else []
     found = []
     for family in DEVICES:
-        complement = family == "ice40"
-        graph = optimize(matrix, objective=f"luts:{family}", time_limit=limit)
-        own = graph_form("hwgen", graph, stage, complement=complement)
-        model = estimate(graph, PROFILES[family], adders_per_stage=stage).luts
-        found.append(Row(family, own, model, compared=True))
-        found += [Row(family, form, None, compared=True) for form in beside]
-        base = graph_form("CSD", plain, stage, complement=complement)
-        found.append(Row(family, base, None, compared=False))
-        found.append(Row(family, products_form(matrix, plain), None, compared=False))
+        complement = PROFILES[family].inverters
+        if options.graphs:
+            graph = optimize(matrix, objective=f"luts:{family}", time_limit=options.limit)
+            own = graph_form("hwgen", graph, stage, complement=complement)
+            model = estimate(graph, PROFILES[family], adders_per_stage=stage).luts
+            found.append(Row(family, own, model, compared=True))
+            found += [Row(family, form, None, compared=True) for form in beside]
+        if options.baselines:
+            base = graph_form("CSD", plain, stage, complement=complement)
+            found.append(Row(family, base, None, compared=False))
+            found.append(Row(family, products_form(matrix, plain), None, compared=False))
     return found
 
 
@@ -358,19 +374,19 @@ def measured(row: Row, matrix: IntArray, *, route: bool) -> dict[str, Any]:
     return figures
 
 
-def compare(python: str, limit: float, stage: int, only: str, *, route: bool, jobs: int) -> None:
+def compare(options: Options) -> None:
     """Print the table of all matrices and forms, and what hwgen saves beside da4ml."""
     print("| matrix | family | form | adders | stages | LUT4 | FF | LUT4, early | model | MHz |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     saved: dict[tuple[str, str], list[float]] = {}
     for name, matrix in matrices():
-        if only not in name:
+        if options.only not in name:
             continue
-        found = rows(matrix, python, limit, stage)
-        work = (delayed(measured)(row, matrix, route=route) for row in found)
+        found = rows(matrix, options)
+        work = (delayed(measured)(row, matrix, route=options.route) for row in found)
         least: dict[str, tuple[int, dict[str, Any]]] = {}
         for row, figures in zip(
-            found, Parallel(n_jobs=jobs, return_as="generator")(work), strict=True
+            found, Parallel(n_jobs=options.jobs, return_as="generator")(work), strict=True
         ):
             form = row.form
             cells = [name, row.family, form.name, form.adders or "", form.stages]
@@ -421,16 +437,17 @@ def calibrate(only: str, limit: float) -> None:
 @click.option("--stage", default=1, help="Adders between two registers.")
 @click.option("--route", is_flag=True, help="Place and route, for the clock.")
 @click.option("--profiles", is_flag=True, help="Compare the cost profiles with Yosys instead.")
+@click.option("--graphs/--no-graphs", default=True, help="Rows of hwgen and da4ml.")
+@click.option("--baselines/--no-baselines", default=True, help="Rows of CSD and products.")
 @click.option("--only", default="", help="Matrices whose name contains this.")
 @click.option("--jobs", default=2, help="Syntheses at a time.")
-def main(
-    python: str, limit: float, stage: int, route: bool, profiles: bool, only: str, jobs: int
-) -> None:
+def main(*, profiles: bool, **chosen: Any) -> None:
     """Measure constant matrices in silicon."""
+    options = Options(**chosen)
     if profiles:
-        calibrate(only, limit)
+        calibrate(options.only, options.limit)
     else:
-        compare(python, limit, stage, only, route=route, jobs=jobs)
+        compare(options)
 
 
 if __name__ == "__main__":
