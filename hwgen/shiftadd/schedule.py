@@ -39,14 +39,14 @@ class Schedule:
 def schedule(graph: AdderGraph, *, adders_per_stage: int = 1) -> Schedule:
     """Assign every node of ``graph`` to a pipeline stage.
 
-    With one adder a stage the bits of the registers are the fewest possible: choosing the stages is
-    a linear program with a totally unimodular matrix (retiming; Leiserson and Saxe, "Retiming
-    synchronous circuitry", 1991). With more, the same levels are cut into stages.
+    The bits of the registers are the fewest possible: no stage holds a path of more than
+    ``adders_per_stage`` adders if every node is at least a stage after those that begin such a
+    path to it, and choosing the stages is then a linear program with a totally unimodular matrix
+    (retiming; Leiserson and Saxe, "Retiming synchronous circuitry", 1991).
     """
-    levels = _levels(graph)
     stages = pipeline_stages(graph, adders_per_stage=adders_per_stage)
     count = len(graph.inputs)
-    made = [1] * count + [-(-level // adders_per_stage) for level in levels]
+    made = [1] * count + _stages(graph, stages, adders_per_stage)
     read = [0] * len(made)
     for index, node in enumerate(graph.nodes, start=count):
         for operand in (node.left, node.right):
@@ -62,14 +62,14 @@ def pipeline_stages(graph: AdderGraph, *, adders_per_stage: int = 1) -> int:
     return max(1, -(-graph.depth // adders_per_stage))
 
 
-def _levels(graph: AdderGraph) -> list[int]:
-    """Level of every node, 1 .. depth, above its operands' levels, for the fewest register bits."""
+def _stages(graph: AdderGraph, stages: int, adders_per_stage: int) -> list[int]:
+    """Stage of every node, 1 .. stages, for the fewest register bits."""
     count, nodes = len(graph.inputs), len(graph.nodes)
     if nodes == 0:
         return []
     values = count + nodes
-    last = max(1, graph.depth) + 1
-    # Variables: the level of every value, then the level until which it is kept.
+    last = stages + 1
+    # Variables: the stage of every value, then the stage until which it is kept.
     weights = np.array([0 if r.lo == r.hi else r.width for r in graph.ranges], dtype=np.float64)
     above: list[int] = []
     below: list[int] = []
@@ -78,11 +78,14 @@ def _levels(graph: AdderGraph) -> list[int]:
         for source in (node.left.source, node.right.source):
             above += [value, values + source]
             below += [source, value]
-            gap += [1 if source >= count else 0, 0]
-    for value in range(values):
-        above.append(values + value)
-        below.append(value)
-        gap.append(0)
+            gap += [0, 0]
+    for value, starts in enumerate(_path_starts(graph, adders_per_stage), start=count):
+        above += [value] * len(starts)
+        below += starts
+        gap += [1] * len(starts)
+    above += [values + value for value in range(values)]
+    below += range(values)
+    gap += [0] * values
     edges = len(gap)
     rows = np.arange(edges)
     matrix = csr_array(
@@ -95,7 +98,7 @@ def _levels(graph: AdderGraph) -> list[int]:
     bounds = np.empty((2 * values, 2))
     bounds[:, 0], bounds[:, 1] = 1, last
     bounds[:count, 1] = 1
-    bounds[count:values, 1] = last - 1
+    bounds[count:values, 1] = stages
     for output in graph.outputs:
         if output is not None:
             bounds[values + output.source, 0] = last
@@ -107,5 +110,22 @@ def _levels(graph: AdderGraph) -> list[int]:
         method="highs-ds",
     )
     if result.x is None:
-        return list(graph.depths[count:])
-    return [round(level) for level in result.x[count:values]]
+        return [-(-depth // adders_per_stage) for depth in graph.depths[count:]]
+    return [round(stage) for stage in result.x[count:values]]
+
+
+def _path_starts(graph: AdderGraph, adders: int) -> list[list[int]]:
+    """For every node, the nodes from which a path of ``adders`` further adders leads to it."""
+    count = len(graph.inputs)
+    reach = [{value} for value in range(count, count + len(graph.nodes))]
+    for _ in range(adders):
+        reach = [
+            {
+                start
+                for operand in (node.left, node.right)
+                if operand.source >= count
+                for start in reach[operand.source - count]
+            }
+            for node in graph.nodes
+        ]
+    return [sorted(starts) for starts in reach]

@@ -43,23 +43,29 @@ def test_schedule_is_valid(problem: tuple, adders_per_stage: int) -> None:
     check(graph, plan, adders_per_stage)
 
 
+@pytest.mark.parametrize("adders_per_stage", [1, 2, 3])
 @pytest.mark.parametrize("seed", range(6))
-def test_registers_are_the_fewest(seed: int) -> None:
+def test_registers_are_the_fewest(seed: int, adders_per_stage: int) -> None:
     rng = np.random.default_rng(seed)
     matrix = rng.integers(-9, 10, (3, 2)) * (rng.random((3, 2)) < 0.7)
     inputs = tuple(Range(0, (1 << int(w)) - 1) for w in rng.integers(1, 9, 3))
     graph = csd_graph(matrix, inputs)
-    plan = schedule(graph)
+    plan = schedule(graph, adders_per_stage=adders_per_stage)
+    check(graph, plan, adders_per_stage)
     count, best = len(inputs), None
     assert len(graph.nodes) <= 8
-    for levels in itertools.product(range(1, plan.stages + 1), repeat=len(graph.nodes)):
-        made = [1] * count + list(levels)
+    for stages in itertools.product(range(1, plan.stages + 1), repeat=len(graph.nodes)):
+        made = [1] * count + list(stages)
+        chain = [0] * len(made)
         read = [0] * len(made)
         valid = True
         for index, node in enumerate(graph.nodes, start=count):
             for operand in (node.left, node.right):
-                valid &= operand.source < count or made[index] > made[operand.source]
-                read[operand.source] = max(read[operand.source], made[index])
+                source = operand.source
+                valid &= made[index] >= made[source]
+                chain[index] = max(chain[index], 1 + chain[source] * (made[index] == made[source]))
+                read[source] = max(read[source], made[index])
+            valid &= chain[index] <= adders_per_stage
         for output in graph.outputs:
             if output is not None:
                 read[output.source] = plan.stages + 1
