@@ -34,6 +34,7 @@ from scipy.fft import dct
 
 from hwgen.approx.filters import approximate_filters
 from hwgen.approx.recipes import parse_recipe
+from hwgen.boards import find_board
 from hwgen.errors import HwgenError
 from hwgen.integer.types import Conv as IntegerConv
 from hwgen.network.onnx_import import import_onnx
@@ -43,17 +44,14 @@ from hwgen.shiftadd import AdderGraph, csd_graph, optimize
 from hwgen.shiftadd.luts import PROFILES, estimate
 from hwgen.stream.datapath import ShiftAdd
 from hwgen.stream.matrix import conv_matrix
-from hwgen.toolchain.nextpnr import Device, place_and_route
+from hwgen.toolchain.nextpnr import place_and_route
 from hwgen.toolchain.synthesis import FAMILIES, Area
 from hwgen.toolchain.yosys import rtlil_to_verilog, run_yosys
 
 MODELS = Path(__file__).parent.parent / "models"
 LARGE = 100  # adders from which a matrix counts in the summary
 BYTE = Range(-128, 127)
-DEVICES = {
-    "ice40": Device("ice40", ("--hx8k", "--package", "ct256")),
-    "ecp5": Device("ecp5", ("--85k", "--package", "CABGA756")),
-}
+DEVICES = {"ice40": find_board("hx8k-evn").device, "ecp5": find_board("ulx3s-45f").device}
 GATES = "AND,NAND,OR,NOR,XOR,XNOR,MUX,AOI3,OAI3"
 EARLY = ("proc", "flatten", "opt_expr", "opt_clean", "wreduce", "opt_clean", "alumacc")
 PROFILE_RUNS = {
