@@ -57,8 +57,8 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             Profile("ecp5", step=2),
             Profile("gowin", delay=1.0),
             # The highest bit of some adders is an XOR of the carry chain alone.
-            Profile("xilinx", cell=0.96),
-            Profile("asic", cell=4.4, register=1.0),
+            Profile("xilinx", cell=0.975),
+            Profile("asic", cell=4.45, register=1.0),
         )
     }
 )

@@ -24,7 +24,7 @@ def test_one_adder_by_hand() -> None:
     assert luts(graph, "ice40") == 9 + 2
     assert luts(graph, "ecp5") == 10
     assert luts(graph, "gowin") == 11
-    assert luts(graph, "asic") == pytest.approx(9 * 4.4 + 11)
+    assert luts(graph, "asic") == pytest.approx(9 * 4.45 + 11)
 
 
 def test_subtraction_needs_inverters_on_ice40_alone() -> None:
