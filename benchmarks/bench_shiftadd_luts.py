@@ -323,6 +323,7 @@ class Options:
     limit: float
     stage: int
     route: bool
+    families: tuple[str, ...]
     graphs: bool
     baselines: bool
     only: str
@@ -344,7 +345,7 @@ def rows(matrix: IntArray, options: Options) -> list[Row]:
     plain, stage = csd_graph(matrix), options.stage
     beside = [da4ml_form(options.python, matrix, plain, stage)] if options.python else []
     found = []
-    for family in DEVICES:
+    for family in options.families or DEVICES:
         complement = PROFILES[family].inverters
         if options.graphs:
             graph = optimize(matrix, objective=f"luts:{family}", time_limit=options.limit)
@@ -393,7 +394,7 @@ def compare(options: Options) -> None:
             print(f"| {' | '.join(map(str, cells))} |", flush=True)
             if form.name == "hwgen":
                 least[row.family] = (form.adders or 0, figures)
-            elif form.name == "da4ml" and (form.adders or 0) >= LARGE:
+            if form.name == "da4ml" and (form.adders or 0) >= LARGE:
                 for key in ("luts", "early", "ffs"):
                     ratio = least[row.family][1][key] / figures[key] - 1
                     saved.setdefault((row.family, key), []).append(ratio)
@@ -435,6 +436,9 @@ def calibrate(only: str, limit: float) -> None:
 @click.option("--stage", default=1, help="Adders between two registers.")
 @click.option("--route", is_flag=True, help="Place and route, for the clock.")
 @click.option("--profiles", is_flag=True, help="Compare the cost profiles with Yosys instead.")
+@click.option(
+    "--family", "families", type=click.Choice(list(DEVICES)), multiple=True, help="Only this one."
+)
 @click.option("--graphs/--no-graphs", default=True, help="Rows of hwgen and da4ml.")
 @click.option("--baselines/--no-baselines", default=True, help="Rows of CSD and products.")
 @click.option("--only", default="", help="Matrices whose name contains this.")

@@ -34,7 +34,7 @@ class Profile:
         Whether a carry chain takes its operands as they are, so that some bits need an inverter
         (:mod:`hwgen.shiftadd.polarity`).
     delay : float
-        LUTs that become useless for a bit of a register which no LUT feeds.
+        LUTs that become useless for a bit of a register which no LUT feeds, or what it is worth.
     register : float
         Gates of a bit of any register.
     """
@@ -53,11 +53,12 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
         for profile in (
             # A flip-flop's input comes from the LUT beside it.
             Profile("ice40", inverters=True, delay=1.0),
-            # CCU2C holds two bits; a flip-flop has an input of its own.
-            Profile("ecp5", step=2),
+            # CCU2C holds two bits. A flip-flop has an input of its own and spoils no LUT, but there
+            # are no more of them than LUTs: the weight is a choice, so that a graph is not much
+            # deeper for a few LUTs less. Xilinx 7 has two flip-flops a LUT.
+            Profile("ecp5", step=2, delay=0.1),
             Profile("gowin", delay=1.0),
-            # The highest bit of some adders is an XOR of the carry chain alone.
-            Profile("xilinx", cell=0.975),
+            Profile("xilinx", cell=0.975, delay=0.05),
             Profile("asic", cell=4.45, register=1.0),
         )
     }
