@@ -157,7 +157,11 @@ def da4ml_form(python: str, matrix: IntArray, graph: AdderGraph, stage: int) -> 
     found = json.loads(output.splitlines()[-1])
     fields, place = [], 0
     for (width, zeros), span in zip(found["outputs"], graph.output_ranges, strict=True):
-        if span.width > zeros:  # low zeros are left out, and ranges are at least as wide as needed
+        if span == Range(0, 0):
+            fields += [f"{span.width}'b0"] * (span.width > 0)
+        elif (
+            span.width > zeros
+        ):  # low zeros are left out, and ranges are at least as wide as needed
             low = f", {zeros}'b0" if zeros > 0 else ""
             fields.append(f"{{wide[{place + span.width - zeros - 1}:{place}]{low}}}")
         place += width
@@ -201,7 +205,8 @@ def products_form(matrix: IntArray, graph: AdderGraph) -> Form:
                 )
                 for j, pair in enumerate(pairs)
             ]
-        sums.append(f"{terms[0][0]}[{final.width - 1}:0]" if terms else "")
+        zero = f"{final.width}'b0" if final.width else ""
+        sums.append(f"{terms[0][0]}[{final.width - 1}:0]" if terms else zero)
     body = "\n".join(lines)
     return Form(
         "x*constant",
