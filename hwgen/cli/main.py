@@ -18,6 +18,7 @@ from hwgen.cli.fit import fit
 from hwgen.cli.front import front
 from hwgen.cli.generate import generate
 from hwgen.cli.import_model import import_model
+from hwgen.cli.optimize import optimize
 from hwgen.cli.report import report
 from hwgen.cli.synth import synth
 from hwgen.cli.verify import verify
@@ -59,6 +60,7 @@ for command in (
     report,
     complexity,
     fit,
+    optimize,
     doctor,
     boards,
 ):
