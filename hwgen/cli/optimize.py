@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -53,6 +54,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option("--unsigned", is_flag=True, help="Inputs are not negative.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the search.")
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Threads; by default one a core.")
 @click.option("--out", type=_FILE, metavar="GRAPH.json", help="Write the graph as JSON.")
 @click.option("--svg", type=_FILE, metavar="FILE", help="Write a drawing of the graph.")
 @click.option("--verilog", type=_FILE, metavar="FILE", help="Write a pipelined Verilog module.")
@@ -73,6 +75,7 @@ def optimize(
     input_bits: int,
     unsigned: bool,
     seed: int,
+    jobs: int | None,
     out: Path | None,
     svg: Path | None,
     verilog: Path | None,
@@ -98,6 +101,7 @@ def optimize(
         max_depth=depth,
         time_limit=seconds,
         seed=seed,
+        jobs=jobs or os.cpu_count() or 1,
     )
     with _interruptible() as interrupted, _best(seconds, quiet=as_json) as show:
         result = matrices.optimise_matrix(matrix, options, show)

@@ -40,7 +40,6 @@ OBJECTIVES = ("adders", "bits")
 _BYTE = Range(-128, 127)
 _MOST_BITS = 62
 _LONGEST = 400  # decimal exponents that are looked at
-_SEARCHED = 0.3  # share of the time for the search of a matrix that can be solved exactly
 _QUICK = 2.0  # seconds for the proof if no time was given
 
 
@@ -61,6 +60,7 @@ class MatrixOptions:
     max_depth: int | None = None
     time_limit: float | None = None
     seed: int = 0
+    jobs: int = 1
 
 
 @dataclass(frozen=True)
@@ -126,31 +126,40 @@ def optimise_matrix(
             f"Depth must be 0 (the least possible) or at least {least} for this matrix, not {limit}"
         )
     started, spent = time.perf_counter(), time.process_time()
+
+    def search(seconds: float | None) -> AdderGraph:
+        return optimize(
+            codes,
+            inputs=inputs,
+            objective=options.objective,
+            max_depth=limit,
+            time_limit=seconds,
+            seed=options.seed,
+            jobs=options.jobs,
+            progress=lambda found, _: progress(found.adders, found.bits, found.depth),
+        )
+
     small = options.objective == "adders" and suits(codes)
-    share = _SEARCHED if small else 1.0
-    graph = optimize(
-        codes,
-        inputs=inputs,
-        objective=options.objective,
-        max_depth=limit,
-        time_limit=None if options.time_limit is None else share * options.time_limit,
-        seed=options.seed,
-        progress=lambda found, _: progress(found.adders, found.bits, found.depth),
-    )
+    graph = search(None if small else options.time_limit)
     bound = lower_bound(codes)
-    if small and graph.adders > bound.adders:
-        left = _QUICK
-        if options.time_limit is not None:
-            left = options.time_limit - (time.perf_counter() - started)
-        with contextlib.suppress(KeyboardInterrupt):
-            exact = optimal_graph(codes, inputs=inputs, at_most=graph.adders, time_limit=left)
+    with contextlib.suppress(KeyboardInterrupt):
+        if small and graph.adders > bound.adders:
+            exact = optimal_graph(
+                codes,
+                inputs=inputs,
+                at_most=graph.adders,
+                time_limit=_QUICK if options.time_limit is None else options.time_limit / 2,
+                jobs=options.jobs,
+            )
             if exact.lower_bound > bound.adders:
                 bound = Bound(exact.lower_bound, "exhaustive search")
             deepest = least if limit == 0 else limit
             found = exact.graph
             if found is not None and (deepest is None or found.depth <= deepest):
                 graph = found
-                progress(graph.adders, graph.bits, graph.depth)
+        left = (options.time_limit or 0) - (time.perf_counter() - started)
+        if small and graph.adders > bound.adders and left > 0:
+            graph = min(graph, search(left), key=lambda each: (each.adders, each.bits))
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - spent
     return MatrixResult(graph, seconds, cpu_seconds, bound)
 
@@ -235,7 +244,7 @@ def _read_text(path: Path) -> npt.NDArray[Any]:
     rows = [[word.strip() for word in line.split(delimiter)] for line in lines if line.strip()]
     if len({len(row) for row in rows}) > 1:
         raise DataError(f"{str(path)!r} must have as many numbers in each line")
-    return np.array(rows, dtype=object).reshape(len(rows), -1)
+    return np.array(rows, dtype=object).reshape(len(rows), len(rows[0]) if rows else 0)
 
 
 def _ratio(value: Any, row: int, column: int) -> Fraction:

@@ -18,12 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgen.numeric import IntArray, Range
+from hwgen.shiftadd import _transpose
 from hwgen.shiftadd._exhaust import NONE, OUT_OF_TIME, exhaust, factors
 from hwgen.shiftadd.bounds import lower_bound
 from hwgen.shiftadd.build import Builder
 from hwgen.shiftadd.graph import AdderGraph, Operand
 from hwgen.shiftadd.reduction import Rows, column_class, expand, reduce_matrix, transposed
-from hwgen.shiftadd.transpose import transpose
 
 __all__ = ["Exact", "optimal_graph", "suits"]
 
@@ -121,7 +121,10 @@ def optimal_graph(
                 bound += 1
                 continue
             core = _graph(steps, targets)
-            core = transpose(core) if turned else core
+            if turned:
+                core = _transpose.transposed(core, (_BYTE,) * len(rows))
+                # a value that cancels would mean that fewer adders do
+                assert core is not None
         graph = expand(array.tolist(), core, builder)
         graph.verify(array)
         return Exact(bound, graph)
@@ -197,7 +200,7 @@ def _lifted(points: IntArray, targets: Rows, prime: int) -> list[Any]:
     A value is ``first +- (second << shift)`` of two earlier ones, up to its class.
     """
     _, factor = _factors(prime)
-    size = points.shape[1]
+    size, wanted = points.shape[1], set(targets)
     known = [tuple(int(k == j) for j in range(size)) for k in range(size)]
     steps: list[Any] = []
     for point in points[size:].tolist():
@@ -208,10 +211,10 @@ def _lifted(points: IntArray, targets: Rows, prime: int) -> list[Any]:
         ]
         if not options:
             return []
-        step = min(options, key=lambda step: sum(map(abs, step[0])))
+        step = min(options, key=lambda step: (step[0] not in wanted, sum(map(abs, step[0]))))
         steps.append(step)
         known.append(step[0])
-    return steps if set(targets) <= set(known) else []
+    return steps if wanted <= set(known) else []
 
 
 def _sums(known: Sequence[tuple[int, ...]]) -> Iterator[Any]:

@@ -18,7 +18,7 @@ from hwgen.stream.datapath import ShiftAdd
 from hwgen.stream.verilog import check_multiplierless
 from hwgen.toolchain.yosys import run_yosys
 
-__all__ = ["matrix_verilog"]
+__all__ = ["MatrixProduct", "matrix_verilog"]
 
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _INNER = re.compile(r"\\product\.((?:n|x)\d+(?:_\w+)?) ")
@@ -66,7 +66,7 @@ def matrix_verilog(
     if not _IDENTIFIER.fullmatch(name):
         raise ValueError(f"Name of a module must be an identifier, not {name!r}")
     product = ShiftAdd(graph, adders_per_stage=adders_per_stage)
-    text = rtlil.convert(_Pins(product), name=name, emit_src=False)
+    text = rtlil.convert(MatrixProduct(product), name=name, emit_src=False)
     with tempfile.TemporaryDirectory(prefix="hwgen-verilog-") as folder:
         directory = Path(folder)
         (directory / "design.il").write_text(text, encoding="utf-8")
@@ -77,7 +77,7 @@ def matrix_verilog(
     return _header(product, frac) + _INNER.sub(r"\1", body)
 
 
-class _Pins(wiring.Component):
+class MatrixProduct(wiring.Component):
     """A product without handshake: a vector in and a vector out in every cycle."""
 
     def __init__(self, product: ShiftAdd) -> None:
