@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from amaranth.back import rtlil
-from amaranth.hdl import ClockDomain, Module
+from amaranth.hdl import ClockDomain, DomainRenamer, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -91,9 +91,10 @@ class MatrixProduct(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.domains.sync = sync = ClockDomain("sync", reset_less=True)
-        m.d.comb += sync.clk.eq(self.clk)
-        m.submodules.product = product = self._product
+        m.domains.pipe = pipe = ClockDomain("pipe", reset_less=True)
+        m.d.comb += pipe.clk.eq(self.clk)
+        product = self._product
+        m.submodules.product = DomainRenamer("pipe")(product)
         m.d.comb += [product.i.valid.eq(1), product.o.ready.eq(1)]
         for k, field in enumerate(product.fields):
             m.d.comb += product.i.payload[field].eq(getattr(self, f"x{k}"))
