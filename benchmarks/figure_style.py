@@ -13,8 +13,9 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-__all__ = ["axes_of", "plt"]
+__all__ = ["axes_of", "figure_of", "plt"]
 
 _STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: small files that can be searched
@@ -36,9 +37,16 @@ _STYLE: Any = {
 @contextmanager
 def axes_of(path: Path, *, width: float = 6.0, height: float = 3.6) -> Iterator[Axes]:
     """Axes of one plot, ``width`` by ``height`` inches, which is written to ``path`` in the end."""
+    with figure_of(path, width=width, height=height) as figure:
+        yield figure.subplots()
+
+
+@contextmanager
+def figure_of(path: Path, *, width: float, height: float) -> Iterator[Figure]:
+    """A figure, ``width`` by ``height`` inches, which is written to ``path`` in the end."""
     with plt.rc_context(_STYLE):
-        figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
-        yield axes
+        figure = plt.figure(figsize=(width, height), layout="constrained")
+        yield figure
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
         plt.close(figure)

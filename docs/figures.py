@@ -1,4 +1,4 @@
-"""Make every plot of approximation.md.
+"""Make every plot of approximation.md and shift-add.md.
 
     python docs/figures.py
 
@@ -16,7 +16,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
-from figure_style import axes_of
+from figure_style import axes_of, figure_of
 from ladder_results import CURVES, load, pareto
 
 from hwgen.approx.approximate import approximate
@@ -35,6 +35,10 @@ from hwgen.approx.zero_one import Block, Limit, ZeroOneProgram
 from hwgen.network.onnx_import import import_onnx
 from hwgen.network.types import Conv, FloatArray, Network
 from hwgen.numeric import csd_weight
+from hwgen.shiftadd import csd_graph
+from hwgen.shiftadd._greedy import Rule, greedy
+from hwgen.shiftadd.drawing import draw
+from hwgen.shiftadd.exact import optimal_graph
 
 ROOT = Path(__file__).parents[1]
 FIGURES = ROOT / "docs" / "figures"
@@ -51,6 +55,7 @@ def main() -> None:
         output_aware,
         front,
         sharing,
+        shift_add,
     )
     for figure in figures:
         figure()
@@ -259,6 +264,22 @@ def sharing() -> None:
         axes.set_xticks(x, recipes)
         axes.set_ylabel("additions of one output of all layers")
         axes.legend(fontsize=8)
+
+
+def shift_add() -> None:
+    """One matrix without sharing, after greedy elimination, and with the fewest adders."""
+    matrix = [[14, 10, 11], [2, 15, 15]]
+    alone = csd_graph(matrix)
+    shared = greedy(matrix, alone.inputs, alone.depth, Rule())
+    fewest = optimal_graph(matrix, at_most=alone.adders, time_limit=60).graph
+    assert shared is not None
+    assert fewest is not None
+    graphs = {"digits alone": alone, "patterns shared": shared, "fewest, proved": fewest}
+    with figure_of(FIGURES / "shift-add.svg", width=7.5, height=6.5) as figure:
+        rows = figure.subplots(len(graphs), 1, height_ratios=[5, 4.5, 3.5])
+        for axes, (title, graph) in zip(rows, graphs.items(), strict=True):
+            draw(graph, axes)
+            axes.set_title(f"{title}: {graph.adders} adders", fontsize=9, loc="left")
 
 
 if __name__ == "__main__":

@@ -163,5 +163,5 @@ def _edge(
 
 def _box(axes: Axes, place: tuple[float, float], text: str, colour: str) -> None:
     style = {"boxstyle": "round,pad=0.3", "facecolor": "white", "edgecolor": colour}
-    axes.annotate(text, place, ha="center", va="center", color="black", bbox=style)
+    axes.annotate(text, place, ha="center", va="center", color="black", bbox=style, zorder=3)
     axes.plot(*place, alpha=0)  # annotations do not count in the limits of the axes
