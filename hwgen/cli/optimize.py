@@ -29,7 +29,13 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     type=click.Choice(matrices.OBJECTIVES),
     default="adders",
     show_default=True,
-    help="What to save: adders, or adder cells (bits of carry chains).",
+    help="What to save: adders; adder cells (bits of carry chains); or LUTs of --target, with the "
+    "registers of a pipeline.",
+)
+@click.option(
+    "--target",
+    type=click.Choice(matrices.TARGETS),
+    help="Technology whose LUTs (asic: gates) are told, and that the Verilog suits.",
 )
 @click.option(
     "--depth",
@@ -70,6 +76,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 def optimize(
     source: Path,
     objective: str,
+    target: str | None,
     depth: int | None,
     seconds: float | None,
     input_bits: int,
@@ -93,11 +100,15 @@ def optimize(
     \b
         hwgen optimize dct.npy --time 10 --verilog dct.v
         hwgen optimize m.csv --objective bits --depth 0 --input-bits 12 --json
+        hwgen optimize m.csv --objective luts --target ice40 --verilog m.v
     """
+    if objective == "luts" and target is None:
+        raise click.UsageError("--objective luts needs --target")
     matrix = matrices.load_matrix(source)
     options = matrices.MatrixOptions(
         input_range=matrices.input_range(input_bits, signed=not unsigned),
         objective=objective,
+        target=target,
         max_depth=depth,
         time_limit=seconds,
         seed=seed,
@@ -113,7 +124,7 @@ def optimize(
     if svg is not None:
         _write(svg, matrices.drawing(result.graph))
     if verilog is not None:
-        text = matrices.verilog(result.graph, matrix, adders_per_stage=stage_adders)
+        text = matrices.verilog(result.graph, matrix, adders_per_stage=stage_adders, target=target)
         _write(verilog, text)
     if as_json:
         print_json(result.summary | {"fraction_bits": matrix.frac})
@@ -168,11 +179,12 @@ def _print(
     rows = [
         ("adders", f"{graph.adders:,} ({claim}: {bound.proof})"),
         ("adder cells", f"{graph.bits:,}"),
+        *([("LUTs", f"about {result.luts:,.0f}")] if result.luts is not None else []),
         ("depth", f"{graph.depth}"),
         ("time", f"{result.seconds:.2f} s ({result.cpu_seconds:.2f} s of processors)"),
     ]
     if matrix.frac:
-        rows.insert(3, ("outputs", f"with {matrix.frac} fraction bits"))
+        rows.insert(-1, ("outputs", f"with {matrix.frac} fraction bits"))
     rows += [(kind, str(path)) for kind, path in written.items() if path is not None]
     width = max(len(subject) for subject, _ in rows)
     for subject, line in rows:

@@ -20,10 +20,12 @@ from hwgen.shiftadd import AdderGraph, minimum_depth, optimize
 from hwgen.shiftadd.bounds import Bound, lower_bound
 from hwgen.shiftadd.drawing import graph_svg
 from hwgen.shiftadd.exact import optimal_graph, suits
+from hwgen.shiftadd.luts import PROFILES, luts
 from hwgen.stream.matrix_verilog import matrix_verilog
 
 __all__ = [
     "OBJECTIVES",
+    "TARGETS",
     "DyadicMatrix",
     "MatrixOptions",
     "MatrixResult",
@@ -34,8 +36,11 @@ __all__ = [
     "verilog",
 ]
 
-OBJECTIVES = ("adders", "bits")
+OBJECTIVES = ("adders", "bits", "luts")
 """What can be saved."""
+
+TARGETS = tuple(PROFILES)
+"""Technologies whose LUTs (or gates) are known."""
 
 _BYTE = Range(-128, 127)
 _MOST_BITS = 62
@@ -53,10 +58,15 @@ class DyadicMatrix:
 
 @dataclass(frozen=True, kw_only=True)
 class MatrixOptions:
-    """Choices of an optimisation; ``time_limit`` None means a short, fixed amount of work."""
+    """Choices of an optimisation.
+
+    ``target`` is the technology whose LUTs are told, and saved if the objective is ``luts``.
+    ``time_limit`` None means a short, fixed amount of work.
+    """
 
     input_range: Range = _BYTE
     objective: str = "adders"
+    target: str | None = None
     max_depth: int | None = None
     time_limit: float | None = None
     seed: int = 0
@@ -65,12 +75,17 @@ class MatrixOptions:
 
 @dataclass(frozen=True)
 class MatrixResult:
-    """A graph, how long it took (wall clock and processor, seconds), and what is proved of it."""
+    """A graph, how long it took (wall clock and processor, seconds), and what is proved of it.
+
+    ``luts`` estimates LUTs, or gates, of the target, with a register after every adder; None
+    without a target.
+    """
 
     graph: AdderGraph
     seconds: float
     cpu_seconds: float
     bound: Bound
+    luts: float | None
 
     @property
     def proved_optimal(self) -> bool:
@@ -88,6 +103,7 @@ class MatrixResult:
             "outputs": len(self.graph.outputs),
             "seconds": round(self.seconds, 3),
             "cpu_seconds": round(self.cpu_seconds, 3),
+            "luts": self.luts,
             "lower_bound": self.bound.adders,
             "lower_bound_proof": self.bound.proof,
             "proved_optimal": self.proved_optimal,
@@ -116,6 +132,8 @@ def optimise_matrix(
     ------
     DataError
         If ``options.max_depth`` is less than the matrix allows.
+    ValueError
+        If the objective is ``luts`` and there is no such target.
     """
     codes = matrix.codes
     inputs = (options.input_range,) * len(codes)
@@ -127,11 +145,14 @@ def optimise_matrix(
         )
     started, spent = time.perf_counter(), time.process_time()
 
+    saved = options.objective
+    objective = f"luts:{options.target}" if saved == "luts" else saved
+
     def search(seconds: float | None) -> AdderGraph:
         return optimize(
             codes,
             inputs=inputs,
-            objective=options.objective,
+            objective=objective,
             max_depth=limit,
             time_limit=seconds,
             seed=options.seed,
@@ -161,7 +182,8 @@ def optimise_matrix(
         if small and graph.adders > bound.adders and left > 0:
             graph = min(graph, search(left), key=lambda each: (each.adders, each.bits))
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - spent
-    return MatrixResult(graph, seconds, cpu_seconds, bound)
+    cost = None if options.target is None else luts(graph, options.target)
+    return MatrixResult(graph, seconds, cpu_seconds, bound, cost)
 
 
 def input_range(bits: int, *, signed: bool) -> Range:
@@ -174,10 +196,17 @@ def drawing(graph: AdderGraph) -> str:
     return graph_svg(graph)
 
 
-def verilog(graph: AdderGraph, matrix: DyadicMatrix, *, adders_per_stage: int) -> str:
-    """A Verilog module ``product`` of a graph of the matrix."""
+def verilog(
+    graph: AdderGraph, matrix: DyadicMatrix, *, adders_per_stage: int, target: str | None
+) -> str:
+    """A Verilog module ``product`` of a graph of the matrix, in the form that suits the target."""
+    complement = target is not None and PROFILES[target].inverters
     return matrix_verilog(
-        graph, name="product", adders_per_stage=adders_per_stage, frac=matrix.frac
+        graph,
+        name="product",
+        adders_per_stage=adders_per_stage,
+        complement=complement,
+        frac=matrix.frac,
     )
 
 

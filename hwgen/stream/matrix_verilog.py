@@ -33,7 +33,12 @@ _PASSES = (
 
 
 def matrix_verilog(
-    graph: AdderGraph, *, name: str, adders_per_stage: int = 1, frac: int = 0
+    graph: AdderGraph,
+    *,
+    name: str,
+    adders_per_stage: int = 1,
+    complement: bool = False,
+    frac: int = 0,
 ) -> str:
     """Verilog of a module that computes ``y = x @ graph.matrix`` once a cycle, exactly.
 
@@ -45,6 +50,8 @@ def matrix_verilog(
         Name of the module.
     adders_per_stage : int
         Adders on the longest path between two registers, at least 1.
+    complement : bool
+        Whether registers may hold complements: see :class:`ShiftAdd`.
     frac : int
         Fraction bits of the outputs, for the comment at the head of the file.
 
@@ -65,7 +72,7 @@ def matrix_verilog(
     """
     if not _IDENTIFIER.fullmatch(name):
         raise ValueError(f"Name of a module must be an identifier, not {name!r}")
-    product = ShiftAdd(graph, adders_per_stage=adders_per_stage)
+    product = ShiftAdd(graph, adders_per_stage=adders_per_stage, complement=complement)
     text = rtlil.convert(MatrixProduct(product), name=name, emit_src=False)
     with tempfile.TemporaryDirectory(prefix="hwgen-verilog-") as folder:
         directory = Path(folder)

@@ -138,6 +138,17 @@ def test_verilog(run: Run, source: Path, tmp_path: Path) -> None:
     assert "1 edge later" in text
 
 
+def test_luts_of_a_target(run: Run, tmp_path: Path) -> None:
+    np.save(tmp_path / "m.npy", np.random.default_rng(4).integers(-100, 100, (4, 4)))
+    common = (tmp_path / "m.npy", "--json", "--target", "ice40")
+    adders = json.loads(run(*common)[1])
+    saved = json.loads(run(*common, "--objective", "luts", "--verilog", tmp_path / "p.v")[1])
+    assert saved["luts"] <= adders["luts"]
+    assert "module product" in (tmp_path / "p.v").read_text()
+    assert "about" in run(tmp_path / "m.npy", "--target", "asic")[1]
+    assert json.loads(run(tmp_path / "m.npy", "--json")[1])["luts"] is None
+
+
 def _save(path: Path, value: Any) -> Path:
     np.save(path, value, allow_pickle=True)
     return path
@@ -196,6 +207,8 @@ def test_unfit_files(
     ("arguments", "status", "words"),
     [
         (["--objective", "gates"], 2, "gates"),
+        (["--objective", "luts"], 2, "--objective luts needs --target"),
+        (["--target", "brick"], 2, "brick"),
         (["--depth", "-1"], 2, "--depth"),
         (["--depth", "1"], 1, "Depth must be 0 (the least possible) or at least 3"),
         (["--time", "0"], 2, "--time"),
