@@ -159,6 +159,26 @@ def test_exact_search_agrees_with_its_transpose(seed: int, shape: tuple[int, int
     assert exact.lower_bound - turned.lower_bound == shape[0] - shape[1]
 
 
+def test_planted_graphs_are_not_beaten_by_the_bound() -> None:
+    """A matrix made by a random graph needs no more adders than that graph has."""
+    rng = np.random.default_rng(3)
+    for _ in range(150):
+        inputs, adders = int(rng.integers(2, 4)), int(rng.integers(3, 6))
+        values = np.eye(inputs, dtype=np.int64).tolist()
+        for _ in range(adders):
+            a, b = rng.integers(0, len(values), 2)
+            shift, sign = int(rng.integers(0, 4)), int(rng.choice([1, -1]))
+            values.append(
+                [v + sign * (w << shift) for v, w in zip(values[a], values[b], strict=True)]
+            )
+        # the last values are outputs: those before them make none, and come in any order
+        outputs = int(rng.integers(1, 4))
+        matrix = np.array(values[-outputs:]).T
+        exact = optimal_graph(matrix, at_most=adders + 1, time_limit=60)
+        assert exact.lower_bound <= adders
+        assert exact.graph is not None
+
+
 def test_a_known_graph_is_proved() -> None:
     matrix = [[3, 5], [7, -2]]
     best = optimal_graph(matrix, at_most=30, time_limit=60)
