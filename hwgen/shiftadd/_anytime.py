@@ -144,7 +144,9 @@ def _rules(problem: Problem) -> list[Rule]:
     """Rules that are worth a try, the best in the mean first."""
     near, shallow = Rule(), Rule(deep=False)
     if problem.by_bits:
-        rules = [Rule(by_bits=True, deep=False), near, Rule(turned=True), Rule(furthest=2)]
+        rules = [near, Rule(by_bits=True, deep=False), Rule(turned=True)]
+        if problem.free:
+            rules.insert(0, Rule(furthest=DEEPEST))
     elif problem.free:
         far, turned = Rule(furthest=DEEPEST), Rule(furthest=DEEPEST, turned=True)
         rules = [far, near, turned, Rule(turned=True)]
