@@ -181,7 +181,7 @@ def _generate(workspace: Workspace, root: Path, network: Network) -> None:
         work,
         reads=[workspace.path("integer.json"), workspace.path("approx.json")],
         writes=["plan.json", "design.json", "design.v"],
-        options={"family": "ecp5"},
+        options={"family": "ecp5", "effort": 50},
     )
 
 

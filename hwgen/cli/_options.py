@@ -17,6 +17,7 @@ from hwgen.flow.options import (
     OBJECTIVES,
     PRESCALES,
     ApproximateOptions,
+    GenerateOptions,
     SynthOptions,
     VerifyOptions,
 )
@@ -26,6 +27,7 @@ from hwgen.flow.workspace import Workspace
 __all__ = [
     "APPROXIMATE_OPTIONS",
     "DIRECTORY",
+    "EFFORT",
     "JSON",
     "SYNTH_OPTIONS",
     "VERIFY_OPTIONS",
@@ -43,10 +45,18 @@ class Decorator(Protocol):
 
 
 _PATH = click.Path(path_type=Path)
-_A, _V, _S = ApproximateOptions, VerifyOptions, SynthOptions
+_A, _G, _V, _S = ApproximateOptions, GenerateOptions, VerifyOptions, SynthOptions
 
 DIRECTORY = click.argument("directory", type=_PATH, metavar="DIR")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+EFFORT = click.option(
+    "--effort",
+    type=click.IntRange(0),
+    default=_G.effort,
+    show_default=True,
+    metavar="STEPS",
+    help="Work to save adders: steps of a search for each of them; 10,000 take about a second.",
+)
 
 APPROXIMATE_OPTIONS = (
     click.option(

@@ -10,6 +10,7 @@ import hwgen.flow.stages as stages
 from hwgen.cli._console import progress_bars
 from hwgen.cli._options import (
     APPROXIMATE_OPTIONS,
+    EFFORT,
     JSON,
     SYNTH_OPTIONS,
     VERIFY_OPTIONS,
@@ -27,12 +28,14 @@ __all__ = ["build"]
 @click.argument("model", type=click.Path(path_type=Path), metavar="MODEL.onnx")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Output directory.")
 @add_options(APPROXIMATE_OPTIONS)
+@EFFORT
 @add_options(VERIFY_OPTIONS)
 @add_options(SYNTH_OPTIONS)
 @JSON
 def build(
     model: Path,
     out: Path,
+    effort: int,
     images: int,
     fast_images: int | None,
     layers: bool,
@@ -60,6 +63,7 @@ def build(
             workspace,
             model,
             options,
+            effort,
             VerifyOptions(images=images, fast_images=fast_images, layers=layers, seed=verify_seed),
             SynthOptions(
                 board=board,

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from hwgen.boards import find_board
-from hwgen.flow.options import ApproximateOptions, SynthOptions, VerifyOptions
+from hwgen.flow.options import ApproximateOptions, GenerateOptions, SynthOptions, VerifyOptions
 from hwgen.flow.workspace import Workspace
 
 __all__ = ["reproduce"]
 
-_A, _V, _S = ApproximateOptions, VerifyOptions, SynthOptions
+_A, _G, _V, _S = ApproximateOptions, GenerateOptions, VerifyOptions, SynthOptions
 
 
 def reproduce(workspace: Workspace) -> list[str]:
@@ -27,13 +27,14 @@ def reproduce(workspace: Workspace) -> list[str]:
     model = _outside(records["import"])
     options = {
         "approximate": _approximate(records["approximate"], search),
-        "generate": _generate(records["generate"]),
+        "generate": _effort(records["generate"]),
         "verify": _verify(records["verify"]),
         "synth": _synth(records["synth"]),
     }
     if all(records.values()) and _built_for_its_board(records):
-        chosen = [word for stage, words in options.items() if stage != "generate" for word in words]
+        chosen = [word for words in options.values() for word in words]
         return [shlex.join(["hwgen", "build", *model, "--out", root, *chosen])]
+    options["generate"] += _family(records["generate"])
     commands = []
     if records["import"]:
         commands.append(["hwgen", "import", *model, "--out", root])
@@ -73,8 +74,12 @@ def _approximate(record: Mapping[str, Any], search: Mapping[str, Any]) -> list[s
     )
 
 
-def _generate(record: Mapping[str, Any]) -> list[str]:
-    return _changed(record["options"], ("family", "--family", None)) if record else []
+def _effort(record: Mapping[str, Any]) -> list[str]:
+    return _changed(record["options"], ("effort", "--effort", _G.effort)) if record else []
+
+
+def _family(record: Mapping[str, Any]) -> list[str]:
+    return _changed(record["options"], ("family", "--family", _G.family)) if record else []
 
 
 def _built_for_its_board(records: Mapping[str, Mapping[str, Any]]) -> bool:

@@ -16,6 +16,7 @@ __all__ = [
     "OBJECTIVES",
     "PRESCALES",
     "ApproximateOptions",
+    "GenerateOptions",
     "SynthOptions",
     "VerifyOptions",
 ]
@@ -68,6 +69,18 @@ class ApproximateOptions:
         names = (field.name for field in fields(self) if field.name not in built)
         chosen = {name: getattr(self, name) for name in names}
         return chosen | {"held_out": self.test is None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateOptions:
+    """Choices of the hardware.
+
+    ``family`` of FPGAs whose LUTs are saved (None: any; adders are saved then); ``effort`` that
+    the search for adder graphs makes, in steps for each adder.
+    """
+
+    family: str | None = None
+    effort: int = 50
 
 
 @dataclass(frozen=True, kw_only=True)

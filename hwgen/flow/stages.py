@@ -24,7 +24,7 @@ from hwgen.flow.approximation import search as search_recipes
 from hwgen.flow.data import count_classes, load_images, split
 from hwgen.flow.layers import output_errors
 from hwgen.flow.notes import weight_notes
-from hwgen.flow.options import ApproximateOptions, SynthOptions, VerifyOptions
+from hwgen.flow.options import ApproximateOptions, GenerateOptions, SynthOptions, VerifyOptions
 from hwgen.flow.progress import Progress
 from hwgen.flow.searches import FRONT, CheckMemory, load_front
 from hwgen.flow.summary import gather, read_result, summarise
@@ -186,17 +186,17 @@ def approximate(workspace: Workspace, options: ApproximateOptions, progress: Pro
     )
 
 
-def generate(workspace: Workspace, progress: Progress, *, family: str | None = None) -> None:
+def generate(workspace: Workspace, options: GenerateOptions, progress: Progress) -> None:
     """Plan the pipeline and write ``plan.json``, ``design.json`` and ``design.v``.
 
-    The Verilog computes the same for any ``family``, but may be smaller on the given one.
+    The Verilog computes the same for any options, but may be smaller.
     """
     integer = integer_store.from_json(workspace.read("integer.json", made_by="approximate"))
     approx = approx_store.from_json(workspace.read("approx.json", made_by="approximate"))
 
     def work() -> None:
         progress("Adder graphs", 0.0)
-        plan = plan_pipeline(integer, jobs=-1, family=family)
+        plan = plan_pipeline(integer, jobs=-1, family=options.family, effort=options.effort)
         progress("Adder graphs", 1.0)
         progress("Verilog", 0.0)
         design, tapped = emit_both(plan, notes=weight_notes(approx), jobs=-1)
@@ -214,7 +214,7 @@ def generate(workspace: Workspace, progress: Progress, *, family: str | None = N
         work,
         reads=[workspace.path("integer.json"), workspace.path("approx.json")],
         writes=["plan.json", "design.json", "design_taps.json", "design.v"],
-        options={"family": family},
+        options=asdict(options),
     )
 
 
@@ -344,6 +344,7 @@ def build(
     workspace: Workspace,
     model: Path,
     approximate_options: ApproximateOptions,
+    effort: int,
     verify_options: VerifyOptions,
     synth_options: SynthOptions,
     progress: Progress,
@@ -352,7 +353,7 @@ def build(
     board = find_board(synth_options.board)
     import_model(workspace, model)
     approximate(workspace, approximate_options, progress)
-    generate(workspace, progress, family=board.family)
+    generate(workspace, GenerateOptions(family=board.family, effort=effort), progress)
     verify(workspace, verify_options, progress)
     synthesise(workspace, synth_options, progress)
     report(workspace)

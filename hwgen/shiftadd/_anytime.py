@@ -23,6 +23,7 @@ __all__ = ["Problem", "Progress", "anytime", "quick"]
 Progress = Callable[[AdderGraph, float], None]
 
 _MOST_STEPS = 1000  # of the search without a time limit
+_STAGES = 20  # of a search of so many steps: the heat falls from one to the next
 _SMALL = 1 << 20  # pairs of terms of a column, twice
 _STARTS = 0.3  # share of the time for greedy starts
 _MOST_STARTS = 8  # for each job
@@ -58,10 +59,11 @@ class Problem:
         return len(self.rows) > len(self.rows[0])
 
 
-def quick(problem: Problem) -> AdderGraph:
-    """A graph by a fixed and short amount of work; the same for the same problem.
+def quick(problem: Problem, effort: int = 0) -> AdderGraph:
+    """A graph by a fixed amount of work; the same for the same problem.
 
-    The search makes no graph deeper than it was before.
+    At first a short search makes no graph deeper than it was before. A longer one of ``effort``
+    steps for each adder follows.
     """
     near = Rule(furthest=2 if problem.free else 1)
     turned = Rule(turned=True)
@@ -79,7 +81,18 @@ def quick(problem: Problem) -> AdderGraph:
     limit = best.depth if problem.free else problem.depth
     improver = Improver(best, max_depth=limit, by_bits=problem.by_bits, seed=0)
     improver.run(min(best.adders // 2, _MOST_STEPS), heat=0)
-    return min(best, improver.result(), key=problem.cost)
+    best = min(best, improver.result(), key=problem.cost)
+    if not effort or not Improver.suits(best):
+        return best
+
+    def search(improver: Improver) -> None:
+        cooling = _Cooling(1.0, 0.0, _STAGES)
+        steps = -(-effort * improver.adders // _STAGES)
+        for stage in range(_STAGES):
+            heat = cooling.at(stage / _STAGES, steps, improver.adders)
+            improver.run(steps, heat=heat)
+
+    return _improved(problem, best, 0, search)
 
 
 def anytime(
@@ -206,19 +219,28 @@ def _round(
     problem: Problem, graph: AdderGraph, heat: _Cooling, budget: float, seed: int,
     stop: threading.Event, job: int,
 ) -> AdderGraph:  # fmt: skip
-    """A round of local search from ``graph``, of the transposed matrix if that is faster."""
+    """A round of local search from ``graph`` for ``budget`` seconds."""
     started = time.thread_time()
+
+    def search(improver: Improver) -> None:
+        until = started + budget - _FINISH * (time.thread_time() - started)
+        _run(improver, until, heat, stop)
+
+    return _improved(problem, graph, seed * 1000 + job, search)
+
+
+def _improved(
+    problem: Problem, graph: AdderGraph, seed: int, search: Callable[[Improver], None]
+) -> AdderGraph:
+    """The graph after a local search, of the transposed matrix if that is faster."""
     start: AdderGraph | None = None
     if problem.tall and problem.free and not problem.by_bits:
         start = transposed(graph, (BYTE,) * len(graph.outputs))
-    turned = start is not None
-    if start is None:
+    turned = start is not None and Improver.suits(start)
+    if start is None or not turned:
         start = graph
-    improver = Improver(
-        start, max_depth=problem.depth, by_bits=problem.by_bits, seed=seed * 1000 + job
-    )
-    until = started + budget - _FINISH * (time.thread_time() - started)
-    _run(improver, until, heat, stop)
+    improver = Improver(start, max_depth=problem.depth, by_bits=problem.by_bits, seed=seed)
+    search(improver)
     result: AdderGraph | None = improver.result()
     if turned and result is not None:
         result = transposed(result, problem.inputs)

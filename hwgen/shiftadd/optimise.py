@@ -32,6 +32,7 @@ def optimize(
     objective: str = "adders",
     max_depth: int | None = None,
     time_limit: float | None = None,
+    effort: int = 0,
     seed: int = 0,
     jobs: int = 1,
     progress: Progress | None = None,
@@ -65,9 +66,12 @@ def optimize(
         Most adders on a path; 0 means the least depth that the matrix allows
         (:func:`minimum_depth`).
     time_limit : float, optional
-        Seconds of processor time for each job; None or 0: a fixed, small amount of work, in which
-        the search makes no graph deeper. With a time limit graphs may be many adders deeper,
-        unless ``max_depth`` forbids it.
+        Seconds of processor time for each job; None or 0: a fixed amount of work, so that the
+        result is always the same. With a time limit graphs may be many adders deeper, unless
+        ``max_depth`` forbids it.
+    effort : int
+        The fixed amount of work, in steps of the local search for each adder: some 10,000 steps
+        take a second. With 0 there are so few that no graph becomes deeper by them.
     seed : int
         Seed of the random choices with a time limit; without one, the result does not depend on
         it.
@@ -91,7 +95,8 @@ def optimize(
     ValueError
         If the matrix is empty, not two-dimensional, not finite, not whole or too wide; if
         ``inputs`` does not have one range for each row; if ``max_depth`` is less than the matrix
-        allows; if ``time_limit`` or ``jobs`` is out of range.
+        allows; if ``time_limit``, ``effort`` or ``jobs`` is out
+        of range.
     """
     rows = checked_matrix(matrix)
     ranges = checked_inputs(inputs, len(rows))
@@ -100,6 +105,8 @@ def optimize(
     if time_limit is not None and not time_limit >= 0:
         raise ValueError(f"Time limit must be at least 0 seconds, not {time_limit!r}")
     depth = checked_depth(max_depth, rows)
+    if not isinstance(effort, int) or effort < 0:
+        raise ValueError(f"Effort must be an integer of at least 0, not {effort!r}")
     if not isinstance(jobs, int) or jobs < 1:
         raise ValueError(f"Jobs must be an integer of at least 1, not {jobs!r}")
     wholes, outputs = merged(zip(*rows, strict=True))
@@ -118,9 +125,9 @@ def optimize(
         problem = Problem(list(zip(*wholes, strict=True)), ranges, limit, cells)
         one = one_sided(replace(problem, rows=rows), time_limit=seconds, seed=seed)
         if one is not None:
-            return min(one, whole(quick(problem)), key=problem.cost)
+            return min(one, whole(quick(problem, effort)), key=problem.cost)
         if not seconds:
-            return whole(quick(problem))
+            return whole(quick(problem, effort))
         seconds *= _SEARCH
         return whole(anytime(problem, time_limit=seconds, seed=seed, jobs=jobs, progress=report))
 

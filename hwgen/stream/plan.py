@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +11,6 @@ from joblib import Parallel, delayed
 from hwgen.integer.types import Conv, IntegerNetwork
 from hwgen.network.types import Shape
 from hwgen.numeric import Range
-from hwgen.shiftadd.graph import AdderGraph
 from hwgen.shiftadd.luts import PROFILES
 from hwgen.shiftadd.optimise import optimize
 from hwgen.stream.blocks import Stage, component
@@ -60,9 +58,9 @@ def plan_pipeline(
     *,
     adders_per_stage: int = 1,
     slack: float = 1 / 16,
-    optimise: Callable[..., AdderGraph] = optimize,
     jobs: int = 1,
     family: str | None = None,
+    effort: int = 0,
 ) -> PipelinePlan:
     """Plan the pipeline of an integer network.
 
@@ -75,14 +73,15 @@ def plan_pipeline(
     slack
         By how much a fully connected layer may be slower than the slowest other stage, as a
         fraction, if that saves lanes.
-    optimise
-        Called as ``optimise(matrix, inputs=ranges)`` for every constant matrix.
     jobs
         Processes that look for adder graphs, one matrix each at a time; -1 for one a core.
     family
         FPGA family that the pipeline is for, by its name in a cost profile
-        (:data:`hwgen.shiftadd.luts.PROFILES`); None for any. It decides how adder graphs subtract,
-        not what they compute.
+        (:data:`hwgen.shiftadd.luts.PROFILES`); None for any. It decides what adder graphs save
+        and how they subtract, not what they compute.
+    effort
+        Work that is spent on each matrix to save adders, or LUTs of the family, in steps for each
+        adder (:func:`hwgen.shiftadd.optimise.optimize`).
 
     Raises
     ------
@@ -99,8 +98,10 @@ def plan_pipeline(
     matrices = planner.matrices
     stages = planner.stages
     ranges = {stage.name: stage.ranges[0] for stage in stages}
+    objective = "adders" if family is None else f"luts:{family}"
     found = Parallel(n_jobs=jobs)(
-        delayed(optimise)(matrix, inputs=ranges[name]) for name, matrix in matrices.items()
+        delayed(optimize)(matrix, inputs=ranges[name], objective=objective, effort=effort)
+        for name, matrix in matrices.items()
     )
     graphs = dict(zip(matrices, found, strict=True))
     for name, graph in graphs.items():

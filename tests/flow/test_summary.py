@@ -163,6 +163,14 @@ def test_commands_name_the_family_that_the_verilog_is_for(tmp_path):
     assert commands[2] == f"hwgen generate {workspace.root} --family ice40"
 
 
+def test_commands_name_an_unusual_effort(tmp_path):
+    workspace = fill(tmp_path)
+    record = workspace.root / "stages/generate.json"
+    record.write_text(record.read_text().replace('"effort": 50', '"effort": 7'))
+    (command,) = summarise(workspace)["commands"]
+    assert "--effort 7" in command
+
+
 def test_results_of_another_version_are_left_out(tmp_path, monkeypatch):
     workspace = fill(tmp_path)
     monkeypatch.setattr(module, "__version__", "0.0.0")
