@@ -69,7 +69,8 @@ def random_matrix(kind: str, inputs: int, outputs: int, bits: int, seed: int) ->
     if kind == "rnd":
         return rng.integers(-most - 1, most, (inputs, outputs), endpoint=True)
     values = rng.standard_normal((inputs, outputs))
-    return np.rint(values / np.abs(values).max() * most).astype(np.int64)
+    scaled: Matrix = np.rint(values / np.abs(values).max() * most).astype(np.int64)
+    return scaled
 
 
 def matrices(cases: Path | None, only: str, seeds: int) -> Iterator[tuple[str, Matrix]]:

@@ -1,4 +1,8 @@
-"""Columns as differences to other columns: the cheapest tree of them."""
+"""Columns as differences to other columns: the cheapest tree of them.
+
+Gustafsson, Ohlsson and Wanhammar, "Low-complexity constant coefficient matrix multiplication using
+a minimum spanning tree approach", 2004; da4ml has a tree like it.
+"""
 
 from __future__ import annotations
 

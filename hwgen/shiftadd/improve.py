@@ -24,7 +24,8 @@ class Improver:
     """Local search that starts at an adder graph and keeps the best one found.
 
     Two kinds of steps alternate at random: a sum of shared values is written anew, as a greedy
-    choice of values whose forms leave the fewest canonical signed digits (matching pursuit); or
+    choice of values whose forms leave the fewest canonical signed digits (as matching pursuit
+    chooses waves; Mallat and Zhang, 1993); or
     shared values in it are replaced by their terms. Then pairs of terms that occur twice are shared
     again. A step that costs adders is undone, apart from some, at random, that cost one.
 
