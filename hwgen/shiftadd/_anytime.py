@@ -24,7 +24,8 @@ Progress = Callable[[AdderGraph, float], None]
 
 _MOST_STEPS = 1000  # of the search without a time limit
 _STAGES = 20  # of a search of so many steps: the heat falls from one to the next
-_SMALL = 1 << 20  # pairs of terms of a column, twice
+_SMALL = 1 << 20  # pairs that leave time for more than one greedy graph
+_CLOSE = 4e-7  # seconds for a pair that let many patterns be looked at closely
 _STARTS = 0.3  # share of the time for greedy starts
 _MOST_STARTS = 8  # for each job
 _ROUND = 1.0  # seconds of search until the jobs go on from the best graph of all
@@ -73,7 +74,7 @@ def quick(problem: Problem, effort: int = 0) -> AdderGraph:
         graph = greedy(problem.rows, problem.inputs, problem.depth, rule)
         if graph is not None and (best is None or problem.cost(graph) < problem.cost(best)):
             best = graph
-        if best is not None and not _small(problem):
+        if best is not None and _pairs(problem) >= _SMALL:
             break
     assert best is not None
     if not Improver.suits(best):
@@ -142,10 +143,10 @@ def anytime(
     return best[0]
 
 
-def _small(problem: Problem) -> bool:
-    """Whether there is time for more than one greedy graph."""
+def _pairs(problem: Problem) -> int:
+    """Pairs of terms of a column, over all columns, twice."""
     columns = zip(*problem.rows, strict=True)
-    return sum(sum(map(csd_weight, column)) ** 2 for column in columns) < _SMALL
+    return sum(sum(map(csd_weight, column)) ** 2 for column in columns)
 
 
 def _timed(task: Callable[[int], AdderGraph], job: int) -> tuple[AdderGraph, float]:
@@ -182,12 +183,13 @@ def _start(
     random = np.random.default_rng([seed, job])
     best: AdderGraph | None = None
     favourite, rules = 0, _rules(problem)
+    choices = 128 if budget > _CLOSE * _pairs(problem) else 32
     for number in range(_MOST_STARTS):
         now = time.thread_time()
         some = int(random.integers(len(rules)))
         chosen = number if number < len(rules) else favourite if random.random() < 0.7 else some
         noise, worth = int(random.integers(1, 1 << 62)), int(random.integers(2, 7))
-        rule = replace(rules[chosen], noise=noise, worth=worth)
+        rule = replace(rules[chosen], noise=noise, worth=worth, choices=choices)
         graph = greedy(problem.rows, problem.inputs, problem.depth, rule)
         if graph is not None and (best is None or problem.cost(graph) < problem.cost(best)):
             best, favourite = graph, chosen

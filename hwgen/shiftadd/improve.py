@@ -25,9 +25,9 @@ class Improver:
 
     Two kinds of steps alternate at random: a sum of shared values is written anew, as a greedy
     choice of values whose forms leave the fewest canonical signed digits (as matching pursuit
-    chooses waves; Mallat and Zhang, 1993); or
-    shared values in it are replaced by their terms. Then pairs of terms that occur twice are shared
-    again. A step that costs adders is undone, apart from some, at random, that cost one.
+    chooses waves; Mallat and Zhang, 1993); or shared values in it are replaced by their terms. Then
+    pairs of terms that occur twice are shared again. A step that costs adders is undone, apart from
+    some, at random, that cost one.
 
     Parameters
     ----------
