@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ __all__ = ["csd_graph", "minimum_depth", "optimize"]
 
 _LUTS = tuple(f"luts:{name}" for name in PROFILES)
 _OBJECTIVES = ("adders", "bits", *_LUTS)
-_LEVELS = 1  # above the least depth, of a graph that is tried where registers are paid for
+_LEVELS = (0, 1, 2)  # above the least depth, that are tried where registers are paid for
 _SEARCH = 0.93  # of the time; the rest is for checks
 
 
@@ -61,7 +62,7 @@ def optimize(
 "luts:asic"}
         What to save: adders; adder cells (:attr:`AdderGraph.bits`); or what the graph costs in
         LUTs or gates when it is pipelined (:func:`hwgen.shiftadd.luts.luts`): the graph of the
-        lowest cost is taken of one with few adders, one with few cells, and a shallow one.
+        lowest cost is taken of one with few adders and those with few cells of several depths.
     max_depth : int, optional
         Most adders on a path; 0 means the least depth that the matrix allows
         (:func:`minimum_depth`).
@@ -95,8 +96,7 @@ def optimize(
     ValueError
         If the matrix is empty, not two-dimensional, not finite, not whole or too wide; if
         ``inputs`` does not have one range for each row; if ``max_depth`` is less than the matrix
-        allows; if ``time_limit``, ``effort`` or ``jobs`` is out
-        of range.
+        allows; if ``time_limit``, ``effort`` or ``jobs`` is out of range.
     """
     rows = checked_matrix(matrix)
     ranges = checked_inputs(inputs, len(rows))
@@ -121,7 +121,7 @@ def optimize(
         if progress is not None:
             progress(whole(core), seconds)
 
-    def within(limit: int, cells: bool, seconds: float | None) -> AdderGraph:
+    def within(limit: int, cells: bool, seconds: float | None, effort: int) -> AdderGraph:
         problem = Problem(list(zip(*wholes, strict=True)), ranges, limit, cells)
         one = one_sided(replace(problem, rows=rows), time_limit=seconds, seed=seed)
         if one is not None:
@@ -132,13 +132,19 @@ def optimize(
         return whole(anytime(problem, time_limit=seconds, seed=seed, jobs=jobs, progress=report))
 
     if objective in _LUTS:
-        profile = objective.removeprefix("luts:")
-        low = min(depth, least_depth(rows) + _LEVELS)
-        trials = dict.fromkeys([(depth, False), (depth, True), (low, True)])
-        seconds = time_limit and time_limit / len(trials)
-        best = min((within(*each, seconds) for each in trials), key=lambda g: luts(g, profile))
+        value = partial(luts, profile=objective.removeprefix("luts:"))
+        limits = [least_depth(rows) + more for more in _LEVELS]
+        trials = [(depth, False), (depth, True), *((x, True) for x in limits if x < depth)]
+        graphs = {trial: within(*trial, None, 0) for trial in trials}
+        if time_limit or effort:
+            # the search for adders gains most, wherever it starts
+            promising = [trials[0], min(trials[1:], key=lambda trial: value(graphs[trial]))]
+            seconds = time_limit and time_limit / len(promising)
+            for trial in promising:
+                graphs[trial] = min(graphs[trial], within(*trial, seconds, effort), key=value)
+        best = min(graphs.values(), key=value)
     else:
-        best = within(depth, objective == "bits", time_limit)
+        best = within(depth, objective == "bits", time_limit, effort)
     best.verify(np.array(rows, dtype=object))
     return best
 
