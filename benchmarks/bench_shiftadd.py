@@ -59,16 +59,31 @@ SHAPES = [
     *(("conv", n, c, bits) for n, c in ((9, 8), (9, 16), (27, 16), (72, 16)) for bits in (4, 6, 8)),
     ("rnd", 64, 64, 8),
     ("conv", 144, 16, 8),
+    ("convsp50", 144, 16, 8),
+    ("convsp80", 144, 16, 8),
+    ("convsp95", 144, 16, 8),
+    ("dyad2", 9, 16, 8),
+    ("dyad2", 144, 16, 8),
 ]
 
 
 def random_matrix(kind: str, inputs: int, outputs: int, bits: int, seed: int) -> Matrix:
-    """Uniform integers, or Gaussian kernels scaled to the full range."""
+    """Uniform integers, Gaussian kernels scaled to the full range, or sums of powers of two.
+
+    Of ``convsp80`` the smallest 80 % are zero; ``dyad2`` has two signed powers of two an entry.
+    """
     rng = np.random.default_rng([seed, inputs, outputs, bits])
     most = (1 << (bits - 1)) - 1
     if kind == "rnd":
         return rng.integers(-most - 1, most, (inputs, outputs), endpoint=True)
+    if kind == "dyad2":
+        powers = 1 << rng.integers(0, bits - 1, (2, inputs, outputs))
+        dyadic: Matrix = (powers * rng.choice([-1, 1], powers.shape)).sum(axis=0)
+        return dyadic
     values = rng.standard_normal((inputs, outputs))
+    if kind != "conv":
+        share = int(kind.removeprefix("convsp")) / 100
+        values[np.abs(values) < np.quantile(np.abs(values), share)] = 0
     scaled: Matrix = np.rint(values / np.abs(values).max() * most).astype(np.int64)
     return scaled
 
