@@ -31,6 +31,10 @@ _MAY_IMPORT: dict[str, set[str]] = {
         *("errors", "numeric", "serial", "network.types", "integer", "toolchain"),
         "stream.design",
     },
+    "nfu": {
+        *("errors", "numeric", "integer", "network.types"),
+        *("stream.common", "stream.product"),  # what every block shares
+    },
     "boards": {"errors", "numeric", "toolchain", "stream.design"},
     "report": {"errors", "numeric", "serial", "network", "approx", "integer"},
     "flow": {

@@ -1,0 +1,163 @@
+"""Parameters of one NFU, checked, and the widths that follow from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+__all__ = ["REFERENCE", "DyadicLane", "NfuConfig"]
+
+_TILES = (1, 2, 4, 8, 16)
+
+
+def _check_between(what: str, value: int, lo: int, hi: int) -> None:
+    if not lo <= value <= hi:
+        raise ValueError(f"{what} must be from {lo} to {hi}, not {value!r}")
+
+
+def _check_power(what: str, value: int, hi: int) -> None:
+    if not 2 <= value <= hi or value & (value - 1):
+        raise ValueError(f"{what} must be a power of two from 2 to {hi}, not {value!r}")
+
+
+@dataclass(frozen=True)
+class DyadicLane:
+    """Lane that adds ``terms`` signed powers of two of its activation a cycle.
+
+    Parameters
+    ----------
+    terms : int
+        Terms of a weight in one SB row, 1 to 4. A weight with more takes further rows.
+    exponents : int
+        Exponents 0 to ``exponents - 1``; a power of two from 2 to 16.
+    """
+
+    terms: int = 1
+    exponents: int = 8
+
+    def __post_init__(self) -> None:
+        _check_between("Terms of a lane", self.terms, 1, 4)
+        _check_power("Number of exponents of a lane", self.exponents, 16)
+
+    @property
+    def exponent_width(self) -> int:
+        """Bits of an exponent."""
+        return (self.exponents - 1).bit_length()
+
+    @property
+    def code_width(self) -> int:
+        """Bits of one term: its exponent, then its sign, then whether it is there."""
+        return self.exponent_width + 2
+
+
+@dataclass(frozen=True)
+class NfuConfig:
+    """Parameters of an NFU.
+
+    Parameters
+    ----------
+    tn, ti : int
+        Output neurons and inputs of one cycle, each 1, 2, 4, 8 or 16.
+    activation_width : int
+        Bits of an activation, 4 to 16; an instruction says whether they are signed.
+    accumulator_width : int
+        Bits of a partial sum, which wraps; the compiler proves that none does. At least
+        ``activation_width + 2`` and at most 48.
+    lane : DyadicLane
+        Kind of lane.
+    sb_depth, nbin_depth, nbout_depth, table_depth : int
+        Words of each buffer, a power of two: SB rows, words of ``ti`` activations, words of ``tn``
+        partial sums, words of ``tn`` scales of NFU-3. Addresses wrap, so every buffer is circular.
+    scale_terms, scale_exponents : int
+        Terms of a channel's multiplier in NFU-3 (1 to 4), and their exponents (a power of two).
+    product_width : int
+        Bits of NFU-3 before its shift, at least ``accumulator_width`` and at most 63.
+    queue_depth : int
+        Instructions that wait in front of each unit, 2 to 16.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its bounds.
+    """
+
+    tn: int = 4
+    ti: int = 4
+    activation_width: int = 8
+    accumulator_width: int = 24
+    lane: DyadicLane = DyadicLane()
+    sb_depth: int = 256
+    nbin_depth: int = 256
+    nbout_depth: int = 256
+    table_depth: int = 64
+    scale_terms: int = 2
+    scale_exponents: int = 16
+    product_width: int = 40
+    queue_depth: int = 2
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name != "lane" and type(value) is not int:
+                raise TypeError(f"Parameter {field.name} must be an integer, not {value!r}")
+        for name in ("tn", "ti"):
+            if getattr(self, name) not in _TILES:
+                raise ValueError(f"Tile {name} must be one of {_TILES}, not {getattr(self, name)}")
+        _check_between("Activation width", self.activation_width, 4, 16)
+        lowest = self.activation_width + 2
+        _check_between("Accumulator width", self.accumulator_width, lowest, 48)
+        for name in ("sb", "nbin", "nbout"):
+            _check_power(f"Depth of {name}", getattr(self, f"{name}_depth"), 4096)
+        _check_power("Depth of the table", self.table_depth, 256)
+        _check_between("Terms of a scale", self.scale_terms, 1, 4)
+        _check_power("Number of exponents of a scale", self.scale_exponents, 32)
+        _check_between("Product width", self.product_width, self.accumulator_width, 63)
+        _check_between("Queue depth", self.queue_depth, 2, 16)
+
+    @property
+    def offset_width(self) -> int:
+        """Bits of an NBin address, and of the offset in an index word."""
+        return (self.nbin_depth - 1).bit_length()
+
+    @property
+    def index_width(self) -> int:
+        """Bits of an index word: the NBin offset, then the last flag."""
+        return self.offset_width + 1
+
+    @property
+    def codes_width(self) -> int:
+        """Bits of the codes of one SB row."""
+        return self.tn * self.ti * self.lane.terms * self.lane.code_width
+
+    @property
+    def row_width(self) -> int:
+        """Bits of an SB row with its index word."""
+        return self.index_width + self.codes_width
+
+    @property
+    def scale_exponent_width(self) -> int:
+        """Bits of an exponent of a scale."""
+        return (self.scale_exponents - 1).bit_length()
+
+    @property
+    def scale_width(self) -> int:
+        """Bits of one channel in the table: the constant, then the codes of its multiplier."""
+        return self.product_width + self.scale_terms * (self.scale_exponent_width + 2)
+
+    @property
+    def table_width(self) -> int:
+        """Bits of a word of the table."""
+        return self.tn * self.scale_width
+
+
+REFERENCE = NfuConfig(
+    tn=16,
+    ti=16,
+    activation_width=16,
+    accumulator_width=32,
+    lane=DyadicLane(terms=2, exponents=16),
+    sb_depth=64,
+    nbin_depth=64,
+    nbout_depth=64,
+    product_width=56,
+)
+"""DianNao's reference point: 64 words in each buffer, 16 x 16 synapses of 16 bits."""
