@@ -1,0 +1,148 @@
+"""What lies in memory for an NFU: packed SB rows, packed words of the table, and activations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hwgen.nfu.config import NfuConfig
+from hwgen.numeric import IntArray
+
+__all__ = ["MemoryImage", "pack_rows", "pack_scales", "unpack_rows", "unpack_scales"]
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryImage:
+    """Memory as the ports of an NFU see it.
+
+    Parameters
+    ----------
+    rows : tuple of int
+        Packed SB rows.
+    tables : tuple of int
+        Packed words of NFU-3's table.
+    activations : int64 array
+        Activations, one an element; a multiple of Tn and of Ti of them.
+    """
+
+    rows: tuple[int, ...]
+    tables: tuple[int, ...]
+    activations: IntArray
+
+
+def _pack(fields: Sequence[tuple[IntArray, int]]) -> tuple[int, ...]:
+    """Words of columns (words, n) of fields of a width each, the first field lowest."""
+    words = [0] * len(fields[0][0])
+    offset = 0
+    for columns, width in fields:
+        for column in columns.T.tolist():
+            for k, value in enumerate(column):
+                words[k] |= (value & ((1 << width) - 1)) << offset
+            offset += width
+    return tuple(words)
+
+
+def _unpack(words: Sequence[int], widths: Sequence[int]) -> IntArray:
+    """Unsigned fields (words, fields) of the given widths, the first lowest."""
+    result = np.zeros((len(words), len(widths)), dtype=np.int64)
+    for k, word in enumerate(words):
+        for n, width in enumerate(widths):
+            result[k, n] = word & ((1 << width) - 1)
+            word >>= width
+    return result
+
+
+def _codes(terms: IntArray, exponents: int, width: int) -> IntArray:
+    """Code of each term: exponent in ``width`` bits, sign, presence."""
+    magnitude = np.abs(terms)
+    table = {0: 0} | {1 << e: e for e in range(exponents)}
+    if not np.isin(magnitude, list(table)).all():
+        raise ValueError(f"Terms must be 0 or a signed power of two below 2**{exponents}")
+    exponent = np.array([table[m] for m in magnitude.ravel().tolist()], dtype=np.int64)
+    present = magnitude.ravel() != 0
+    flat: IntArray = exponent + ((terms.ravel() < 0).astype(np.int64) << width)
+    flat += present.astype(np.int64) << (width + 1)
+    return flat.reshape(terms.shape)
+
+
+def _terms(codes: IntArray, width: int) -> IntArray:
+    """Term of each code, which :func:`_codes` inverts."""
+    power = np.left_shift(np.int64(1), codes & ((1 << width) - 1))
+    sign = 1 - 2 * ((codes >> width) & 1)
+    return np.asarray(sign * power * ((codes >> (width + 1)) & 1), dtype=np.int64)
+
+
+def pack_rows(
+    config: NfuConfig, terms: IntArray, offsets: npt.ArrayLike, last: npt.ArrayLike
+) -> tuple[int, ...]:
+    """SB rows with their index words.
+
+    Parameters
+    ----------
+    terms : int64 array
+        (rows, tn, ti, terms of a lane): 0 or plus or minus a power of two.
+    offsets : int array
+        NBin offset of each row.
+    last : bool array
+        Whether each row ends its output group.
+
+    Raises
+    ------
+    ValueError
+        If a term is not one of the lane's.
+    """
+    lane = config.lane
+    codes = _codes(terms, lane.exponents, lane.exponent_width).reshape(len(terms), -1)
+    return _pack(
+        [
+            (np.asarray(offsets, dtype=np.int64).reshape(-1, 1), config.offset_width),
+            (np.asarray(last, dtype=np.int64).reshape(-1, 1), 1),
+            (codes, lane.code_width),
+        ]
+    )
+
+
+def unpack_rows(config: NfuConfig, words: Sequence[int]) -> tuple[IntArray, IntArray, IntArray]:
+    """Terms, offsets and last flags of SB rows, as :func:`pack_rows` takes them."""
+    count = config.tn * config.ti * config.lane.terms
+    fields = _unpack(words, [config.offset_width, 1, *[config.lane.code_width] * count])
+    terms = _terms(fields[:, 2:], config.lane.exponent_width)
+    shape = (len(words), config.tn, config.ti, config.lane.terms)
+    return terms.reshape(shape), fields[:, 0], fields[:, 1]
+
+
+def pack_scales(config: NfuConfig, terms: IntArray, constants: IntArray) -> tuple[int, ...]:
+    """Words of NFU-3's table, one an output group.
+
+    Parameters
+    ----------
+    terms : int64 array
+        (groups, tn, terms of a scale): 0 or plus or minus a power of two.
+    constants : int64 array
+        (groups, tn): what is added before the shift.
+
+    Raises
+    ------
+    ValueError
+        If a term is not one of the scale's.
+    """
+    width = config.scale_exponent_width
+    codes = _codes(terms, config.scale_exponents, width)
+    fields = []
+    for channel in range(config.tn):
+        fields.append((constants[:, channel : channel + 1], config.product_width))
+        fields.append((codes[:, channel], width + 2))
+    return _pack(fields)
+
+
+def unpack_scales(config: NfuConfig, words: Sequence[int]) -> tuple[IntArray, IntArray]:
+    """Terms and constants of words of the table, as :func:`pack_scales` takes them."""
+    width = config.scale_exponent_width
+    one = [config.product_width, *[width + 2] * config.scale_terms]
+    fields = _unpack(words, one * config.tn).reshape(len(words), config.tn, len(one))
+    sign = np.int64(1) << (config.product_width - 1)
+    constants: IntArray = (fields[:, :, 0] ^ sign) - sign
+    return _terms(fields[:, :, 1:], width), constants

@@ -1,0 +1,219 @@
+"""The golden executor against loops over Python integers, and the programs that it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hwgen.errors import VerifyError
+from hwgen.nfu.assembler import assemble
+from hwgen.nfu.config import DyadicLane, NfuConfig
+from hwgen.nfu.cycles import FixedTiming, count_cycles
+from hwgen.nfu.golden import Store, execute
+from hwgen.nfu.isa import Instruction
+from hwgen.nfu.memory import MemoryImage, pack_rows, pack_scales, unpack_rows, unpack_scales
+
+_END = Instruction(cp_end=1)
+
+
+def _wrap(value: int, width: int) -> int:
+    half = 1 << (width - 1)
+    return (value + half) % (1 << width) - half
+
+
+def _terms(rng: np.random.Generator, shape: tuple[int, ...], exponents: int) -> np.ndarray:
+    return rng.integers(-1, 2, shape) << rng.integers(0, exponents, shape)
+
+
+@given(st.integers(0, 1 << 32), st.sampled_from([1, 2, 4]), st.sampled_from([1, 2, 4]))
+@settings(derandomize=True, max_examples=40)
+def test_memory_words_round_trip(seed: int, tn: int, ti: int) -> None:
+    rng = np.random.default_rng(seed)
+    config = NfuConfig(tn=tn, ti=ti, lane=DyadicLane(int(rng.integers(1, 5)), 16), product_width=63)
+    terms = _terms(rng, (5, tn, ti, config.lane.terms), 16)
+    offsets, last = rng.integers(0, config.nbin_depth, 5), rng.integers(0, 2, 5)
+    words = pack_rows(config, terms, offsets, last)
+    assert max(words) < 1 << config.row_width
+    for got, want in zip(unpack_rows(config, words), (terms, offsets, last), strict=True):
+        np.testing.assert_array_equal(got, want)
+    scales = _terms(rng, (3, tn, config.scale_terms), config.scale_exponents)
+    constants = rng.integers(-(1 << 62), 1 << 62, (3, tn))
+    words = pack_scales(config, scales, constants)
+    assert max(words) < 1 << config.table_width
+    for got, want in zip(unpack_scales(config, words), (scales, constants), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("value", [3, 1 << 8, -6])
+def test_terms_that_the_lane_has_not(value: int) -> None:
+    terms = np.full((1, 4, 4, 1), value)
+    with pytest.raises(ValueError, match=r"Terms must be 0 or a signed power of two below 2\*\*8"):
+        pack_rows(NfuConfig(), terms, [0], [1])
+
+
+@given(st.integers(0, 1 << 32))
+@settings(derandomize=True, max_examples=60)
+def test_one_run_by_definition(seed: int) -> None:
+    """Loops as the documentation has them, over Python integers, which never overflow."""
+    rng = np.random.default_rng(seed)
+    accumulator = int(rng.integers(8, 49))
+    config = NfuConfig(
+        tn=int(rng.choice([1, 2, 4])),
+        ti=int(rng.choice([1, 2, 4])),
+        activation_width=6,
+        accumulator_width=accumulator,
+        product_width=int(rng.integers(accumulator, 64)),
+        scale_exponents=32,
+        nbin_depth=16,
+        sb_depth=8,
+        table_depth=4,
+    )
+    rows, positions = int(rng.integers(1, 8)), int(rng.integers(1, 4))
+    last = rng.integers(0, 2, rows)
+    last[-1] = 1
+    offsets = rng.integers(0, 16, rows)
+    terms = _terms(rng, (rows, config.tn, config.ti, 1), 8)
+    groups = int(last.sum())
+    scales = _terms(rng, (4, config.tn, config.scale_terms), 32)
+    limit = 1 << (config.product_width - 1)
+    constants = rng.integers(-limit, limit, (4, config.tn))
+    x = rng.integers(-(1 << 5), 1 << 6, (16, config.ti))
+    image = MemoryImage(
+        pack_rows(config, terms, offsets, last),
+        pack_scales(config, scales, constants),
+        np.concatenate([x.ravel(), np.zeros(64 * config.tn, dtype=np.int64)]),
+    )
+    fields = {
+        "nbin_address": int(rng.integers(0, 16)),
+        "nbin_stride": int(rng.integers(0, 4)),
+        "nbin_signed": int(rng.integers(0, 2)),
+        "table_address": int(rng.integers(0, 4)),
+        "nfu_out": int(rng.integers(0, 2)),
+        "nfu_shift": int(rng.integers(0, config.product_width)),
+        "nfu_low": -100,
+        "nfu_high": 90,
+    }
+    target = -(-x.size // config.tn)
+    one = Instruction(
+        sb_size=rows, sb_rows=rows, nbin_size=16, table_size=min(4, groups + 4),
+        nbin_positions=positions, nbout_groups=groups, nbout_store=1, nbout_target=target,
+        nbout_stride=groups, nfu_op=1, **fields,
+    )  # fmt: skip
+    if groups > 4:
+        return
+    expected, sums = [], [0] * config.tn
+    for position in range(positions):
+        group = 0
+        for row in range(rows):
+            base = fields["nbin_address"] + position * fields["nbin_stride"]
+            word = x[(base + int(offsets[row])) % 16].tolist()
+            word = [_wrap(v, 6) if fields["nbin_signed"] else v % 64 for v in word]
+            for n in range(config.tn):
+                sums[n] += sum(int(terms[row, n, i, 0]) * v for i, v in enumerate(word))
+            if last[row]:
+                values = [_wrap(s, accumulator) for s in sums]
+                if fields["nfu_out"]:
+                    at = (fields["table_address"] + group) % 4
+                    for n, s in enumerate(values):
+                        total = sum(int(t) * s for t in scales[at, n]) + int(constants[at, n])
+                        scaled = _wrap(total, config.product_width) >> fields["nfu_shift"]
+                        values[n] = min(max(scaled, -100), 90)
+                expected.append(Store(target + position * groups + group, tuple(values)))
+                group, sums = group + 1, [0] * config.tn
+    assert execute(config, (one, _END), image).stores == tuple(expected)
+
+
+def _image(config: NfuConfig) -> MemoryImage:
+    terms = np.ones((8, config.tn, config.ti, 1), dtype=np.int64)
+    scales = np.zeros((8, config.tn, 2), dtype=np.int64)
+    scales[..., 0] = 1
+    return MemoryImage(
+        pack_rows(config, terms, [0, 1] * 4, [0, 1] * 4),
+        pack_scales(config, scales, np.full((8, config.tn), 4)),
+        np.arange(64),
+    )
+
+
+def test_documented_program() -> None:
+    """The program of the documentation: four sums of 8 inputs, an eighth of each."""
+    page = (Path(__file__).parents[2] / "docs" / "nfu.md").read_text(encoding="utf-8")
+    text = next(part for part in page.split("```\n") if part.startswith("SB size"))
+    config = NfuConfig()
+    result = execute(config, assemble(text), _image(config))
+    assert result.stores == (Store(2, ((28 + 4) // 8,) * 4),)
+    np.testing.assert_array_equal(result.activations[8:12], [4] * 4)
+
+
+_RUN = "NBIN positions=1 | NBOUT groups=1 store=1 target=8 | NFU op=MULT"
+_LOAD = "SB size=2 rows=2 | NBIN size=2 positions=1 | NBOUT groups=1 store=1 target=8 | NFU op=MULT"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("CP fence=1", "Program must end with an instruction that has the field CP end"),
+        (f"SB rows=2 | {_RUN}", "0: Word 0 of SB is read before it is written"),
+        (f"{_LOAD}\nSB size=1", "1: Word 0 of SB is still read by the run before"),
+        (f"{_LOAD}\nNBIN size=2 target=255", "1: Word 0 of NBin is still read by the run before"),
+        (f"{_LOAD}\nSB rows=2 | {_RUN}", "1: Word 0 of NBout is still read by the store before"),
+        (f"{_LOAD}\nNBIN source=8 target=9 size=1", "1: Load into NBin needs a fence"),
+        ("SB size=9", "0: Load into SB reads outside of memory"),
+        ("NBIN source=16 size=1", "0: Load into NBin reads outside of memory"),
+        ("TABLE size=65", "0: Load of 65 words does not fit the table"),
+        (_LOAD.replace("groups=1", "groups=2"), "0: Rows of a run must end in the last of 2"),
+        (_LOAD.replace("rows=2", "rows=1"), "0: Rows of a run must end in the last of 1 groups"),
+        (_LOAD.replace("positions=1", "positions=0"), "0: Run needs a position and a row"),
+        (_LOAD.replace("target=8", "target=16"), "0: Store writes outside of memory"),
+        (f"{_LOAD} out=NFU3", "0: Word 0 of the table is read before it is written"),
+        (f"TABLE size=1 | {_LOAD} out=NFU3 low=1", "0: NFU-3 needs low <= high, not 1 > 0"),
+        (f"TABLE size=1 | {_LOAD} out=NFU3 shift=40", "0: NFU-3 cannot shift by 40"),
+    ],
+)
+def test_refused_programs(text: str, message: str) -> None:
+    config = NfuConfig()
+    end = "" if "fence" in text else "\nCP end=1"
+    with pytest.raises(VerifyError, match=message):
+        execute(config, assemble(text + end), _image(config))
+
+
+def test_fence_and_distance_make_them_right() -> None:
+    config = NfuConfig()
+    text = f"{_LOAD}\nCP\nSB size=2 rows=2 | {_RUN}\nCP fence=1 | NBIN source=8 target=9 size=1"
+    assert len(execute(config, assemble(f"{text}\nCP end=1"), _image(config)).stores) == 2
+
+
+def test_cycles_of_a_run() -> None:
+    """Counted by hand: dispatch, queue, request, latency, words; then rows, pipeline, store."""
+    config = NfuConfig()
+    program = assemble(f"{_LOAD.replace('positions=1', 'positions=3')}\nCP end=1")
+    count = count_cycles(config, program, FixedTiming(latency=1))
+    # 0 dispatch, 1 load taken, 2 request, 3 and 4 words, 5 start, 6 to 11 rows; 11 start
+    assert count.starts == (5, 11)
+    assert count.busy == 6
+    # the last row's sums are written 15 cycles later (11 + 2 levels + 2 levels); 27 store taken,
+    # 28 first read, 29 to 31 words; 32 the store of the end is taken
+    assert count.total == 33
+    assert count.total == count.busy + sum(count.stalls.values())
+
+
+def test_runs_follow_without_a_gap() -> None:
+    """Loads for the next run are hidden behind a run that is long enough."""
+    config = NfuConfig(nbin_depth=16)
+    line = (
+        "SB size=2 rows=2 target={sb} address={sb} | NBIN size=4 target={n} address={n} "
+        "positions=12 | NBOUT groups=1 address={n} | NFU op=MULT"
+    )
+    lines = [line.format(sb=2 * (k % 2), n=8 * (k % 2)) for k in range(6)]
+    program = assemble("\n".join([*lines, "CP end=1"]))
+    execute(config, program, _image(config))
+    count = count_cycles(config, program)
+    assert np.diff(count.starts[:6]).tolist() == [24] * 5
+
+
+def test_deadline() -> None:
+    with pytest.raises(VerifyError, match="Program is not done after 3 cycles"):
+        count_cycles(NfuConfig(), (_END,), deadline=3)
