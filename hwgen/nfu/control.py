@@ -1,0 +1,263 @@
+"""Control of the NFU: what takes instructions apart and what begins each run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.lib import data, fifo, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hwgen.nfu.config import NfuConfig
+from hwgen.nfu.cycles import LOADS
+from hwgen.nfu.isa import FIELDS, WORD_WIDTH, FieldSpec, Nfu1, Nfu2In
+
+__all__ = [
+    "Dispatcher",
+    "Queue",
+    "Sequencer",
+    "instruction_layout",
+    "load_layout",
+    "run_fields",
+    "store_fields",
+    "token_layout",
+]
+
+
+def _shape(spec: FieldSpec) -> object:
+    return signed(spec.width) if spec.signed else unsigned(spec.width)
+
+
+def _fields(names: Iterable[str]) -> data.StructLayout:
+    by_name = {spec.attribute: spec for spec in FIELDS}
+    return data.StructLayout({name: _shape(by_name[name]) for name in names})
+
+
+def instruction_layout() -> data.StructLayout:
+    """An instruction, a field each of :data:`hwgen.nfu.isa.FIELDS`."""
+    return _fields(spec.attribute for spec in FIELDS)
+
+
+def load_layout(port: str) -> data.StructLayout:
+    """What a loader needs of an instruction."""
+    layout = _fields(f"{port}_{name}" for name in ("source", "target", "size"))
+    return data.StructLayout(
+        {name: layout[f"{port}_{name}"].shape for name in ("source", "target", "size")}
+    )
+
+
+def run_fields() -> data.StructLayout:
+    """What a run needs of an instruction."""
+    return _fields(
+        [
+            *("sb_address", "sb_rows", "table_address", "nbout_address"),
+            *("nbin_address", "nbin_stride", "nbin_positions", "nbin_signed"),
+            *("nfu_op", "nfu_in", "nfu_out", "nfu_shift", "nfu_low", "nfu_high"),
+        ]
+    )
+
+
+def store_fields() -> data.StructLayout:
+    """What a store needs of an instruction."""
+    return _fields(
+        [
+            *("nbout_address", "nbout_groups", "nbout_store", "nbout_target", "nbout_stride"),
+            *("nbin_positions", "nfu_op"),
+        ]
+    )
+
+
+def token_layout(config: NfuConfig) -> data.StructLayout:
+    """What the sequencer says of the row that it issues."""
+    return data.StructLayout(
+        {
+            "valid": 1,  # there is a row
+            "end": 1,  # last cycle of the run
+            "run_first": 1,  # first row of the run
+            "window_first": 1,  # first row of a window
+            "run": 1,  # which of the two runs in the pipeline
+        }
+    )
+
+
+class Queue(wiring.Component):
+    """First in, first out, ``depth`` entries; an entry can be taken a cycle after it came.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(layout))`
+    o : :py:`Out(stream.Signature(layout))`
+    """
+
+    def __init__(self, layout: data.StructLayout, *, depth: int) -> None:
+        self.layout = layout
+        self.depth = depth
+        super().__init__({"i": In(stream.Signature(layout)), "o": Out(stream.Signature(layout))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.fifo = queue = fifo.SyncFIFO(width=self.layout.size, depth=self.depth)
+        m.d.comb += [
+            queue.w_data.eq(self.i.payload.as_value()),
+            queue.w_en.eq(self.i.valid),
+            self.i.ready.eq(queue.w_rdy),
+            self.o.payload.as_value().eq(queue.r_data),
+            self.o.valid.eq(queue.r_rdy),
+            queue.r_en.eq(self.o.ready),
+        ]
+        return m
+
+
+class Dispatcher(wiring.Component):
+    """Gives every instruction to all units at once, and waits for stores at a fence.
+
+    Parameters
+    ----------
+    config : :class:`NfuConfig`
+        Parameters.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(WORD_WIDTH))`
+        Instructions; none is taken after the end.
+    sb, nbin, table : :py:`Out(stream.Signature(load_layout(port)))`
+    run : :py:`Out(stream.Signature(run_fields()))`
+    store : :py:`Out(stream.Signature(store_fields()))`
+    stored : :py:`In(1)`
+        An instruction is complete.
+    done : :py:`Out(1)`
+        All instructions up to the end are complete.
+    """
+
+    def __init__(self, config: NfuConfig) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "i": In(stream.Signature(unsigned(WORD_WIDTH))),
+                **{port: Out(stream.Signature(load_layout(port))) for port in LOADS},
+                "run": Out(stream.Signature(run_fields())),
+                "store": Out(stream.Signature(store_fields())),
+                "stored": In(1),
+                "done": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        one = data.View(instruction_layout(), self.i.payload)
+        pending = Signal(range(self.config.queue_depth + 2))
+        ended, go = Signal(), Signal()
+        outputs = [*(getattr(self, port) for port in LOADS), self.run, self.store]
+        ready = ~ended & ~(one.cp_fence & (pending != 0))
+        for output in outputs:
+            ready &= output.ready
+        m.d.comb += [
+            self.i.ready.eq(ready),
+            go.eq(self.i.valid & ready),
+            self.done.eq(ended & (pending == 0)),
+        ]
+        m.d.sync += pending.eq(pending + go - self.stored)
+        with m.If(go):
+            m.d.sync += ended.eq(one.cp_end)
+        for output in outputs:
+            m.d.comb += output.valid.eq(go)
+        for port in LOADS:
+            for name in ("source", "target", "size"):
+                target = getattr(self, port).payload[name]
+                m.d.comb += target.eq(one[f"{port}_{name}"])
+        for output in (self.run, self.store):
+            for name, _ in output.payload.shape():
+                m.d.comb += output.payload[name].eq(one[name])
+        return m
+
+
+class Sequencer(wiring.Component):
+    """Issues the rows of run after run, one a cycle.
+
+    Parameters
+    ----------
+    config : :class:`NfuConfig`
+        Parameters.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(run_fields()))`
+    loaded : :py:`In(1)`
+        The loads of the next run are complete.
+    stored, written : :py:`In(1)`
+        A run is stored; a run has left the pipeline.
+    begun : :py:`Out(1)`
+        A run begins: its first row is issued in the next cycle.
+    runs : :py:`Out(ArrayLayout(run_fields(), 2))`
+        The two runs that may be in the pipeline.
+    row : :py:`Out(range(sb_depth))`
+        SB row that is issued.
+    base : :py:`Out(range(nbin_depth))`
+        Origin of the window.
+    token : :py:`Out(token_layout(config))`
+    """
+
+    def __init__(self, config: NfuConfig) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "i": In(stream.Signature(run_fields())),
+                "loaded": In(1),
+                "stored": In(1),
+                "written": In(1),
+                "begun": Out(1),
+                "runs": Out(data.ArrayLayout(run_fields(), 2)),
+                "row": Out(range(config.sb_depth)),
+                "base": Out(range(config.nbin_depth)),
+                "token": Out(token_layout(config)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        run, position, rows_left = Signal(), Signal(13), Signal(13)
+        busy, run_first, window_first = Signal(), Signal(), Signal()
+        unstored, flying = Signal(range(3)), Signal(range(3))
+        one, following = self.runs[run], self.i.payload
+        nop = one.nfu_op == Nfu1.NOP
+        window_last = rows_left == 1
+        end = busy & (nop | (window_last & (position == 1)))
+
+        drained = (following.nfu_in == Nfu2In.RESET) | (flying == 0)
+        m.d.comb += [
+            self.i.ready.eq((~busy | end) & self.loaded & (unstored != 2) & drained),
+            self.begun.eq(self.i.valid & self.i.ready),
+            self.token.valid.eq(busy & ~nop),
+            self.token.end.eq(end),
+            self.token.run_first.eq(run_first),
+            self.token.window_first.eq(window_first),
+            self.token.run.eq(run),
+        ]
+        m.d.sync += [
+            unstored.eq(unstored + self.begun - self.stored),
+            flying.eq(flying + self.begun - self.written),
+        ]
+        with m.If(busy):
+            m.d.sync += [
+                self.row.eq(Mux(window_last, one.sb_address, self.row + 1)),
+                rows_left.eq(Mux(window_last, one.sb_rows, rows_left - 1)),
+                window_first.eq(window_last),
+                run_first.eq(0),
+            ]
+            with m.If(window_last):
+                m.d.sync += [position.eq(position - 1), self.base.eq(self.base + one.nbin_stride)]
+        with m.If(end):
+            m.d.sync += busy.eq(0)
+        with m.If(self.begun):
+            m.d.sync += [
+                busy.eq(1),
+                run.eq(~run),
+                run_first.eq(1),
+                window_first.eq(1),
+                self.row.eq(following.sb_address),
+                self.base.eq(following.nbin_address),
+                rows_left.eq(following.sb_rows),
+                position.eq(following.nbin_positions),
+                self.runs[~run].eq(following),
+            ]
+        return m

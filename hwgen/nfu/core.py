@@ -1,0 +1,264 @@
+"""The NFU: buffers, control and the three stages of arithmetic, wired up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Const, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hwgen.nfu.buffers import Loader, StoreUnit, request_layout, store_layout
+from hwgen.nfu.config import NfuConfig
+from hwgen.nfu.control import Dispatcher, Queue, Sequencer, token_layout
+from hwgen.nfu.cycles import LOADS, read_stage, tree_levels, write_stage
+from hwgen.nfu.isa import WORD_WIDTH, Nfu2In, Nfu2Out
+from hwgen.nfu.lanes import Lanes
+from hwgen.nfu.post import Nfu3, scale_layout
+from hwgen.nfu.tree import Nfu2
+from hwgen.stream.common import Registers
+
+__all__ = ["Nfu"]
+
+
+class Nfu(wiring.Component):
+    """A programmable NFU that runs a program of :mod:`hwgen.nfu.isa`.
+
+    One SB row a cycle; :func:`hwgen.nfu.cycles.count_cycles` gives the cycles of a program. After
+    the program a reset makes it ready for the next.
+
+    Parameters
+    ----------
+    config : :class:`NfuConfig`
+        Parameters.
+
+    Members
+    -------
+    instructions : :py:`In(stream.Signature(WORD_WIDTH))`
+    sb_request, nbin_request, table_request : :py:`Out(stream.Signature(request_layout()))`
+    sb_words, nbin_words, table_words : :py:`In(stream.Signature(width))`
+        What was requested: SB rows, NBin words, words of the table.
+    store : :py:`Out(stream.Signature(store_layout(config)))`
+    begun : :py:`Out(1)`
+        A run begins.
+    done : :py:`Out(1)`
+        The program has ended and all is stored.
+    """
+
+    def __init__(self, config: NfuConfig) -> None:
+        self.config = config
+        self._buffers = {
+            "sb": (config.row_width, config.sb_depth),
+            "nbin": (config.ti * config.activation_width, config.nbin_depth),
+            "table": (config.table_width, config.table_depth),
+        }
+        members: dict[str, Any] = {"instructions": In(stream.Signature(unsigned(WORD_WIDTH)))}
+        for port in LOADS:
+            members[f"{port}_request"] = Out(stream.Signature(request_layout()))
+            width = self._buffers[port][0]
+            members[f"{port}_words"] = In(stream.Signature(unsigned(width)))
+        members["store"] = Out(stream.Signature(store_layout(config)))
+        members["begun"] = members["done"] = Out(1)
+        super().__init__(members)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.dispatcher = dispatcher = Dispatcher(self.config)
+        m.submodules.sequencer = sequencer = Sequencer(self.config)
+        m.submodules.store_unit = store = StoreUnit(self.config)
+        wiring.connect(m, wiring.flipped(self.instructions), dispatcher.i)
+        tokens = self._tokens(m, sequencer)
+        released, written = tokens[read_stage()].end, tokens[write_stage(self.config)].end
+
+        loaded: Value = Const(1, 1)
+        loaders = {}
+        for port in LOADS:
+            width, depth = self._buffers[port]
+            loader = Loader(port, width=width, depth=depth)
+            loaders[port] = m.submodules[f"{port}_loader"] = loader
+            self._queue(m, getattr(dispatcher, port), loader.i, name=port)
+            wiring.connect(m, loader.request, wiring.flipped(getattr(self, f"{port}_request")))
+            wiring.connect(m, wiring.flipped(getattr(self, f"{port}_words")), loader.words)
+            m.d.comb += [
+                loader.begun.eq(sequencer.begun),
+                loader.read.eq(written if port == "table" else released),
+            ]
+            loaded &= loader.loaded
+        self._queue(m, dispatcher.run, sequencer.i, name="run")
+        self._queue(m, dispatcher.store, store.i, name="store")
+        wiring.connect(m, store.o, wiring.flipped(self.store))
+        m.d.comb += [
+            sequencer.loaded.eq(loaded),
+            sequencer.stored.eq(store.stored),
+            sequencer.written.eq(written),
+            store.written.eq(written),
+            dispatcher.stored.eq(store.stored),
+            self.begun.eq(sequencer.begun),
+            self.done.eq(dispatcher.done),
+        ]
+        self._datapath(m, sequencer, loaders, store, tokens)
+        return m
+
+    def _queue(self, m: Module, source: Any, sink: Any, *, name: str) -> None:
+        queue = Queue(sink.payload.shape(), depth=self.config.queue_depth)
+        m.submodules[f"{name}_queue"] = queue
+        wiring.connect(m, source, queue.i)
+        wiring.connect(m, queue.o, sink)
+
+    def _tokens(self, m: Module, sequencer: Sequencer) -> list[Any]:
+        """The token of the row in each stage, reset to none."""
+        tokens: list[Any] = [sequencer.token]
+        for stage in range(write_stage(self.config)):
+            token = Signal(token_layout(self.config), name=f"token{stage + 1}")
+            m.d.sync += token.eq(tokens[-1])
+            tokens.append(token)
+        return tokens
+
+    def _memory(
+        self, m: Module, loader: Loader, shape: Any, value: Value, *, name: str
+    ) -> memory.ReadPort:
+        """A buffer, or part of one, that a loader writes."""
+        m.submodules[name] = words = memory.Memory(shape=shape, depth=loader.depth, init=[])
+        write = words.write_port()
+        m.d.comb += [
+            write.addr.eq(loader.address),
+            Value.cast(write.data).eq(value),
+            write.en.eq(loader.write),
+        ]
+        return words.read_port()
+
+    def _datapath(
+        self,
+        m: Module,
+        sequencer: Sequencer,
+        loaders: dict[str, Loader],
+        store: StoreUnit,
+        tokens: list[Any],
+    ) -> None:
+        config = self.config
+        registers = Registers(m, Const(1, 1))
+        last = self._read_rows(m, registers, sequencer, loaders, tokens)
+
+        accumulate = 5 + tree_levels(config)
+        m.submodules.nfu2 = nfu2 = Nfu2(config, term_width=m.submodules.lanes.term_width)
+        m.submodules.nfu3 = nfu3 = Nfu3(config)
+        m.d.comb += [
+            nfu2.terms.eq(m.submodules.lanes.terms),
+            nfu2.negative.eq(m.submodules.lanes.negative),
+            nfu2.valid.eq(tokens[accumulate].valid),
+        ]
+        lasts = [last]  # of stage 1 and on
+        for stage in range(1, write_stage(config)):
+            lasts.append(registers.register(lasts[-1], 1, name=f"last_d{stage + 1}"))
+
+        def ends(stage: int) -> Value:
+            return tokens[stage].valid & lasts[stage - 1]
+
+        first = Signal(init=1)
+        with m.If(tokens[accumulate].valid):
+            m.d.sync += first.eq(lasts[accumulate - 1])
+        m.d.comb += nfu2.first.eq(first)
+
+        m.submodules.nbout = nbout = memory.Memory(
+            shape=data.ArrayLayout(signed(config.accumulator_width), config.tn),
+            depth=config.nbout_depth,
+            init=[],
+        )
+        partial, stores, write = nbout.read_port(), nbout.read_port(), nbout.write_port()
+        at = accumulate - 1
+        word = self._group_address(m, sequencer, tokens[at], ends(at), "nbout", name="partial")
+        m.d.comb += partial.addr.eq(word)
+        run = sequencer.runs[tokens[accumulate].run]
+        for n in range(config.tn):
+            m.d.comb += nfu2.partial[n].eq(Mux(run.nfu_in == Nfu2In.NBOUT, partial.data[n], 0))
+
+        scales = data.ArrayLayout(scale_layout(config), config.tn)
+        table = self._memory(
+            m, loaders["table"], scales, loaders["table"].words.payload, name="table"
+        )
+        group = self._group_address(
+            m, sequencer, tokens[accumulate], ends(accumulate), "table", name="group"
+        )
+        m.d.comb += [
+            table.addr.eq(group),
+            nfu3.sums.eq(nfu2.sums),
+            nfu3.scales.eq(table.data),
+            nfu3.run.eq(tokens[accumulate + 1].run),
+        ]
+        for k in range(2):
+            m.d.comb += nfu3.runs[k].scale.eq(sequencer.runs[k].nfu_out == Nfu2Out.NFU3)
+            for name in ("shift", "low", "high"):
+                m.d.comb += nfu3.runs[k][name].eq(sequencer.runs[k][f"nfu_{name}"])
+
+        at = write_stage(config)
+        word = self._group_address(m, sequencer, tokens[at], ends(at), "nbout", name="output")
+        m.d.comb += [
+            write.addr.eq(word),
+            write.en.eq(ends(at)),
+            write.data.eq(nfu3.o),
+            stores.addr.eq(store.address),
+            stores.en.eq(store.read),
+            store.values.eq(stores.data),
+        ]
+
+    def _read_rows(
+        self,
+        m: Module,
+        registers: Registers,
+        sequencer: Sequencer,
+        loaders: dict[str, Loader],
+        tokens: list[Any],
+    ) -> Value:
+        """Stages 0 to 4: rows, their NBin words and their terms; the last flag of stage 1."""
+        config = self.config
+        payload = loaders["sb"].words.payload
+        width = config.index_width
+        index = self._memory(m, loaders["sb"], unsigned(width), payload[:width], name="index_words")
+        codes = self._memory(
+            m, loaders["sb"], unsigned(config.codes_width), payload[width:], name="sb"
+        )
+        words = self._memory(
+            m,
+            loaders["nbin"],
+            unsigned(config.ti * config.activation_width),
+            loaders["nbin"].words.payload,
+            name="nbin",
+        )
+        base = registers.register(sequencer.base, config.offset_width, name="base")
+        offset = index.data[: config.offset_width]
+        m.d.comb += [
+            index.addr.eq(sequencer.row),
+            codes.addr.eq(registers.delay(sequencer.row, 2, name="row")),
+            words.addr.eq(registers.register(base + offset, config.offset_width, name="input")),
+        ]
+        m.submodules.lanes = lanes = Lanes(config)
+        is_signed = sequencer.runs[tokens[3].run].nbin_signed
+        m.d.comb += Value.cast(lanes.codes).eq(codes.data)
+        for i in range(config.ti):
+            x = words.data.word_select(i, config.activation_width)
+            extended = Value.cast(lanes.x[i])
+            m.d.comb += [
+                extended[: config.activation_width].eq(x),
+                extended[config.activation_width].eq(x[-1] & is_signed),
+            ]
+        return index.data[config.offset_width]
+
+    def _group_address(
+        self,
+        m: Module,
+        sequencer: Sequencer,
+        token: Any,
+        ends: Value,
+        buffer: str,
+        *,
+        name: str,
+    ) -> Value:
+        """Address of a group's word: from a run's first on for NBout, a window's for the table."""
+        origin = sequencer.runs[token.run][f"{buffer}_address"]
+        restart = token.run_first if buffer == "nbout" else token.window_first
+        following = Signal.like(origin, name=f"{name}_following")
+        current = Signal.like(origin, name=f"{name}_current")
+        m.d.comb += current.eq(Mux(restart, origin, following))
+        with m.If(token.valid):
+            m.d.sync += following.eq(current + ends)
+        return current

@@ -1,0 +1,118 @@
+"""NFU-3: requantisation of Tn sums by dyadic scales."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Const, Module, Mux, Value, signed, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hwgen.nfu.config import NfuConfig
+from hwgen.nfu.cycles import scale_levels
+from hwgen.nfu.lanes import code_layout, shifted_term
+from hwgen.nfu.tree import adder_tree
+from hwgen.stream.common import Registers
+
+__all__ = ["Nfu3", "run_layout", "scale_layout"]
+
+_SHIFT_LOW = 3
+_BOUND = 17
+
+
+def scale_layout(config: NfuConfig) -> data.StructLayout:
+    """One channel of the table: the constant and the terms of the multiplier."""
+    code = code_layout(config.scale_exponent_width)
+    return data.StructLayout(
+        {
+            "constant": signed(config.product_width),
+            "terms": data.ArrayLayout(code, config.scale_terms),
+        }
+    )
+
+
+def run_layout() -> data.StructLayout:
+    """What a run says of NFU-3; ``scale`` is 0 for sums that pass as they are."""
+    return data.StructLayout(
+        {"scale": 1, "shift": unsigned(6), "low": signed(_BOUND), "high": signed(_BOUND)}
+    )
+
+
+class Nfu3(wiring.Component):
+    """``saturate((sum * multiplier + constant) >> shift, low, high)`` of Tn sums.
+
+    Takes sums every cycle; the latency is :py:`latency` cycles.
+
+    Parameters
+    ----------
+    config : :class:`NfuConfig`
+        Parameters.
+
+    Members
+    -------
+    sums : :py:`In(ArrayLayout(signed(accumulator_width), tn))`
+    scales : :py:`In(ArrayLayout(scale_layout(config), tn))`
+    run : :py:`In(1)`
+        Which entry of ``runs`` the sums belong to.
+    runs : :py:`In(ArrayLayout(run_layout(), 2))`
+        Must not change while sums of the run are inside.
+    o : :py:`Out(ArrayLayout(signed(accumulator_width), tn))`
+    """
+
+    def __init__(self, config: NfuConfig) -> None:
+        self.config = config
+        sums = data.ArrayLayout(signed(config.accumulator_width), config.tn)
+        super().__init__(
+            {
+                "sums": In(sums),
+                "scales": In(data.ArrayLayout(scale_layout(config), config.tn)),
+                "run": In(1),
+                "runs": In(data.ArrayLayout(run_layout(), 2)),
+                "o": Out(sums),
+            }
+        )
+
+    @property
+    def latency(self) -> int:
+        """Cycles from sums to the result."""
+        return 2 + scale_levels(self.config) + 3
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        registers = Registers(m, Const(1, 1))
+        run = [self.run]
+        for stage in range(self.latency - 1):
+            run.append(registers.register(run[-1], 1, name=f"run_d{stage + 1}"))
+        at = 2 + scale_levels(self.config)
+        scale = self.runs[run[0]].scale
+        amount = self.runs[run[at]].shift
+        amount = Mux(self.runs[run[at]].scale, amount, 0)
+        fine = registers.register(amount[:_SHIFT_LOW], _SHIFT_LOW, name="fine")
+        for n in range(self.config.tn):
+            product = self._product(registers, n, scale)
+            coarse = registers.register(
+                product >> (amount[_SHIFT_LOW:] << _SHIFT_LOW), product.shape(), name=f"coarse{n}"
+            )
+            shifted = registers.register(coarse >> fine, product.shape(), name=f"shifted{n}")
+            bounds = self.runs[run[at + 2]]
+            value = Mux(shifted < bounds.low, bounds.low, shifted)
+            value = Mux(shifted > bounds.high, bounds.high, value)
+            value = Mux(bounds.scale, value, shifted)
+            output = signed(self.config.accumulator_width)
+            m.d.comb += self.o[n].eq(registers.register(value, output, name=f"y{n}"))
+        return m
+
+    def _product(self, registers: Registers, n: int, scale: Value) -> Value:
+        """``sum * multiplier + constant`` of one channel, or the sum as it is."""
+        width = self.config.product_width
+        entry = self.scales[n]
+        constant = Mux(scale, entry.constant, Const(0, signed(width))).as_signed()
+        operands: list[tuple[Value, Value]] = []
+        for k in range(self.config.scale_terms):
+            one = Const(1 << (self.config.scale_exponent_width + 1)) if k == 0 else Const(0)
+            code = Mux(scale, Value.cast(entry.terms[k]), one)[: entry.terms[k].shape().size]
+            term = data.View(entry.terms[k].shape(), code)
+            operands.append(
+                shifted_term(registers, self.sums[n], term, width=width, name=f"term{n}_{k}")
+            )
+        operands.append((registers.delay(constant, 2, name=f"constant{n}"), Const(0, 1)))
+        product, _ = adder_tree(registers, operands, width=width, name=f"product{n}")
+        return product

@@ -1,0 +1,107 @@
+"""NFU-2: adder trees and the sums that they feed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from amaranth.hdl import Const, Module, Mux, Value, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hwgen.nfu.config import NfuConfig
+from hwgen.nfu.cycles import tree_levels
+from hwgen.stream.common import Registers
+from hwgen.stream.product import with_carry
+
+__all__ = ["Nfu2", "adder_tree"]
+
+_Operand = tuple[Value, Value]
+
+
+def adder_tree(
+    registers: Registers, operands: Sequence[_Operand], *, width: int, name: str
+) -> tuple[Value, Value]:
+    """Sum of values and carries, modulo ``2**width``, as one value and one carry.
+
+    One level of adders a stage. Each adder takes the carry of its left operand, and its result
+    keeps that of the right one, so that no carry needs an adder of its own.
+    """
+    level = 0
+    while len(operands) > 1:
+        following = []
+        for n in range(0, len(operands), 2):
+            label = f"{name}_{level}_{n // 2}"
+            value, carry = operands[n]
+            if n + 1 < len(operands):
+                value = with_carry(value, operands[n + 1][0], carry)
+                carry = operands[n + 1][1]
+            shape = signed(min(len(value), width))
+            kept = registers.register(value, shape, name=label)
+            if not isinstance(carry, Const):
+                carry = registers.register(carry, 1, name=f"{label}_carry")
+            following.append((kept, carry))
+        operands = following
+        level += 1
+    return operands[0]
+
+
+class Nfu2(wiring.Component):
+    """Tn adder trees with a register of partial sums each.
+
+    Takes a row every cycle. :py:`tree_levels(config)` cycles after ``terms`` the control inputs
+    belong to the same row; ``sums`` holds the result in the cycle after that.
+
+    Parameters
+    ----------
+    config : :class:`NfuConfig`
+        Parameters.
+    term_width : int
+        Bits of a term.
+
+    Members
+    -------
+    terms : :py:`In(ArrayLayout(signed(term_width), tn * ti * terms))`
+    negative : :py:`In(tn * ti * terms)`
+    valid : :py:`In(1)`
+        There is a row.
+    first : :py:`In(1)`
+        The row begins a group: the sums begin at ``partial``.
+    partial : :py:`In(ArrayLayout(signed(accumulator_width), tn))`
+    sums : :py:`Out(ArrayLayout(signed(accumulator_width), tn))`
+    """
+
+    def __init__(self, config: NfuConfig, *, term_width: int) -> None:
+        self.config = config
+        count = config.tn * config.ti * config.lane.terms
+        sums = data.ArrayLayout(signed(config.accumulator_width), config.tn)
+        super().__init__(
+            {
+                "terms": In(data.ArrayLayout(signed(term_width), count)),
+                "negative": In(count),
+                "valid": In(1),
+                "first": In(1),
+                "partial": In(sums),
+                "sums": Out(sums),
+            }
+        )
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the terms of a row to its sums."""
+        return tree_levels(self.config) + 1
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        rows = Registers(m, Const(1, 1))
+        accumulate = Registers(m, self.valid)
+        width = self.config.accumulator_width
+        each = self.config.ti * self.config.lane.terms
+        for n in range(self.config.tn):
+            lanes = range(n * each, (n + 1) * each)
+            operands = [(self.terms[k], self.negative[k]) for k in lanes]
+            row, carry = adder_tree(rows, operands, width=width, name=f"tree{n}")
+            before = Mux(self.first, self.partial[n], self.sums[n]).as_signed()
+            total = with_carry(before, row, carry)
+            kept = accumulate.register(total, signed(width), name=f"sum{n}")
+            m.d.comb += self.sums[n].eq(kept)
+        return m

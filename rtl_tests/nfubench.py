@@ -1,0 +1,297 @@
+"""A bench for the NFU, and random programs for it.
+
+The timing of memory is a function of the cycle, so that the cycle model sees the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from amaranth.hdl import ClockDomain, Module
+from amaranth.sim import Simulator
+
+from hwgen.errors import VerifyError
+from hwgen.nfu.config import DyadicLane, NfuConfig
+from hwgen.nfu.core import Nfu
+from hwgen.nfu.cycles import LOADS, Timing
+from hwgen.nfu.golden import Store, execute
+from hwgen.nfu.isa import Instruction, encode
+from hwgen.nfu.memory import MemoryImage, pack_rows, pack_scales
+
+__all__ = ["NfuRun", "RandomTiming", "random_config", "random_program", "run_nfu"]
+
+
+@dataclass(frozen=True)
+class RandomTiming:
+    """Memory with random pauses: each port works with its own probability in every cycle."""
+
+    seed: int
+    fetch: float = 0.8
+    request: float = 0.6
+    data: float = 0.7
+    store: float = 0.6
+    latency: int = 2
+
+    def _draw(self, stream: int, cycle: int, probability: float) -> bool:
+        # a number that the cycle alone determines (the mixing function of splitmix64)
+        z = (self.seed * 1_000_003 + stream * 7919 + cycle) * 0x9E3779B97F4A7C15 % (1 << 64)
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % (1 << 64)
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB % (1 << 64)
+        return (z >> 40) < probability * (1 << 24)
+
+    def instruction_valid(self, cycle: int) -> bool:
+        return self._draw(0, cycle, self.fetch)
+
+    def request_ready(self, port: str, cycle: int) -> bool:
+        return self._draw(1 + LOADS.index(port), cycle, self.request)
+
+    def data_valid(self, port: str, waited: int, cycle: int) -> bool:
+        return waited >= self.latency and self._draw(4 + LOADS.index(port), cycle, self.data)
+
+    def store_ready(self, cycle: int) -> bool:
+        return self._draw(7, cycle, self.store)
+
+
+@dataclass(frozen=True)
+class NfuRun:
+    """What a run saw: the stores in order, the cycle of each start, and that of ``done``."""
+
+    stores: tuple[Store, ...]
+    starts: tuple[int, ...]
+    total: int
+
+
+class _Memory:
+    """Memory behind the ports; activations change as words are stored."""
+
+    def __init__(self, config: NfuConfig, image: MemoryImage) -> None:
+        self.config = config
+        self.image = image
+        self.activations = image.activations.copy()
+
+    def word(self, port: str, address: int) -> int:
+        if port == "sb":
+            return self.image.rows[address]
+        if port == "table":
+            return self.image.tables[address]
+        word, width = 0, self.config.activation_width
+        values = self.activations[address * self.config.ti : (address + 1) * self.config.ti]
+        for i, value in enumerate(values.tolist()):
+            word |= (value & ((1 << width) - 1)) << (i * width)
+        return word
+
+    def store(self, one: Store) -> None:
+        tn = self.config.tn
+        self.activations[one.address * tn : (one.address + 1) * tn] = one.values
+
+
+def run_nfu(
+    config: NfuConfig,
+    program: tuple[Instruction, ...],
+    image: MemoryImage,
+    timing: Timing,
+    *,
+    deadline: int,
+) -> NfuRun:
+    """Simulate the NFU until ``done``; :class:`AssertionError` if it does not come in time.
+
+    Also checks that neither a word of the store that waits nor a request changes, and that nothing
+    more comes after ``done``.
+    """
+    dut = Nfu(config)
+    top = Module()
+    domain = ClockDomain("sync")
+    top.domains += domain
+    top.submodules.dut = dut
+    memory = _Memory(config, image)
+    stores: list[Store] = []
+    starts: list[int] = []
+    total: list[int] = []
+    words = [encode(one) for one in program]
+    mask = (1 << config.accumulator_width) - 1
+    sign = (mask + 1) >> 1
+
+    def take_store(payload: int) -> Store:
+        bits = payload >> 24
+        values = []
+        for _ in range(config.tn):
+            values.append(((bits & mask) ^ sign) - sign)
+            bits >>= config.accumulator_width
+        return Store(payload & 0xFFFFFF, tuple(values))
+
+    async def bench(ctx: Any) -> None:
+        position, offered = 0, False
+        requests: dict[str, list[int]] = {port: [] for port in LOADS}  # address, left, waited
+        held: dict[str, int] = {}
+        for cycle in range(deadline):
+            offered = offered or (position < len(words) and timing.instruction_valid(cycle))
+            ctx.set(dut.instructions.valid, offered)
+            ctx.set(dut.instructions.payload, words[position] if offered else 0)
+            for port in LOADS:
+                request, data = getattr(dut, f"{port}_request"), getattr(dut, f"{port}_words")
+                ready = not requests[port] and timing.request_ready(port, cycle)
+                ctx.set(request.ready, ready)
+                valid = False
+                if requests[port]:
+                    requests[port][2] += 1
+                    valid = timing.data_valid(port, requests[port][2], cycle)
+                ctx.set(data.valid, valid)
+                if valid:
+                    ctx.set(data.payload, memory.word(port, requests[port][0]))
+            ctx.set(dut.store.ready, timing.store_ready(cycle))
+
+            if ctx.get(dut.done):
+                total.append(cycle)
+                for _ in range(4):
+                    assert not ctx.get(dut.store.valid), "A word is stored after the end"
+                    await ctx.tick()
+                assert position == len(words), f"{position} instructions were taken"
+                return
+            if ctx.get(dut.begun):
+                starts.append(cycle)
+            for port in LOADS:
+                request, data = getattr(dut, f"{port}_request"), getattr(dut, f"{port}_words")
+                if ctx.get(data.valid):
+                    assert ctx.get(data.ready), f"Word of {port} was not taken (cycle {cycle})"
+                    requests[port][0] += 1
+                    requests[port][1] -= 1
+                    if requests[port][1] == 0:
+                        requests[port] = []
+                if ctx.get(request.valid):
+                    payload = ctx.get(request.payload.as_value())
+                    assert held.get(port, payload) == payload, f"Request of {port} changed"
+                    held[port] = payload
+                    if ctx.get(request.ready):
+                        requests[port] = [payload & 0xFFFFFF, payload >> 24, 0]
+                        del held[port]
+            if ctx.get(dut.store.valid):
+                payload = ctx.get(dut.store.payload.as_value())
+                assert held.get("store", payload) == payload, f"A word changed (cycle {cycle})"
+                held["store"] = payload
+                if ctx.get(dut.store.ready):
+                    stores.append(take_store(payload))
+                    memory.store(stores[-1])
+                    del held["store"]
+            if offered and ctx.get(dut.instructions.ready):
+                position, offered = position + 1, False
+            await ctx.tick()
+        raise AssertionError(f"Not done after {deadline} cycles; {len(starts)} runs began")
+
+    simulator = Simulator(top)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return NfuRun(tuple(stores), tuple(starts), total[0])
+
+
+def random_config(rng: np.random.Generator) -> NfuConfig:
+    """Small parameters of every kind."""
+    width = int(rng.integers(4, 10))
+    accumulator = int(rng.integers(width + 2, 26))
+    return NfuConfig(
+        tn=int(rng.choice([1, 2, 4])),
+        ti=int(rng.choice([1, 2, 4])),
+        activation_width=width,
+        accumulator_width=accumulator,
+        lane=DyadicLane(int(rng.integers(1, 4)), int(rng.choice([2, 4, 8, 16]))),
+        sb_depth=32,
+        nbin_depth=16,
+        nbout_depth=16,
+        table_depth=8,
+        scale_terms=int(rng.integers(1, 4)),
+        scale_exponents=int(rng.choice([2, 8, 16])),
+        product_width=accumulator + int(rng.integers(0, 16)),
+        queue_depth=int(rng.integers(2, 4)),
+    )
+
+
+def _random_terms(rng: np.random.Generator, shape: tuple[int, ...], exponents: int) -> np.ndarray:
+    powers = np.left_shift(1, rng.integers(0, exponents, shape))
+    return rng.integers(-1, 2, shape) * powers
+
+
+def random_program(
+    config: NfuConfig, rng: np.random.Generator, *, length: int
+) -> tuple[tuple[Instruction, ...], MemoryImage]:
+    """A program that the golden executor accepts, with its memory.
+
+    Candidates are drawn until it accepts one, ``length`` times.
+    """
+    rows, tables = 48, 12
+    lane = config.lane
+    last = rng.random(rows) < 0.4
+    last[-1] = True
+    offsets = rng.integers(0, 4, rows)
+    terms = _random_terms(rng, (rows, config.tn, config.ti, lane.terms), lane.exponents)
+    scales = _random_terms(rng, (tables, config.tn, config.scale_terms), config.scale_exponents)
+    bound = 1 << (config.product_width - 2)
+    constants = rng.integers(-bound, bound, (tables, config.tn))
+    image = MemoryImage(
+        pack_rows(config, terms, offsets, last),
+        pack_scales(config, scales, constants),
+        rng.integers(0, 1 << config.activation_width, 32 * max(config.tn, config.ti)),
+    )
+    end = Instruction(cp_end=1)
+    program = [Instruction(sb_size=32, nbin_size=16, table_size=8)]
+    for number in range(1, length):
+        op = int(rng.random() < 0.9)
+        for _ in range(200):
+            one = _candidate(config, rng, last, image, half=number % 2, op=op)
+            try:
+                execute(config, (*program, one, end), image)
+            except VerifyError:
+                continue
+            program.append(one)
+            break
+    return (*program, end), image
+
+
+def _candidate(
+    config: NfuConfig,
+    rng: np.random.Generator,
+    last: np.ndarray,
+    image: MemoryImage,
+    *,
+    half: int,
+    op: int,
+) -> Instruction:
+    def load(name: str, part: int, count: int) -> dict[str, int]:
+        size = int(rng.integers(1, part + 1)) if rng.random() < 0.5 else 0
+        source = int(rng.integers(0, count - size + 1))
+        target = half * part + int(rng.integers(0, part - size + 1))
+        return {f"{name}_source": source, f"{name}_target": target, f"{name}_size": size}
+
+    values = load("table", 4, len(image.tables))
+    values |= load("nbin", 8, len(image.activations) // config.ti)
+    # rows that lie in SB as they lie in memory, so that the groups are known
+    begin = int(rng.integers(0, 32))
+    count = int(rng.integers(1, 7))
+    values |= {"sb_source": begin, "sb_target": begin % 32, "sb_size": count}
+    if begin + count > 32:
+        values |= {"sb_source": 0, "sb_target": 0, "sb_size": 0}
+    low, high = sorted(rng.integers(-(1 << 8), 1 << 8, 2).tolist())
+    limit = 1 << (config.accumulator_width - 1)
+    values |= {
+        "cp_fence": rng.random() < 0.3,
+        "sb_address": begin,
+        "sb_rows": count,
+        "nbin_address": half * 8 + int(rng.integers(0, 3)),
+        "nbin_stride": int(rng.integers(0, 2)),
+        "nbin_positions": int(rng.integers(1, 4)),
+        "nbin_signed": rng.integers(0, 2),
+        "table_address": half * 4,
+        "nbout_address": int(rng.integers(0, 16)),
+        "nbout_groups": int(last[begin : begin + count].sum()),
+        "nbout_store": rng.random() < 0.7,
+        "nbout_target": int(rng.integers(0, len(image.activations) // config.tn)),
+        "nbout_stride": int(rng.integers(0, 4)),
+        "nfu_op": op,
+        "nfu_in": rng.random() < 0.3,
+        "nfu_out": rng.random() < 0.6,
+        "nfu_shift": rng.integers(0, min(10, config.product_width)),
+        "nfu_low": max(low, -limit),
+        "nfu_high": min(high, limit - 1),
+    }
+    return Instruction(**{name: int(value) for name, value in values.items()})

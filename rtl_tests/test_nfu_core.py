@@ -1,0 +1,40 @@
+# amaranth: UnusedElaboratable=no
+"""Random programs on the NFU: words against the golden executor, cycles against the model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from nfubench import RandomTiming, random_config, random_program, run_nfu
+
+from hwgen.nfu.cycles import FixedTiming, count_cycles
+from hwgen.nfu.golden import execute
+
+
+def _check(seed: int, length: int) -> None:
+    rng = np.random.default_rng(seed)
+    config = random_config(rng)
+    program, image = random_program(config, rng, length=length)
+    golden = execute(config, program, image)
+    timings = (
+        FixedTiming(latency=int(rng.integers(1, 4))),
+        RandomTiming(seed, *rng.choice([0.3, 0.7, 1.0], 4).tolist()),
+    )
+    for timing in timings:
+        count = count_cycles(config, program, timing)
+        run = run_nfu(config, program, image, timing, deadline=count.total + 200)
+        assert run.stores == golden.stores
+        assert len(golden.stores) > 0
+        assert count.total == count.busy + sum(count.stalls.values())
+        assert (run.starts, run.total) == (count.starts, count.total)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_programs(seed: int) -> None:
+    _check(seed, length=14)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1000, 1500))
+def test_many_random_programs(seed: int) -> None:
+    _check(seed, length=20)
