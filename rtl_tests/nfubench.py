@@ -291,6 +291,7 @@ def _candidate(
         "nfu_in": rng.random() < 0.3,
         "nfu_out": rng.random() < 0.6,
         "nfu_shift": rng.integers(0, min(10, config.product_width)),
+        "nfu_saturate": rng.random() < 0.6,
         "nfu_low": max(low, -limit),
         "nfu_high": min(high, limit - 1),
     }

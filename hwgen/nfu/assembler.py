@@ -4,7 +4,7 @@ A slot is its name and ``field=value`` for each field that is not 0; slots and f
 be left out. ``#`` begins a comment, and a line ending in ``\\`` goes on in the next::
 
     SB size=18 rows=18 | NBIN size=48 positions=4 stride=2 | NBOUT groups=2 store=1 \\
-      | NFU op=MULT out=NFU3 shift=5 high=255
+      | NFU op=MULT out=NFU3 shift=5 saturate=1 high=255
     CP end=1                                              # nothing but the end
 """
 

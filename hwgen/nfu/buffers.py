@@ -146,7 +146,7 @@ class StoreUnit(wiring.Component):
         one = Signal(store_fields(), reset_less=True)
         finished = Signal(range(3))  # runs written and whose store has not begun
         active, unread, last = Signal(), Signal(), Signal()
-        group, position = Signal(12), Signal(13)
+        group, position = Signal(9), Signal(13)
         window = Signal(24)
         following = self.i.payload
         begin, nothing, sent = Signal(), Signal(), Signal()

@@ -137,14 +137,15 @@ class Nfu(wiring.Component):
     ) -> None:
         config = self.config
         registers = Registers(m, Const(1, 1))
-        last = self._read_rows(m, registers, sequencer, loaders, tokens)
+        m.submodules.lanes = lanes = Lanes(config)
+        last = self._read_rows(m, registers, sequencer, loaders, tokens, lanes)
 
         accumulate = 5 + tree_levels(config)
-        m.submodules.nfu2 = nfu2 = Nfu2(config, term_width=m.submodules.lanes.term_width)
+        m.submodules.nfu2 = nfu2 = Nfu2(config, term_width=lanes.term_width)
         m.submodules.nfu3 = nfu3 = Nfu3(config)
         m.d.comb += [
-            nfu2.terms.eq(m.submodules.lanes.terms),
-            nfu2.negative.eq(m.submodules.lanes.negative),
+            nfu2.terms.eq(lanes.terms),
+            nfu2.negative.eq(lanes.negative),
             nfu2.valid.eq(tokens[accumulate].valid),
         ]
         lasts = [last]  # of stage 1 and on
@@ -186,7 +187,11 @@ class Nfu(wiring.Component):
             nfu3.run.eq(tokens[accumulate + 1].run),
         ]
         for k in range(2):
-            m.d.comb += nfu3.runs[k].scale.eq(sequencer.runs[k].nfu_out == Nfu2Out.NFU3)
+            scale = sequencer.runs[k].nfu_out == Nfu2Out.NFU3
+            m.d.comb += [
+                nfu3.runs[k].scale.eq(scale),
+                nfu3.runs[k].saturate.eq(scale & sequencer.runs[k].nfu_saturate),
+            ]
             for name in ("shift", "low", "high"):
                 m.d.comb += nfu3.runs[k][name].eq(sequencer.runs[k][f"nfu_{name}"])
 
@@ -208,6 +213,7 @@ class Nfu(wiring.Component):
         sequencer: Sequencer,
         loaders: dict[str, Loader],
         tokens: list[Any],
+        lanes: Lanes,
     ) -> Value:
         """Stages 0 to 4: rows, their NBin words and their terms; the last flag of stage 1."""
         config = self.config
@@ -231,7 +237,6 @@ class Nfu(wiring.Component):
             codes.addr.eq(registers.delay(sequencer.row, 2, name="row")),
             words.addr.eq(registers.register(base + offset, config.offset_width, name="input")),
         ]
-        m.submodules.lanes = lanes = Lanes(config)
         is_signed = sequencer.runs[tokens[3].run].nbin_signed
         m.d.comb += Value.cast(lanes.codes).eq(codes.data)
         for i in range(config.ti):

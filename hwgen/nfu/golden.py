@@ -184,17 +184,20 @@ class _Machine:
 
     def _nfu3(self, one: Instruction, sums: IntArray, scales: IntArray) -> IntArray:
         words = self._table.read(scales)
-        if one.nfu_low > one.nfu_high:
+        if one.nfu_saturate and one.nfu_low > one.nfu_high:
             raise VerifyError(f"NFU-3 needs low <= high, not {one.nfu_low} > {one.nfu_high}")
         if one.nfu_shift >= self.config.product_width:
             raise VerifyError(f"NFU-3 cannot shift by {one.nfu_shift}, all of its bits")
         limit = 1 << (self.config.accumulator_width - 1)
-        if one.nfu_low < -limit or one.nfu_high >= limit:
+        if one.nfu_saturate and (one.nfu_low < -limit or one.nfu_high >= limit):
             raise VerifyError("Bounds of NFU-3 must fit the accumulator")
         # modulo 2**64, of which the product's width is less
         multiplier = self._multipliers[words].sum(axis=-1)
         product = _wrap(sums * multiplier + self._constants[words], self.config.product_width)
-        return saturate(product >> one.nfu_shift, one.nfu_low, one.nfu_high)
+        shifted: IntArray = product >> one.nfu_shift
+        if one.nfu_saturate:
+            return saturate(shifted, one.nfu_low, one.nfu_high)
+        return _wrap(shifted, self.config.accumulator_width)
 
     def _store(self, one: Instruction, words: IntArray) -> None:
         tn = self.config.tn

@@ -31,13 +31,16 @@ def scale_layout(config: NfuConfig) -> data.StructLayout:
 
 def run_layout() -> data.StructLayout:
     """What a run says of NFU-3; ``scale`` is 0 for sums that pass as they are."""
+    bound = signed(_BOUND)
     return data.StructLayout(
-        {"scale": 1, "shift": unsigned(6), "low": signed(_BOUND), "high": signed(_BOUND)}
+        {"scale": 1, "shift": unsigned(6), "saturate": 1, "low": bound, "high": bound}
     )
 
 
 class Nfu3(wiring.Component):
     """``saturate((sum * multiplier + constant) >> shift, low, high)`` of Tn sums.
+
+    A run may do without the saturation, or without all of it.
 
     Takes sums every cycle; the latency is :py:`latency` cycles.
 
@@ -95,7 +98,7 @@ class Nfu3(wiring.Component):
             bounds = self.runs[run[at + 2]]
             value = Mux(shifted < bounds.low, bounds.low, shifted)
             value = Mux(shifted > bounds.high, bounds.high, value)
-            value = Mux(bounds.scale, value, shifted)
+            value = Mux(bounds.saturate, value, shifted)
             output = signed(self.config.accumulator_width)
             m.d.comb += self.o[n].eq(registers.register(value, output, name=f"y{n}"))
         return m

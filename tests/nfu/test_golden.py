@@ -93,6 +93,7 @@ def test_one_run_by_definition(seed: int) -> None:
         "nbin_signed": int(rng.integers(0, 2)),
         "table_address": int(rng.integers(0, 4)),
         "nfu_out": int(rng.integers(0, 2)),
+        "nfu_saturate": int(rng.integers(0, 2)),
         "nfu_shift": int(rng.integers(0, config.product_width)),
         "nfu_low": -100,
         "nfu_high": 90,
@@ -121,7 +122,9 @@ def test_one_run_by_definition(seed: int) -> None:
                     for n, s in enumerate(values):
                         total = sum(int(t) * s for t in scales[at, n]) + int(constants[at, n])
                         scaled = _wrap(total, config.product_width) >> fields["nfu_shift"]
-                        values[n] = min(max(scaled, -100), 90)
+                        values[n] = _wrap(scaled, accumulator)
+                        if fields["nfu_saturate"]:
+                            values[n] = min(max(scaled, -100), 90)
                 expected.append(Store(target + position * groups + group, tuple(values)))
                 group, sums = group + 1, [0] * config.tn
     assert execute(config, (one, _END), image).stores == tuple(expected)
@@ -169,7 +172,10 @@ _LOAD = "SB size=2 rows=2 | NBIN size=2 positions=1 | NBOUT groups=1 store=1 tar
         (_LOAD.replace("positions=1", "positions=0"), "0: Run needs a position and a row"),
         (_LOAD.replace("target=8", "target=16"), "0: Store writes outside of memory"),
         (f"{_LOAD} out=NFU3", "0: Word 0 of the table is read before it is written"),
-        (f"TABLE size=1 | {_LOAD} out=NFU3 low=1", "0: NFU-3 needs low <= high, not 1 > 0"),
+        (
+            f"TABLE size=1 | {_LOAD} out=NFU3 saturate=1 low=1",
+            "0: NFU-3 needs low <= high, not 1 > 0",
+        ),
         (f"TABLE size=1 | {_LOAD} out=NFU3 shift=40", "0: NFU-3 cannot shift by 40"),
     ],
 )
