@@ -1,0 +1,46 @@
+# amaranth: UnusedElaboratable=no
+"""Compiled networks on the simulated NFU: the image's outputs, and the cycles of the model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from networks import images_for
+from nfu_networks import random_layers, suitable_config
+from nfubench import RandomTiming, run_nfu
+
+from hwgen.nfu.compile import compile_network
+from hwgen.nfu.cycles import FixedTiming, Timing, count_cycles
+from hwgen.sim.golden import run
+
+
+def _check(seed: int, *, tiles: tuple[int, ...] = (1, 2, 4)) -> None:
+    rng = np.random.default_rng(seed)
+    network = random_layers(rng, layers=int(rng.integers(1, 4)), size=4)
+    config = suitable_config(rng, tiles=tiles)
+    compiled = compile_network(network, config)
+    image = images_for(network, 1, seed)
+    memory = compiled.with_image(image[0])
+    timing: Timing = RandomTiming(seed) if seed % 2 else FixedTiming(latency=2)
+    count = count_cycles(config, compiled.program, timing)
+    result = run_nfu(config, compiled.program, memory, timing, deadline=count.total + 200)
+    assert (result.starts, result.total) == (count.starts, count.total)
+    for one in result.stores:
+        memory.activations[one.address * config.tn : (one.address + 1) * config.tn] = one.values
+    np.testing.assert_array_equal(compiled.output.read(memory.activations), run(network, image)[0])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_networks(seed: int) -> None:
+    _check(seed)
+
+
+@pytest.mark.parametrize("seed", [20, 21])
+def test_large_tiles(seed: int) -> None:
+    _check(seed, tiles=(8,))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2000, 2100))
+def test_many_random_networks(seed: int) -> None:
+    _check(seed, tiles=(1, 2, 4, 8, 16))

@@ -1,0 +1,137 @@
+"""Compiled layers against the golden model of the integer network, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from networks import NETWORKS, Sketch, images_for
+from nfu_networks import random_layers, suitable_config
+
+from hwgen.errors import ResourceError, UnsupportedError
+from hwgen.integer.types import Conv, IntegerNetwork
+from hwgen.nfu.compile import compile_network
+from hwgen.nfu.config import DyadicLane, NfuConfig
+from hwgen.nfu.cycles import count_cycles
+from hwgen.nfu.golden import execute
+from hwgen.sim.golden import run
+
+
+def _check(network: IntegerNetwork, config: NfuConfig, seed: int = 0) -> None:
+    compiled = compile_network(network, config)
+    image = images_for(network, 1, seed)
+    result = execute(config, compiled.program, compiled.with_image(image[0]))
+    got = compiled.output.read(result.activations)
+    np.testing.assert_array_equal(got, run(network, image)[0])
+
+
+@given(st.integers(0, 1 << 32), st.integers(1, 3))
+@settings(derandomize=True, max_examples=60, deadline=None)
+def test_random_networks(seed: int, layers: int) -> None:
+    rng = np.random.default_rng(seed)
+    network = random_layers(rng, layers=layers)
+    _check(network, suitable_config(rng), seed)
+
+
+@pytest.mark.parametrize("groups", [2, 3, 6])
+def test_groups_and_depthwise(groups: int) -> None:
+    s = Sketch((6, 4, 5), seed=groups)
+    x = s.requantise(s.conv("image", 6, pads=(1, 1, 1, 1), groups=groups))
+    network = s.done(s.conv(x, 12, groups=groups))
+    for tn, ti in ((1, 2), (4, 2), (8, 16)):
+        _check(network, NfuConfig(tn=tn, ti=ti, product_width=48, scale_exponents=32))
+
+
+def _with_weights(network: IntegerNetwork, weight: np.ndarray) -> IntegerNetwork:
+    node = network.nodes[0]
+    assert isinstance(node.op, Conv)
+    op = replace(node.op, weight=weight)
+    return replace(network, nodes=(replace(node, op=op), *network.nodes[1:]))
+
+
+def _layer(channels: int, outputs: int, size: int, kernel: int) -> IntegerNetwork:
+    s = Sketch((channels, size, size), seed=3)
+    return s.done(s.requantise(s.conv("image", outputs, (kernel, kernel))))
+
+
+def _busy(network: IntegerNetwork, config: NfuConfig) -> int:
+    compiled = compile_network(network, config)
+    return count_cycles(config, compiled.program).busy
+
+
+def test_a_row_takes_as_many_cycles_as_its_longest_weight_has_terms() -> None:
+    network = _layer(4, 4, 4, 1)
+    one = np.ones((4, 4, 1, 1), dtype=np.int64)
+    for weight, rows in ((1, 1), (3, 2), (11, 3), (0, 1)):
+        weights = one.copy()
+        weights[2, 1] = weight
+        if weight == 0:
+            weights[:] = 0  # an empty group keeps one row
+        layer = _with_weights(network, weights)
+        assert _busy(layer, NfuConfig()) == 16 * rows
+        two = NfuConfig(lane=DyadicLane(2, 8))
+        assert _busy(layer, two) == 16 * -(-rows // 2)
+        _check(layer, NfuConfig())
+
+
+@pytest.mark.parametrize(("reduced", "speed_up"), [(32, 1.8), (44, 1.8), (48, 3.0), (64, 9.0)])
+def test_reduced_kernels(reduced: int, speed_up: float) -> None:
+    """64 filters of 3 x 3, some of them reduced to 1 x 1 and sorted to the end, at 16 x 16.
+
+    Of 20 filters left, 4 share a group with reduced ones; groups of one size would give 1.71.
+    """
+    network = _layer(16, 64, 4, 3)
+    config = NfuConfig(tn=16, ti=16, sb_depth=1024)
+    rng = np.random.default_rng(1)
+    weights = 1 << rng.integers(0, 4, (64, 16, 3, 3))
+    dense = _busy(_with_weights(network, weights), config)
+    kernel = np.zeros((3, 3), dtype=np.int64)
+    kernel[1, 1] = 1
+    weights[64 - reduced :] *= kernel
+    slim = _with_weights(network, weights)
+    assert dense == 4 * 4 * 9  # outputs, groups, taps
+    assert dense / _busy(slim, config) == pytest.approx(speed_up)
+    _check(slim, config)
+
+
+def test_several_kinds_of_chunk() -> None:
+    """A layer whose sums go through NBout, one whose rows are cut, one whose groups are."""
+    network = _layer(8, 24, 8, 3)
+    for depths in (
+        {"nbin_depth": 64},
+        {"nbin_depth": 16},
+        {"sb_depth": 64},
+        {"sb_depth": 16, "nbin_depth": 32},
+        {"nbout_depth": 2},
+        {"table_depth": 2},
+    ):
+        _check(network, NfuConfig(lane=DyadicLane(1, 4), product_width=48, **depths))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"lane": DyadicLane(1, 2)}, "Layer 't0': Weights have exponents up to 3, and the lane"),
+        ({"accumulator_width": 12}, r"Layer 't0': Sums need \d\d bits, and the accumulator has 12"),
+        ({"scale_terms": 1}, "Layer 't0': Scales have up to 2 terms, and NFU-3 has 1"),
+        ({"scale_exponents": 2}, "Layer 't0': Scales have exponents up to"),
+        ({"accumulator_width": 19, "product_width": 19}, "Layer 't0': Scaled sums need"),
+        ({"activation_width": 7}, "Layer 't0': Input reaches from 0 to 255, and activations of 7"),
+    ],
+)
+def test_what_the_parameters_do_not_hold(arguments: dict, message: str) -> None:
+    with pytest.raises(UnsupportedError, match=message):
+        compile_network(_layer(8, 24, 8, 3), NfuConfig(**arguments))
+
+
+def test_buffers_that_are_too_small() -> None:
+    with pytest.raises(ResourceError, match="Layer 't0': One kernel row does not fit half of"):
+        compile_network(_layer(8, 24, 8, 3), NfuConfig(nbin_depth=8))
+
+
+def test_operators_to_come() -> None:
+    with pytest.raises(UnsupportedError, match="Layer 't0': the NFU's compiler has no SumPool"):
+        compile_network(NETWORKS["pools"](), NfuConfig())
