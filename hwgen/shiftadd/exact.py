@@ -7,6 +7,7 @@ there is none; and what is found is lifted to integers and verified.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -81,7 +82,7 @@ def optimal_graph(
     at_most : int
         Adders of a graph that is known.
     time_limit : float
-        Seconds; what is shown until then is returned.
+        Seconds, without those of compilation; what is shown until then is returned.
     jobs : int
         Threads.
 
@@ -101,6 +102,7 @@ def optimal_graph(
             f"Matrix must have at most {_MOST_INPUTS} inputs or outputs and entries below "
             f"{_LARGEST}, not the shape {array.shape}"
         )
+    _compile()
     until = time.monotonic() + time_limit
     reduced = reduce_matrix(array.tolist())
     bound = lower_bound(array).adders
@@ -182,6 +184,12 @@ def _search(targets: Rows, extra: int, prime: int, until: float, jobs: int) -> I
     finally:
         stop[0] = True
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@lru_cache(maxsize=1)
+def _compile() -> None:
+    """Have the search compiled before its clock starts, which takes seconds the first time."""
+    _search(((3, 1, 1), (1, 3, 1)), 0, 127, math.inf, 1)
 
 
 @lru_cache(maxsize=8)
