@@ -23,6 +23,7 @@ __all__ = ["csd_graph", "minimum_depth", "optimize"]
 _LUTS = tuple(f"luts:{name}" for name in PROFILES)
 _OBJECTIVES = ("adders", "bits", *_LUTS)
 _LEVELS = (0, 1, 2)  # above the least depth, that are tried where registers are paid for
+_LARGE = 1500  # adders from which only any depth is tried, because each takes long
 _SEARCH = 0.93  # of the time; the rest is for checks
 
 
@@ -135,10 +136,14 @@ def optimize(
         value = partial(luts, profile=objective.removeprefix("luts:"))
         limits = [least_depth(rows) + more for more in _LEVELS]
         trials = [(depth, False), (depth, True), *((x, True) for x in limits if x < depth)]
-        graphs = {trial: within(*trial, None, 0) for trial in trials}
+        graphs = {trials[0]: within(*trials[0], None, 0)}
+        if graphs[trials[0]].adders > _LARGE:
+            trials = trials[:1]
+        graphs |= {trial: within(*trial, None, 0) for trial in trials[1:]}
         if time_limit or effort:
             # the search for adders gains most, wherever it starts
-            promising = [trials[0], min(trials[1:], key=lambda trial: value(graphs[trial]))]
+            cheapest = min(trials[1:], key=lambda trial: value(graphs[trial]), default=trials[0])
+            promising = dict.fromkeys([trials[0], cheapest])
             seconds = time_limit and time_limit / len(promising)
             for trial in promising:
                 graphs[trial] = min(graphs[trial], within(*trial, seconds, effort), key=value)
