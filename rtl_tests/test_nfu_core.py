@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
+from amaranth.back import rtlil
 from nfubench import RandomTiming, random_config, random_program, run_nfu
 
+from hwgen.nfu.config import DyadicLane, NfuConfig
+from hwgen.nfu.core import Nfu
 from hwgen.nfu.cycles import FixedTiming, count_cycles
 from hwgen.nfu.golden import execute
 
@@ -38,3 +43,10 @@ def test_random_programs(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(1000, 1500))
 def test_many_random_programs(seed: int) -> None:
     _check(seed, length=20)
+
+
+@pytest.mark.parametrize("lane", [DyadicLane(1, 8), DyadicLane(3, 16)])
+def test_no_multiplier(lane: DyadicLane) -> None:
+    text = rtlil.convert(Nfu(NfuConfig(tn=2, ti=4, lane=lane, sb_depth=16)))
+    assert "cell $add" in text
+    assert not re.search(r"cell \$(mul|macc|div|mod|pow)", text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -16,6 +16,7 @@ __all__ = [
     "Dispatcher",
     "Queue",
     "Sequencer",
+    "chosen",
     "instruction_layout",
     "load_layout",
     "run_fields",
@@ -78,6 +79,12 @@ def token_layout(config: NfuConfig) -> data.StructLayout:
             "run": 1,  # which of the two runs in the pipeline
         }
     )
+
+
+def chosen(pair: data.View, which: Value) -> data.View:
+    """One of two entries; an index that is a signal would become a multiplication."""
+    first, second = pair[0], pair[1]
+    return data.View(first.shape(), Mux(which, second.as_value(), first.as_value()))
 
 
 class Queue(wiring.Component):
@@ -218,7 +225,7 @@ class Sequencer(wiring.Component):
         run, position, rows_left = Signal(), Signal(13), Signal(13)
         busy, run_first, window_first = Signal(), Signal(), Signal()
         unstored, flying = Signal(range(3)), Signal(range(3))
-        one, following = self.runs[run], self.i.payload
+        one, following = chosen(self.runs, run), self.i.payload
         nop = one.nfu_op == Nfu1.NOP
         window_last = rows_left == 1
         end = busy & (nop | (window_last & (position == 1)))
@@ -258,6 +265,8 @@ class Sequencer(wiring.Component):
                 self.base.eq(following.nbin_address),
                 rows_left.eq(following.sb_rows),
                 position.eq(following.nbin_positions),
-                self.runs[~run].eq(following),
             ]
+            for k in range(2):
+                with m.If(run != k):
+                    m.d.sync += self.runs[k].eq(following)
         return m

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from hwgen.nfu.buffers import Loader, StoreUnit, request_layout, store_layout
 from hwgen.nfu.config import NfuConfig
-from hwgen.nfu.control import Dispatcher, Queue, Sequencer, token_layout
+from hwgen.nfu.control import Dispatcher, Queue, Sequencer, chosen, token_layout
 from hwgen.nfu.cycles import LOADS, read_stage, tree_levels, write_stage
 from hwgen.nfu.isa import WORD_WIDTH, Nfu2In, Nfu2Out
 from hwgen.nfu.lanes import Lanes
@@ -169,7 +169,7 @@ class Nfu(wiring.Component):
         at = accumulate - 1
         word = self._group_address(m, sequencer, tokens[at], ends(at), "nbout", name="partial")
         m.d.comb += partial.addr.eq(word)
-        run = sequencer.runs[tokens[accumulate].run]
+        run = chosen(sequencer.runs, tokens[accumulate].run)
         for n in range(config.tn):
             m.d.comb += nfu2.partial[n].eq(Mux(run.nfu_in == Nfu2In.NBOUT, partial.data[n], 0))
 
@@ -237,7 +237,7 @@ class Nfu(wiring.Component):
             codes.addr.eq(registers.delay(sequencer.row, 2, name="row")),
             words.addr.eq(registers.register(base + offset, config.offset_width, name="input")),
         ]
-        is_signed = sequencer.runs[tokens[3].run].nbin_signed
+        is_signed = chosen(sequencer.runs, tokens[3].run).nbin_signed
         m.d.comb += Value.cast(lanes.codes).eq(codes.data)
         for i in range(config.ti):
             x = words.data.word_select(i, config.activation_width)
@@ -259,7 +259,7 @@ class Nfu(wiring.Component):
         name: str,
     ) -> Value:
         """Address of a group's word: from a run's first on for NBout, a window's for the table."""
-        origin = sequencer.runs[token.run][f"{buffer}_address"]
+        origin = chosen(sequencer.runs, token.run)[f"{buffer}_address"]
         restart = token.run_first if buffer == "nbout" else token.window_first
         following = Signal.like(origin, name=f"{name}_following")
         current = Signal.like(origin, name=f"{name}_current")

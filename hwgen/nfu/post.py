@@ -7,6 +7,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.nfu.config import NfuConfig
+from hwgen.nfu.control import chosen
 from hwgen.nfu.cycles import scale_levels
 from hwgen.nfu.lanes import code_layout, shifted_term
 from hwgen.nfu.tree import adder_tree
@@ -85,9 +86,9 @@ class Nfu3(wiring.Component):
         for stage in range(self.latency - 1):
             run.append(registers.register(run[-1], 1, name=f"run_d{stage + 1}"))
         at = 2 + scale_levels(self.config)
-        scale = self.runs[run[0]].scale
-        amount = self.runs[run[at]].shift
-        amount = Mux(self.runs[run[at]].scale, amount, 0)
+        scale = chosen(self.runs, run[0]).scale
+        amount = chosen(self.runs, run[at]).shift
+        amount = Mux(chosen(self.runs, run[at]).scale, amount, 0)
         fine = registers.register(amount[:_SHIFT_LOW], _SHIFT_LOW, name="fine")
         for n in range(self.config.tn):
             product = self._product(registers, n, scale)
@@ -95,7 +96,7 @@ class Nfu3(wiring.Component):
                 product >> (amount[_SHIFT_LOW:] << _SHIFT_LOW), product.shape(), name=f"coarse{n}"
             )
             shifted = registers.register(coarse >> fine, product.shape(), name=f"shifted{n}")
-            bounds = self.runs[run[at + 2]]
+            bounds = chosen(self.runs, run[at + 2])
             value = Mux(shifted < bounds.low, bounds.low, shifted)
             value = Mux(shifted > bounds.high, bounds.high, value)
             value = Mux(bounds.saturate, value, shifted)
