@@ -40,14 +40,16 @@ def random_layers(rng: np.random.Generator, *, layers: int, size: int = 6) -> In
 
 def suitable_config(rng: np.random.Generator, *, tiles: tuple[int, ...] = (1, 2, 4)) -> NfuConfig:
     """Parameters wide enough for :func:`random_layers`, with buffers that need tiling."""
+    tn = int(rng.choice(tiles))
     return NfuConfig(
-        tn=int(rng.choice(tiles)),
+        tn=tn,
+        nfu3_lanes=int(rng.choice([n for n in (1, 2, 4, 8, 16) if n <= tn])),
         ti=int(rng.choice(tiles)),
         lane=DyadicLane(int(rng.integers(1, 3)), 4),
         sb_depth=int(rng.choice([128, 512])),
         nbin_depth=int(rng.choice([128, 1024])),
         nbout_depth=int(rng.choice([8, 64])),
-        table_depth=int(rng.choice([4, 16])),
+        table_depth=int(rng.choice([32, 256])),
         product_width=48,
         scale_exponents=32,
     )

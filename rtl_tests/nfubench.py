@@ -190,8 +190,10 @@ def random_config(rng: np.random.Generator) -> NfuConfig:
     """Small parameters of every kind."""
     width = int(rng.integers(4, 10))
     accumulator = int(rng.integers(width + 2, 26))
+    tn = int(rng.choice([1, 2, 4]))
     return NfuConfig(
-        tn=int(rng.choice([1, 2, 4])),
+        tn=tn,
+        nfu3_lanes=int(rng.choice([n for n in (1, 2, 4) if n <= tn])),
         ti=int(rng.choice([1, 2, 4])),
         activation_width=width,
         accumulator_width=accumulator,
@@ -199,7 +201,7 @@ def random_config(rng: np.random.Generator) -> NfuConfig:
         sb_depth=32,
         nbin_depth=16,
         nbout_depth=16,
-        table_depth=8,
+        table_depth=32,
         scale_terms=int(rng.integers(1, 4)),
         scale_exponents=int(rng.choice([2, 8, 16])),
         product_width=accumulator + int(rng.integers(0, 16)),
@@ -219,22 +221,24 @@ def random_program(
 
     Candidates are drawn until it accepts one, ``length`` times.
     """
-    rows, tables = 48, 12
+    rows, tables = 48, 40
     lane = config.lane
-    last = rng.random(rows) < 0.4
+    last = rng.random(rows) < (0.4 if config.turns < 4 else 0.2)
     last[-1] = True
     offsets = rng.integers(0, 4, rows)
     terms = _random_terms(rng, (rows, config.tn, config.ti, lane.terms), lane.exponents)
-    scales = _random_terms(rng, (tables, config.tn, config.scale_terms), config.scale_exponents)
+    scales = _random_terms(
+        rng, (tables, config.nfu3_lanes, config.scale_terms), config.scale_exponents
+    )
     bound = 1 << (config.product_width - 2)
-    constants = rng.integers(-bound, bound, (tables, config.tn))
+    constants = rng.integers(-bound, bound, (tables, config.nfu3_lanes))
     image = MemoryImage(
         pack_rows(config, terms, offsets, last),
         pack_scales(config, scales, constants),
         rng.integers(0, 1 << config.activation_width, 32 * max(config.tn, config.ti)),
     )
     end = Instruction(cp_end=1)
-    program = [Instruction(sb_size=32, nbin_size=16, table_size=8)]
+    program = [Instruction(sb_size=32, nbin_size=16, table_size=32)]
     for number in range(1, length):
         op = int(rng.random() < 0.9)
         for _ in range(200):
@@ -263,11 +267,11 @@ def _candidate(
         target = half * part + int(rng.integers(0, part - size + 1))
         return {f"{name}_source": source, f"{name}_target": target, f"{name}_size": size}
 
-    values = load("table", 4, len(image.tables))
+    values = load("table", 16, len(image.tables))
     values |= load("nbin", 8, len(image.activations) // config.ti)
     # rows that lie in SB as they lie in memory, so that the groups are known
     begin = int(rng.integers(0, 32))
-    count = int(rng.integers(1, 7))
+    count = int(rng.integers(config.turns, config.turns + 7))
     values |= {"sb_source": begin, "sb_target": begin % 32, "sb_size": count}
     if begin + count > 32:
         values |= {"sb_source": 0, "sb_target": 0, "sb_size": 0}
@@ -281,7 +285,7 @@ def _candidate(
         "nbin_stride": int(rng.integers(0, 2)),
         "nbin_positions": int(rng.integers(1, 4)),
         "nbin_signed": rng.integers(0, 2),
-        "table_address": half * 4,
+        "table_address": half * 16,
         "nbout_address": int(rng.integers(0, 16)),
         "nbout_groups": int(last[begin : begin + count].sum()),
         "nbout_store": rng.random() < 0.7,

@@ -202,8 +202,9 @@ def _compile_layer(
             values["sb_size"] = count
         table, load = emitter.table.take((layer.node.name, step.groups))
         if load:
-            values |= {"table_source": tables_at + step.groups[0], "table_target": table}
-            values["table_size"] = groups
+            first = tables_at + step.groups[0] * config.turns
+            values |= {"table_source": first, "table_target": table}
+            values["table_size"] = groups * config.turns
         values |= {"nbout_groups": groups, "table_address": table}
         values["nbout_address"] = emitter.nbout_half * (config.nbout_depth // 2)
         values["nfu_in"] = Nfu2In.RESET if step.first else Nfu2In.NBOUT
@@ -236,8 +237,11 @@ def _scale_words(config: NfuConfig, scaling: Scaling, groups: int) -> tuple[int,
     spare = groups * config.tn - len(scaling.constants)
     terms = np.pad(scaling.terms, ((0, spare), (0, 0)))
     constants = np.pad(scaling.constants, (0, spare))
+    lanes = config.nfu3_lanes
     return pack_scales(
-        config, terms.reshape(groups, config.tn, -1), constants.reshape(groups, config.tn)
+        config,
+        terms.reshape(-1, lanes, config.scale_terms),
+        constants.reshape(-1, lanes),
     )
 
 
@@ -262,8 +266,9 @@ def _pack(
     terms, offsets, last = [], [], []
     for group in rows[groups[0] : groups[1]]:
         inside = [row for row in group if taps[0] <= row.ky < taps[1]]
-        # a group without a term keeps one row, since it has an output to write
-        for row in inside or [TapRow(taps[0], 0, 0, nothing)]:
+        # a group without a term has an output to write, which takes NFU-3 its turns
+        spare = max(0, config.turns - len(inside))
+        for row in inside + [TapRow(taps[0], 0, 0, nothing)] * spare:
             pixel = (row.ky - taps[0]) * op.dilations[0] * pitch + row.kx * op.dilations[1]
             offsets.append(pixel * blocks + row.block)
             terms.append(row.terms)

@@ -66,7 +66,10 @@ class NfuConfig:
         Kind of lane.
     sb_depth, nbin_depth, nbout_depth, table_depth : int
         Words of each buffer, a power of two: SB rows, words of ``ti`` activations, words of ``tn``
-        partial sums, words of ``tn`` scales of NFU-3. Addresses wrap, so every buffer is circular.
+        partial sums, words of ``nfu3_lanes`` scales. Addresses wrap, so every buffer is circular.
+    nfu3_lanes : int
+        Sums that NFU-3 takes a cycle, a power of two up to ``tn``. An output group has at least
+        ``tn / nfu3_lanes`` rows, so that NFU-3 keeps up.
     scale_terms, scale_exponents : int
         Terms of a channel's multiplier in NFU-3 (1 to 4), and their exponents (a power of two).
     product_width : int
@@ -88,7 +91,8 @@ class NfuConfig:
     sb_depth: int = 256
     nbin_depth: int = 256
     nbout_depth: int = 256
-    table_depth: int = 64
+    table_depth: int = 256
+    nfu3_lanes: int = 1
     scale_terms: int = 2
     scale_exponents: int = 16
     product_width: int = 40
@@ -109,6 +113,10 @@ class NfuConfig:
             _check_power(f"Depth of {name}", getattr(self, f"{name}_depth"), 4096)
         _check_power("Depth of the table", self.table_depth, 256)
         _check_between("Terms of a scale", self.scale_terms, 1, 4)
+        if self.nfu3_lanes not in _TILES or self.nfu3_lanes > self.tn:
+            raise ValueError(
+                f"Lanes of NFU-3 must be a power of two up to {self.tn}, not {self.nfu3_lanes}"
+            )
         _check_power("Number of exponents of a scale", self.scale_exponents, 32)
         _check_between("Product width", self.product_width, self.accumulator_width, 63)
         _check_between("Queue depth", self.queue_depth, 2, 16)
@@ -146,7 +154,12 @@ class NfuConfig:
     @property
     def table_width(self) -> int:
         """Bits of a word of the table."""
-        return self.tn * self.scale_width
+        return self.nfu3_lanes * self.scale_width
+
+    @property
+    def turns(self) -> int:
+        """Cycles in which NFU-3 takes the sums of a group; words of the table for a group."""
+        return self.tn // self.nfu3_lanes
 
 
 REFERENCE = NfuConfig(
@@ -158,6 +171,7 @@ REFERENCE = NfuConfig(
     sb_depth=64,
     nbin_depth=64,
     nbout_depth=64,
+    nfu3_lanes=16,
     product_width=56,
 )
 """DianNao's reference point: 64 words in each buffer, 16 x 16 synapses of 16 bits."""

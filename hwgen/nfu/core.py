@@ -167,23 +167,22 @@ class Nfu(wiring.Component):
         )
         partial, stores, write = nbout.read_port(), nbout.read_port(), nbout.write_port()
         at = accumulate - 1
-        word = self._group_address(m, sequencer, tokens[at], ends(at), "nbout", name="partial")
+        word = self._group_address(m, sequencer, tokens[at], ends(at), name="partial")
         m.d.comb += partial.addr.eq(word)
         run = chosen(sequencer.runs, tokens[accumulate].run)
         for n in range(config.tn):
             m.d.comb += nfu2.partial[n].eq(Mux(run.nfu_in == Nfu2In.NBOUT, partial.data[n], 0))
 
-        scales = data.ArrayLayout(scale_layout(config), config.tn)
+        scales = data.ArrayLayout(scale_layout(config), config.nfu3_lanes)
         table = self._memory(
             m, loaders["table"], scales, loaders["table"].words.payload, name="table"
         )
-        group = self._group_address(
-            m, sequencer, tokens[accumulate], ends(accumulate), "table", name="group"
-        )
+        group = self._scale_address(m, sequencer, tokens[accumulate], ends(accumulate))
         m.d.comb += [
             table.addr.eq(group),
             nfu3.sums.eq(nfu2.sums),
             nfu3.scales.eq(table.data),
+            nfu3.valid.eq(ends(accumulate + 1)),
             nfu3.run.eq(tokens[accumulate + 1].run),
         ]
         for k in range(2):
@@ -196,7 +195,7 @@ class Nfu(wiring.Component):
                 m.d.comb += nfu3.runs[k][name].eq(sequencer.runs[k][f"nfu_{name}"])
 
         at = write_stage(config)
-        word = self._group_address(m, sequencer, tokens[at], ends(at), "nbout", name="output")
+        word = self._group_address(m, sequencer, tokens[at], ends(at), name="output")
         m.d.comb += [
             write.addr.eq(word),
             write.en.eq(ends(at)),
@@ -249,21 +248,31 @@ class Nfu(wiring.Component):
         return index.data[config.offset_width]
 
     def _group_address(
-        self,
-        m: Module,
-        sequencer: Sequencer,
-        token: Any,
-        ends: Value,
-        buffer: str,
-        *,
-        name: str,
+        self, m: Module, sequencer: Sequencer, token: Any, ends: Value, *, name: str
     ) -> Value:
-        """Address of a group's word: from a run's first on for NBout, a window's for the table."""
-        origin = chosen(sequencer.runs, token.run)[f"{buffer}_address"]
-        restart = token.run_first if buffer == "nbout" else token.window_first
+        """Address in NBout of the group that a row belongs to."""
+        origin = chosen(sequencer.runs, token.run).nbout_address
         following = Signal.like(origin, name=f"{name}_following")
         current = Signal.like(origin, name=f"{name}_current")
-        m.d.comb += current.eq(Mux(restart, origin, following))
+        m.d.comb += current.eq(Mux(token.run_first, origin, following))
         with m.If(token.valid):
             m.d.sync += following.eq(current + ends)
+        return current
+
+    def _scale_address(self, m: Module, sequencer: Sequencer, token: Any, ends: Value) -> Value:
+        """Address in the table: from a window's first on, ``turns`` words a group."""
+        origin = chosen(sequencer.runs, token.run).table_address
+        following, current = Signal.like(origin, name="scale"), Signal.like(origin, name="scale_at")
+        left = Signal(range(self.config.turns))
+        first, restart = Signal(), Signal()
+        m.d.comb += [
+            restart.eq(token.window_first | first),
+            current.eq(Mux(ends & restart, origin, following)),
+        ]
+        with m.If(token.valid):
+            m.d.sync += first.eq(restart & ~ends)
+        with m.If(ends):
+            m.d.sync += [following.eq(current + 1), left.eq(self.config.turns - 1)]
+        with m.Elif(left != 0):
+            m.d.sync += [following.eq(current + 1), left.eq(left - 1)]
         return current

@@ -50,7 +50,7 @@ def scale_levels(config: NfuConfig) -> int:
 
 def write_stage(config: NfuConfig) -> int:
     """Cycles from the issue of a group's last row to that in which NBout is written."""
-    return 11 + tree_levels(config) + scale_levels(config)
+    return 10 + tree_levels(config) + scale_levels(config) + config.turns
 
 
 class Timing(Protocol):

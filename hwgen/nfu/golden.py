@@ -154,6 +154,8 @@ class _Machine:
         ends = np.flatnonzero(self._last[rows])
         if groups == 0 or len(ends) != groups or ends[-1] != len(rows) - 1:
             raise VerifyError(f"Rows of a run must end in the last of {groups} groups")
+        if np.diff(ends, prepend=-1).min() < config.turns:
+            raise VerifyError(f"Every group needs {config.turns} rows, so that NFU-3 keeps up")
         if positions * groups > config.nbout_depth:
             raise VerifyError(f"Outputs of a run ({positions * groups} words) do not fit NBout")
         windows = one.nbin_address + one.nbin_stride * np.arange(positions)
@@ -169,7 +171,7 @@ class _Machine:
         if one.nfu_in == Nfu2In.NBOUT:
             sums = sums + self._nbout.read(out)
         sums = _wrap(sums, config.accumulator_width)
-        scales = _words(one.table_address, groups, config.table_depth)
+        scales = _words(one.table_address, groups * config.turns, config.table_depth)
         if one.nfu_out == Nfu2Out.NFU3:
             sums = self._nfu3(one, sums.reshape(positions, groups, config.tn), scales)
         else:
@@ -183,6 +185,8 @@ class _Machine:
             self._store(one, self._nbout.words[out])
 
     def _nfu3(self, one: Instruction, sums: IntArray, scales: IntArray) -> IntArray:
+        if len(scales) > self.config.table_depth:
+            raise VerifyError(f"Scales of a run ({len(scales)} words) do not fit the table")
         words = self._table.read(scales)
         if one.nfu_saturate and one.nfu_low > one.nfu_high:
             raise VerifyError(f"NFU-3 needs low <= high, not {one.nfu_low} > {one.nfu_high}")
@@ -192,8 +196,9 @@ class _Machine:
         if one.nfu_saturate and (one.nfu_low < -limit or one.nfu_high >= limit):
             raise VerifyError("Bounds of NFU-3 must fit the accumulator")
         # modulo 2**64, of which the product's width is less
-        multiplier = self._multipliers[words].sum(axis=-1)
-        product = _wrap(sums * multiplier + self._constants[words], self.config.product_width)
+        multiplier = self._multipliers[words].sum(axis=-1).reshape(-1, self.config.tn)
+        constant = self._constants[words].reshape(-1, self.config.tn)
+        product = _wrap(sums * multiplier + constant, self.config.product_width)
         shifted: IntArray = product >> one.nfu_shift
         if one.nfu_saturate:
             return saturate(shifted, one.nfu_low, one.nfu_high)

@@ -115,14 +115,14 @@ def unpack_rows(config: NfuConfig, words: Sequence[int]) -> tuple[IntArray, IntA
 
 
 def pack_scales(config: NfuConfig, terms: IntArray, constants: IntArray) -> tuple[int, ...]:
-    """Words of NFU-3's table, one an output group.
+    """Words of NFU-3's table, ``config.turns`` for each output group.
 
     Parameters
     ----------
     terms : int64 array
-        (groups, tn, terms of a scale): 0 or plus or minus a power of two.
+        (words, nfu3_lanes, terms of a scale): 0 or plus or minus a power of two.
     constants : int64 array
-        (groups, tn): what is added before the shift.
+        (words, nfu3_lanes): what is added before the shift.
 
     Raises
     ------
@@ -132,7 +132,7 @@ def pack_scales(config: NfuConfig, terms: IntArray, constants: IntArray) -> tupl
     width = config.scale_exponent_width
     codes = _codes(terms, config.scale_exponents, width)
     fields = []
-    for channel in range(config.tn):
+    for channel in range(config.nfu3_lanes):
         fields.append((constants[:, channel : channel + 1], config.product_width))
         fields.append((codes[:, channel], width + 2))
     return _pack(fields)
@@ -142,7 +142,7 @@ def unpack_scales(config: NfuConfig, words: Sequence[int]) -> tuple[IntArray, In
     """Terms and constants of words of the table, as :func:`pack_scales` takes them."""
     width = config.scale_exponent_width
     one = [config.product_width, *[width + 2] * config.scale_terms]
-    fields = _unpack(words, one * config.tn).reshape(len(words), config.tn, len(one))
+    fields = _unpack(words, one * config.nfu3_lanes).reshape(len(words), -1, len(one))
     sign = np.int64(1) << (config.product_width - 1)
     constants: IntArray = (fields[:, :, 0] ^ sign) - sign
     return _terms(fields[:, :, 1:], width), constants

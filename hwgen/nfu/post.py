@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Const, Module, Mux, Value, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -43,7 +43,8 @@ class Nfu3(wiring.Component):
 
     A run may do without the saturation, or without all of it.
 
-    Takes sums every cycle; the latency is :py:`latency` cycles.
+    Takes ``nfu3_lanes`` sums a cycle, so a word of Tn sums every ``config.turns`` cycles; the
+    latency is :py:`latency` cycles.
 
     Parameters
     ----------
@@ -53,9 +54,12 @@ class Nfu3(wiring.Component):
     Members
     -------
     sums : :py:`In(ArrayLayout(signed(accumulator_width), tn))`
-    scales : :py:`In(ArrayLayout(scale_layout(config), tn))`
+    valid : :py:`In(1)`
+        There is a word of sums.
     run : :py:`In(1)`
-        Which entry of ``runs`` the sums belong to.
+        Which entry of ``runs`` it belongs to.
+    scales : :py:`In(ArrayLayout(scale_layout(config), nfu3_lanes))`
+        Scales of the first sums; in the next cycles those of the next.
     runs : :py:`In(ArrayLayout(run_layout(), 2))`
         Must not change while sums of the run are inside.
     o : :py:`Out(ArrayLayout(signed(accumulator_width), tn))`
@@ -67,8 +71,9 @@ class Nfu3(wiring.Component):
         super().__init__(
             {
                 "sums": In(sums),
-                "scales": In(data.ArrayLayout(scale_layout(config), config.tn)),
+                "valid": In(1),
                 "run": In(1),
+                "scales": In(data.ArrayLayout(scale_layout(config), config.nfu3_lanes)),
                 "runs": In(data.ArrayLayout(run_layout(), 2)),
                 "o": Out(sums),
             }
@@ -77,21 +82,40 @@ class Nfu3(wiring.Component):
     @property
     def latency(self) -> int:
         """Cycles from sums to the result."""
+        return self._lane_latency + self.config.turns - 1
+
+    @property
+    def _lane_latency(self) -> int:
         return 2 + scale_levels(self.config) + 3
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         registers = Registers(m, Const(1, 1))
-        run = [self.run]
-        for stage in range(self.latency - 1):
+        lanes, turns = self.config.nfu3_lanes, self.config.turns
+        sums = [self.sums[n] for n in range(lanes)]
+        run: list[Value] = [self.run]
+        if turns > 1:
+            width = lanes * self.config.accumulator_width
+            held = Signal(name="held_run", reset_less=True)
+            rest = Signal(width * (turns - 1), name="rest", reset_less=True)
+            with m.If(self.valid):
+                m.d.sync += [held.eq(self.run), rest.eq(self.sums.as_value()[width:])]
+            with m.Else():
+                m.d.sync += rest.eq(rest[width:])
+            now = Mux(self.valid, self.sums.as_value()[:width], rest[:width])
+            each = self.config.accumulator_width
+            sums = [now.word_select(n, each).as_signed() for n in range(lanes)]
+            run = [Mux(self.valid, self.run, held)]
+        for stage in range(self._lane_latency - 1):
             run.append(registers.register(run[-1], 1, name=f"run_d{stage + 1}"))
         at = 2 + scale_levels(self.config)
         scale = chosen(self.runs, run[0]).scale
         amount = chosen(self.runs, run[at]).shift
         amount = Mux(chosen(self.runs, run[at]).scale, amount, 0)
         fine = registers.register(amount[:_SHIFT_LOW], _SHIFT_LOW, name="fine")
-        for n in range(self.config.tn):
-            product = self._product(registers, n, scale)
+        outputs = []
+        for n, x in enumerate(sums):
+            product = self._product(registers, x, n, scale)
             coarse = registers.register(
                 product >> (amount[_SHIFT_LOW:] << _SHIFT_LOW), product.shape(), name=f"coarse{n}"
             )
@@ -101,10 +125,18 @@ class Nfu3(wiring.Component):
             value = Mux(shifted > bounds.high, bounds.high, value)
             value = Mux(bounds.saturate, value, shifted)
             output = signed(self.config.accumulator_width)
-            m.d.comb += self.o[n].eq(registers.register(value, output, name=f"y{n}"))
+            outputs.append(registers.register(value, output, name=f"y{n}"))
+        # the last outputs complete the word; those before have been kept
+        word = Cat(*outputs)
+        kept = self.o.as_value()[: len(self.o.as_value()) - len(word)]
+        if turns > 1:
+            before = Signal(len(word) * (turns - 1), name="before", reset_less=True)
+            m.d.sync += before.eq(Cat(before, word)[len(word) :])
+            m.d.comb += kept.eq(before)
+        m.d.comb += self.o.as_value()[len(kept) :].eq(word)
         return m
 
-    def _product(self, registers: Registers, n: int, scale: Value) -> Value:
+    def _product(self, registers: Registers, x: Value, n: int, scale: Value) -> Value:
         """``sum * multiplier + constant`` of one channel, or the sum as it is."""
         width = self.config.product_width
         entry = self.scales[n]
@@ -114,9 +146,7 @@ class Nfu3(wiring.Component):
             one = Const(1 << (self.config.scale_exponent_width + 1)) if k == 0 else Const(0)
             code = Mux(scale, Value.cast(entry.terms[k]), one)[: entry.terms[k].shape().size]
             term = data.View(entry.terms[k].shape(), code)
-            operands.append(
-                shifted_term(registers, self.sums[n], term, width=width, name=f"term{n}_{k}")
-            )
+            operands.append(shifted_term(registers, x, term, width=width, name=f"term{n}_{k}"))
         operands.append((registers.delay(constant, 2, name=f"constant{n}"), Const(0, 1)))
         product, _ = adder_tree(registers, operands, width=width, name=f"product{n}")
         return product

@@ -107,8 +107,11 @@ def _group_tiles(
     columns: int,
 ) -> tuple[tuple[int, int], ...] | None:
     """Longest tiles of groups that fit SB, the table and NBout; None if one group does not."""
-    needs = [[max(1, sum(lo <= row.ky < hi for row in group)) for lo, hi in taps] for group in rows]
-    most = min(config.table_depth // 2, config.nbout_depth // 2 // columns)
+    needs = [
+        [max(config.turns, sum(lo <= row.ky < hi for row in group)) for lo, hi in taps]
+        for group in rows
+    ]
+    most = min(config.table_depth // 2 // config.turns, config.nbout_depth // 2 // columns)
     tiles, begin = [], 0
     while begin < len(rows):
         end, used = begin, [0] * len(taps)

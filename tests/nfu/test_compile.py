@@ -71,8 +71,9 @@ def test_a_row_takes_as_many_cycles_as_its_longest_weight_has_terms() -> None:
         if weight == 0:
             weights[:] = 0  # an empty group keeps one row
         layer = _with_weights(network, weights)
-        assert _busy(layer, NfuConfig()) == 16 * rows
-        two = NfuConfig(lane=DyadicLane(2, 8))
+        assert _busy(layer, NfuConfig(nfu3_lanes=4)) == 16 * rows
+        assert _busy(layer, NfuConfig(nfu3_lanes=2)) == 16 * max(2, rows)
+        two = NfuConfig(nfu3_lanes=4, lane=DyadicLane(2, 8))
         assert _busy(layer, two) == 16 * -(-rows // 2)
         _check(layer, NfuConfig())
 
@@ -84,7 +85,7 @@ def test_reduced_kernels(reduced: int, speed_up: float) -> None:
     Of 20 filters left, 4 share a group with reduced ones; groups of one size would give 1.71.
     """
     network = _layer(16, 64, 4, 3)
-    config = NfuConfig(tn=16, ti=16, sb_depth=1024)
+    config = NfuConfig(tn=16, ti=16, sb_depth=1024, nfu3_lanes=16)
     rng = np.random.default_rng(1)
     weights = 1 << rng.integers(0, 4, (64, 16, 3, 3))
     dense = _busy(_with_weights(network, weights), config)
@@ -107,8 +108,12 @@ def test_several_kinds_of_chunk() -> None:
         {"sb_depth": 16, "nbin_depth": 32},
         {"nbout_depth": 2},
         {"table_depth": 2},
+        {"table_depth": 8, "nfu3_lanes": 1},
     ):
-        _check(network, NfuConfig(lane=DyadicLane(1, 4), product_width=48, **depths))
+        _check(
+            network,
+            NfuConfig(**{"lane": DyadicLane(1, 4), "product_width": 48, "nfu3_lanes": 4} | depths),
+        )
 
 
 @pytest.mark.parametrize(

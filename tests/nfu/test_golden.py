@@ -40,8 +40,8 @@ def test_memory_words_round_trip(seed: int, tn: int, ti: int) -> None:
     assert max(words) < 1 << config.row_width
     for got, want in zip(unpack_rows(config, words), (terms, offsets, last), strict=True):
         np.testing.assert_array_equal(got, want)
-    scales = _terms(rng, (3, tn, config.scale_terms), config.scale_exponents)
-    constants = rng.integers(-(1 << 62), 1 << 62, (3, tn))
+    scales = _terms(rng, (3, 1, config.scale_terms), config.scale_exponents)
+    constants = rng.integers(-(1 << 62), 1 << 62, (3, 1))
     words = pack_scales(config, scales, constants)
     assert max(words) < 1 << config.table_width
     for got, want in zip(unpack_scales(config, words), (scales, constants), strict=True):
@@ -61,8 +61,9 @@ def test_one_run_by_definition(seed: int) -> None:
     """Loops as the documentation has them, over Python integers, which never overflow."""
     rng = np.random.default_rng(seed)
     accumulator = int(rng.integers(8, 49))
+    tn = int(rng.choice([1, 2, 4]))
     config = NfuConfig(
-        tn=int(rng.choice([1, 2, 4])),
+        tn=tn,
         ti=int(rng.choice([1, 2, 4])),
         activation_width=6,
         accumulator_width=accumulator,
@@ -71,6 +72,7 @@ def test_one_run_by_definition(seed: int) -> None:
         nbin_depth=16,
         sb_depth=8,
         table_depth=4,
+        nfu3_lanes=tn,
     )
     rows, positions = int(rng.integers(1, 8)), int(rng.integers(1, 4))
     last = rng.integers(0, 2, rows)
@@ -132,11 +134,11 @@ def test_one_run_by_definition(seed: int) -> None:
 
 def _image(config: NfuConfig) -> MemoryImage:
     terms = np.ones((8, config.tn, config.ti, 1), dtype=np.int64)
-    scales = np.zeros((8, config.tn, 2), dtype=np.int64)
+    scales = np.zeros((8, config.nfu3_lanes, 2), dtype=np.int64)
     scales[..., 0] = 1
     return MemoryImage(
         pack_rows(config, terms, [0, 1] * 4, [0, 1] * 4),
-        pack_scales(config, scales, np.full((8, config.tn), 4)),
+        pack_scales(config, scales, np.full((8, config.nfu3_lanes), 4)),
         np.arange(64),
     )
 
@@ -145,7 +147,7 @@ def test_documented_program() -> None:
     """The program of the documentation: four sums of 8 inputs, an eighth of each."""
     page = (Path(__file__).parents[2] / "docs" / "nfu.md").read_text(encoding="utf-8")
     text = next(part for part in page.split("```\n") if part.startswith("SB size"))
-    config = NfuConfig()
+    config = NfuConfig(nfu3_lanes=4)
     result = execute(config, assemble(text), _image(config))
     assert result.stores == (Store(2, ((28 + 4) // 8,) * 4),)
     np.testing.assert_array_equal(result.activations[8:12], [4] * 4)
@@ -166,7 +168,7 @@ _LOAD = "SB size=2 rows=2 | NBIN size=2 positions=1 | NBOUT groups=1 store=1 tar
         (f"{_LOAD}\nNBIN source=8 target=9 size=1", "1: Load into NBin needs a fence"),
         ("SB size=9", "0: Load into SB reads outside of memory"),
         ("NBIN source=16 size=1", "0: Load into NBin reads outside of memory"),
-        ("TABLE size=65", "0: Load of 65 words does not fit the table"),
+        ("TABLE size=257", "0: Load of 257 words does not fit the table"),
         (_LOAD.replace("groups=1", "groups=2"), "0: Rows of a run must end in the last of 2"),
         (_LOAD.replace("rows=2", "rows=1"), "0: Rows of a run must end in the last of 1 groups"),
         (_LOAD.replace("positions=1", "positions=0"), "0: Run needs a position and a row"),
@@ -180,21 +182,27 @@ _LOAD = "SB size=2 rows=2 | NBIN size=2 positions=1 | NBOUT groups=1 store=1 tar
     ],
 )
 def test_refused_programs(text: str, message: str) -> None:
-    config = NfuConfig()
+    config = NfuConfig(nfu3_lanes=4)
     end = "" if "fence" in text else "\nCP end=1"
     with pytest.raises(VerifyError, match=message):
         execute(config, assemble(text + end), _image(config))
 
 
+def test_groups_too_short_for_nfu3() -> None:
+    config = NfuConfig(nfu3_lanes=1)
+    with pytest.raises(VerifyError, match="0: Every group needs 4 rows, so that NFU-3 keeps up"):
+        execute(config, assemble(f"{_LOAD}\nCP end=1"), _image(config))
+
+
 def test_fence_and_distance_make_them_right() -> None:
-    config = NfuConfig()
+    config = NfuConfig(nfu3_lanes=4)
     text = f"{_LOAD}\nCP\nSB size=2 rows=2 | {_RUN}\nCP fence=1 | NBIN source=8 target=9 size=1"
     assert len(execute(config, assemble(f"{text}\nCP end=1"), _image(config)).stores) == 2
 
 
 def test_cycles_of_a_run() -> None:
     """Counted by hand: dispatch, queue, request, latency, words; then rows, pipeline, store."""
-    config = NfuConfig()
+    config = NfuConfig(nfu3_lanes=4)
     program = assemble(f"{_LOAD.replace('positions=1', 'positions=3')}\nCP end=1")
     count = count_cycles(config, program, FixedTiming(latency=1))
     # 0 dispatch, 1 load taken, 2 request, 3 and 4 words, 5 start, 6 to 11 rows; 11 start
@@ -208,7 +216,7 @@ def test_cycles_of_a_run() -> None:
 
 def test_runs_follow_without_a_gap() -> None:
     """Loads for the next run are hidden behind a run that is long enough."""
-    config = NfuConfig(nbin_depth=16)
+    config = NfuConfig(nbin_depth=16, nfu3_lanes=4)
     line = (
         "SB size=2 rows=2 target={sb} address={sb} | NBIN size=4 target={n} address={n} "
         "positions=12 | NBOUT groups=1 address={n} | NFU op=MULT"
