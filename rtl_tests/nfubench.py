@@ -112,14 +112,15 @@ def run_nfu(
     words = [encode(one) for one in program]
     mask = (1 << config.accumulator_width) - 1
     sign = (mask + 1) >> 1
+    address = (1 << config.address_width) - 1
 
     def take_store(payload: int) -> Store:
-        bits = payload >> 24
+        bits = payload >> config.address_width
         values = []
         for _ in range(config.tn):
             values.append(((bits & mask) ^ sign) - sign)
             bits >>= config.accumulator_width
-        return Store(payload & 0xFFFFFF, tuple(values))
+        return Store(payload & address, tuple(values))
 
     async def bench(ctx: Any) -> None:
         position, offered = 0, False
@@ -164,7 +165,7 @@ def run_nfu(
                     assert held.get(port, payload) == payload, f"Request of {port} changed"
                     held[port] = payload
                     if ctx.get(request.ready):
-                        requests[port] = [payload & 0xFFFFFF, payload >> 24, 0]
+                        requests[port] = [payload & address, payload >> config.address_width, 0]
                         del held[port]
             if ctx.get(dut.store.valid):
                 payload = ctx.get(dut.store.payload.as_value())
@@ -205,6 +206,7 @@ def random_config(rng: np.random.Generator) -> NfuConfig:
         scale_terms=int(rng.integers(1, 4)),
         scale_exponents=int(rng.choice([2, 8, 16])),
         product_width=accumulator + int(rng.integers(0, 16)),
+        address_width=int(rng.integers(8, 25)),
         queue_depth=int(rng.integers(2, 4)),
     )
 

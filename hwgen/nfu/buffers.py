@@ -13,15 +13,15 @@ from hwgen.nfu.isa import Nfu1
 __all__ = ["Loader", "StoreUnit", "request_layout", "store_layout"]
 
 
-def request_layout() -> data.StructLayout:
+def request_layout(config: NfuConfig) -> data.StructLayout:
     """A request for ``size`` words of memory from ``address`` on."""
-    return data.StructLayout({"address": unsigned(24), "size": unsigned(13)})
+    return data.StructLayout({"address": unsigned(config.address_width), "size": unsigned(13)})
 
 
 def store_layout(config: NfuConfig) -> data.StructLayout:
     """A word of Tn values for memory."""
     values = data.ArrayLayout(signed(config.accumulator_width), config.tn)
-    return data.StructLayout({"address": unsigned(24), "values": values})
+    return data.StructLayout({"address": unsigned(config.address_width), "values": values})
 
 
 class Loader(wiring.Component):
@@ -31,6 +31,8 @@ class Loader(wiring.Component):
 
     Parameters
     ----------
+    config : :class:`NfuConfig`
+        Parameters.
     port : str
         Name of the buffer's slot.
     width : int
@@ -40,8 +42,8 @@ class Loader(wiring.Component):
 
     Members
     -------
-    i : :py:`In(stream.Signature(load_layout(port)))`
-    request : :py:`Out(stream.Signature(request_layout()))`
+    i : :py:`In(stream.Signature(load_layout(config, port)))`
+    request : :py:`Out(stream.Signature(request_layout(config)))`
     words : :py:`In(stream.Signature(width))`
         Words of the requests, in order.
     begun, read : :py:`In(1)`
@@ -52,14 +54,15 @@ class Loader(wiring.Component):
     address : :py:`Out(range(depth))`
     """
 
-    def __init__(self, port: str, *, width: int, depth: int) -> None:
+    def __init__(self, config: NfuConfig, port: str, *, width: int, depth: int) -> None:
+        self.config = config
         self.port = port
         self.width = width
         self.depth = depth
         super().__init__(
             {
-                "i": In(stream.Signature(load_layout(port))),
-                "request": Out(stream.Signature(request_layout())),
+                "i": In(stream.Signature(load_layout(config, port))),
+                "request": Out(stream.Signature(request_layout(config))),
                 "words": In(stream.Signature(unsigned(width))),
                 "begun": In(1),
                 "read": In(1),
@@ -72,7 +75,7 @@ class Loader(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         ahead, waiting = Signal(range(3)), Signal(range(3))
-        left, requested, complete = Signal(13), Signal(), Signal()
+        left, requested, complete = Signal.like(self.i.payload.size), Signal(), Signal()
         idle = left == 0
         m.d.comb += [
             self.i.ready.eq(idle & (ahead != 2)),
@@ -114,7 +117,7 @@ class StoreUnit(wiring.Component):
 
     Members
     -------
-    i : :py:`In(stream.Signature(store_fields()))`
+    i : :py:`In(stream.Signature(store_fields(config)))`
     written : :py:`In(1)`
         A run has written its last word.
     stored : :py:`Out(1)`
@@ -131,7 +134,7 @@ class StoreUnit(wiring.Component):
         values = data.ArrayLayout(signed(config.accumulator_width), config.tn)
         super().__init__(
             {
-                "i": In(stream.Signature(store_fields())),
+                "i": In(stream.Signature(store_fields(config))),
                 "written": In(1),
                 "stored": Out(1),
                 "read": Out(1),
@@ -143,11 +146,12 @@ class StoreUnit(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        one = Signal(store_fields(), reset_less=True)
+        one = Signal(store_fields(self.config), reset_less=True)
         finished = Signal(range(3))  # runs written and whose store has not begun
         active, unread, last = Signal(), Signal(), Signal()
-        group, position = Signal(9), Signal(13)
-        window = Signal(24)
+        group = Signal.like(one.nbout_groups)
+        position = Signal.like(one.nbin_positions)
+        window = Signal(self.config.address_width)
         following = self.i.payload
         begin, nothing, sent = Signal(), Signal(), Signal()
         group_last = group == 1
@@ -165,7 +169,7 @@ class StoreUnit(wiring.Component):
             m.d.sync += self.o.valid.eq(0)
             with m.If(last):
                 m.d.sync += active.eq(0)
-        address = Signal(24)  # of the word to be read, in memory
+        address = Signal(self.config.address_width)  # of the word to be read, in memory
         with m.If(self.read):
             m.d.sync += [
                 self.o.valid.eq(1),

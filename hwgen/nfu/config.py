@@ -74,6 +74,8 @@ class NfuConfig:
         Terms of a channel's multiplier in NFU-3 (1 to 4), and their exponents (a power of two).
     product_width : int
         Bits of NFU-3 before its shift, at least ``accumulator_width`` and at most 63.
+    address_width : int
+        Bits of an address in memory, 8 to 24.
     queue_depth : int
         Instructions that wait in front of each unit, 2 to 16.
 
@@ -96,6 +98,7 @@ class NfuConfig:
     scale_terms: int = 2
     scale_exponents: int = 16
     product_width: int = 40
+    address_width: int = 24
     queue_depth: int = 2
 
     def __post_init__(self) -> None:
@@ -119,6 +122,7 @@ class NfuConfig:
             )
         _check_power("Number of exponents of a scale", self.scale_exponents, 32)
         _check_between("Product width", self.product_width, self.accumulator_width, 63)
+        _check_between("Address width", self.address_width, 8, 24)
         _check_between("Queue depth", self.queue_depth, 2, 16)
 
     @property

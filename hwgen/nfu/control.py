@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -25,46 +25,71 @@ __all__ = [
 ]
 
 
-def _shape(spec: FieldSpec) -> object:
-    return signed(spec.width) if spec.signed else unsigned(spec.width)
+def _needed(config: NfuConfig) -> dict[str, int]:
+    """Bits of each field that a program can use with these parameters, where they are fewer."""
+    depths = {"sb": config.sb_depth, "nbin": config.nbin_depth, "table": config.table_depth}
+    needed: dict[str, int] = {}
+    for buffer, depth in depths.items():
+        width = (depth - 1).bit_length()
+        needed |= {f"{buffer}_{name}": width for name in ("target", "address", "stride")}
+        needed |= {f"{buffer}_{name}": width + 1 for name in ("size", "rows")}
+        needed[f"{buffer}_source"] = config.address_width
+    width = (config.nbout_depth - 1).bit_length()
+    needed |= {"nbout_address": width, "nbout_groups": width + 1, "nbin_positions": width + 1}
+    needed |= {"nbout_target": config.address_width, "nbout_stride": config.address_width}
+    needed |= {"nfu_low": config.accumulator_width, "nfu_high": config.accumulator_width}
+    return needed
 
 
-def _fields(names: Iterable[str]) -> data.StructLayout:
+def _shape(spec: FieldSpec, width: int) -> Shape:
+    return signed(width) if spec.signed else unsigned(width)
+
+
+def _fields(config: NfuConfig, names: Iterable[str]) -> data.StructLayout:
+    """Fields no wider than a program needs."""
     by_name = {spec.attribute: spec for spec in FIELDS}
-    return data.StructLayout({name: _shape(by_name[name]) for name in names})
+    needed = _needed(config)
+    return data.StructLayout(
+        {
+            name: _shape(by_name[name], min(by_name[name].width, needed.get(name, 64)))
+            for name in names
+        }
+    )
 
 
 def instruction_layout() -> data.StructLayout:
     """An instruction, a field each of :data:`hwgen.nfu.isa.FIELDS`."""
-    return _fields(spec.attribute for spec in FIELDS)
+    return data.StructLayout({spec.attribute: _shape(spec, spec.width) for spec in FIELDS})
 
 
-def load_layout(port: str) -> data.StructLayout:
+def load_layout(config: NfuConfig, port: str) -> data.StructLayout:
     """What a loader needs of an instruction."""
-    layout = _fields(f"{port}_{name}" for name in ("source", "target", "size"))
+    layout = _fields(config, (f"{port}_{name}" for name in ("source", "target", "size")))
     return data.StructLayout(
         {name: layout[f"{port}_{name}"].shape for name in ("source", "target", "size")}
     )
 
 
-def run_fields() -> data.StructLayout:
+def run_fields(config: NfuConfig) -> data.StructLayout:
     """What a run needs of an instruction."""
     return _fields(
+        config,
         [
             *("sb_address", "sb_rows", "table_address", "nbout_address"),
             *("nbin_address", "nbin_stride", "nbin_positions", "nbin_signed"),
             *("nfu_op", "nfu_in", "nfu_out", "nfu_shift", "nfu_saturate", "nfu_low", "nfu_high"),
-        ]
+        ],
     )
 
 
-def store_fields() -> data.StructLayout:
+def store_fields(config: NfuConfig) -> data.StructLayout:
     """What a store needs of an instruction."""
     return _fields(
+        config,
         [
             *("nbout_address", "nbout_groups", "nbout_store", "nbout_target", "nbout_stride"),
             *("nbin_positions", "nfu_op"),
-        ]
+        ],
     )
 
 
@@ -127,9 +152,9 @@ class Dispatcher(wiring.Component):
     -------
     i : :py:`In(stream.Signature(WORD_WIDTH))`
         Instructions; none is taken after the end.
-    sb, nbin, table : :py:`Out(stream.Signature(load_layout(port)))`
-    run : :py:`Out(stream.Signature(run_fields()))`
-    store : :py:`Out(stream.Signature(store_fields()))`
+    sb, nbin, table : :py:`Out(stream.Signature(load_layout(config, port)))`
+    run : :py:`Out(stream.Signature(run_fields(config)))`
+    store : :py:`Out(stream.Signature(store_fields(config)))`
     stored : :py:`In(1)`
         An instruction is complete.
     done : :py:`Out(1)`
@@ -141,9 +166,9 @@ class Dispatcher(wiring.Component):
         super().__init__(
             {
                 "i": In(stream.Signature(unsigned(WORD_WIDTH))),
-                **{port: Out(stream.Signature(load_layout(port))) for port in LOADS},
-                "run": Out(stream.Signature(run_fields())),
-                "store": Out(stream.Signature(store_fields())),
+                **{port: Out(stream.Signature(load_layout(config, port))) for port in LOADS},
+                "run": Out(stream.Signature(run_fields(config))),
+                "store": Out(stream.Signature(store_fields(config))),
                 "stored": In(1),
                 "done": Out(1),
             }
@@ -188,14 +213,14 @@ class Sequencer(wiring.Component):
 
     Members
     -------
-    i : :py:`In(stream.Signature(run_fields()))`
+    i : :py:`In(stream.Signature(run_fields(config)))`
     loaded : :py:`In(1)`
         The loads of the next run are complete.
     stored, written : :py:`In(1)`
         A run is stored; a run has left the pipeline.
     begun : :py:`Out(1)`
         A run begins: its first row is issued in the next cycle.
-    runs : :py:`Out(ArrayLayout(run_fields(), 2))`
+    runs : :py:`Out(ArrayLayout(run_fields(config), 2))`
         The two runs that may be in the pipeline.
     row : :py:`Out(range(sb_depth))`
         SB row that is issued.
@@ -208,12 +233,12 @@ class Sequencer(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "i": In(stream.Signature(run_fields())),
+                "i": In(stream.Signature(run_fields(config))),
                 "loaded": In(1),
                 "stored": In(1),
                 "written": In(1),
                 "begun": Out(1),
-                "runs": Out(data.ArrayLayout(run_fields(), 2)),
+                "runs": Out(data.ArrayLayout(run_fields(config), 2)),
                 "row": Out(range(config.sb_depth)),
                 "base": Out(range(config.nbin_depth)),
                 "token": Out(token_layout(config)),
@@ -222,7 +247,9 @@ class Sequencer(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        run, position, rows_left = Signal(), Signal(13), Signal(13)
+        run = Signal()
+        position = Signal.like(self.i.payload.nbin_positions)
+        rows_left = Signal.like(self.i.payload.sb_rows)
         busy, run_first, window_first = Signal(), Signal(), Signal()
         unstored, flying = Signal(range(3)), Signal(range(3))
         one, following = chosen(self.runs, run), self.i.payload

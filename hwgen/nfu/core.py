@@ -35,7 +35,7 @@ class Nfu(wiring.Component):
     Members
     -------
     instructions : :py:`In(stream.Signature(WORD_WIDTH))`
-    sb_request, nbin_request, table_request : :py:`Out(stream.Signature(request_layout()))`
+    sb_request, nbin_request, table_request : :py:`Out(stream.Signature(request_layout(config)))`
     sb_words, nbin_words, table_words : :py:`In(stream.Signature(width))`
         What was requested: SB rows, NBin words, words of the table.
     store : :py:`Out(stream.Signature(store_layout(config)))`
@@ -54,7 +54,7 @@ class Nfu(wiring.Component):
         }
         members: dict[str, Any] = {"instructions": In(stream.Signature(unsigned(WORD_WIDTH)))}
         for port in LOADS:
-            members[f"{port}_request"] = Out(stream.Signature(request_layout()))
+            members[f"{port}_request"] = Out(stream.Signature(request_layout(config)))
             width = self._buffers[port][0]
             members[f"{port}_words"] = In(stream.Signature(unsigned(width)))
         members["store"] = Out(stream.Signature(store_layout(config)))
@@ -74,7 +74,7 @@ class Nfu(wiring.Component):
         loaders = {}
         for port in LOADS:
             width, depth = self._buffers[port]
-            loader = Loader(port, width=width, depth=depth)
+            loader = Loader(self.config, port, width=width, depth=depth)
             loaders[port] = m.submodules[f"{port}_loader"] = loader
             self._queue(m, getattr(dispatcher, port), loader.i, name=port)
             wiring.connect(m, loader.request, wiring.flipped(getattr(self, f"{port}_request")))

@@ -42,6 +42,14 @@ def execute(config: NfuConfig, program: Sequence[Instruction], image: MemoryImag
         nothing wrote, has a run whose rows and groups do not agree, or breaks a rule on what runs
         at the same time.
     """
+    spaces = {
+        "SB rows": len(image.rows),
+        "scales": len(image.tables),
+        "activations": len(image.activations) // min(config.tn, config.ti),
+    }
+    for what, size in spaces.items():
+        if size > 1 << config.address_width:
+            raise VerifyError(f"Memory of {size} words of {what} exceeds the address width")
     machine = _Machine(config, image)
     for number, instruction in enumerate(program):
         try:
