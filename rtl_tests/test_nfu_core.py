@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from hwgen.nfu.config import DyadicLane, NfuConfig
 from hwgen.nfu.core import Nfu
 from hwgen.nfu.cycles import FixedTiming, count_cycles
 from hwgen.nfu.golden import execute
+from hwgen.nfu.verilog import emit
+from hwgen.toolchain.synthesis import SynthesisJob, synthesise
 
 
 def _check(seed: int, length: int) -> None:
@@ -50,3 +53,13 @@ def test_no_multiplier(lane: DyadicLane) -> None:
     text = rtlil.convert(Nfu(NfuConfig(tn=2, ti=4, lane=lane, sb_depth=16)))
     assert "cell $add" in text
     assert not re.search(r"cell \$(mul|macc|div|mod|pow)", text)
+
+
+def test_synthesis(tmp_path: Path) -> None:
+    """Buffers become block RAM, and no signal that is an index becomes a multiplication."""
+    config = NfuConfig(tn=2, ti=2, accumulator_width=16, product_width=32)
+    verilog = emit(config, name="small")
+    assert verilog.count("no_rw_check") == 5 + 5  # index, SB, NBin, table, NBout; queues
+    (result,) = synthesise(SynthesisJob({"small.v": verilog}, "small", "ice40", tmp_path))
+    # 9 + 20 bits of SB, 16 of NBin, 48 of the table, twice 32 of NBout, 16 a block
+    assert result.area.brams == 1 + 2 + 1 + 3 + 2 * 2

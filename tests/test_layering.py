@@ -34,6 +34,7 @@ _MAY_IMPORT: dict[str, set[str]] = {
     "nfu": {
         *("errors", "numeric", "integer", "network.types"),
         *("stream.common", "stream.product"),  # what every block shares
+        "toolchain",  # Yosys writes the Verilog
     },
     "boards": {"errors", "numeric", "toolchain", "stream.design"},
     "report": {"errors", "numeric", "serial", "network", "approx", "integer"},

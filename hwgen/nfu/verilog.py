@@ -1,0 +1,26 @@
+"""Verilog of an NFU."""
+
+from __future__ import annotations
+
+import re
+
+from amaranth.back import rtlil
+
+from hwgen.nfu.config import NfuConfig
+from hwgen.nfu.core import Nfu
+from hwgen.toolchain.yosys import rtlil_to_verilog
+
+__all__ = ["emit"]
+
+_MEMORY = re.compile(r"^(\s*)(reg \[\d+:0\] \S+ +\[\d+:0\];)$", re.MULTILINE)
+
+
+def emit(config: NfuConfig, *, name: str = "nfu") -> str:
+    """Verilog of the NFU with these parameters, top module ``name``.
+
+    Every memory has the attribute ``no_rw_check``: no program reads a word while it is written (the
+    rules that the golden executor checks), and without it Yosys builds registers and multiplexers
+    round each memory that give the old word in that case.
+    """
+    text = rtlil_to_verilog(rtlil.convert(Nfu(config), name=name))
+    return _MEMORY.sub(r"\1(* no_rw_check *)\n\1\2", text)
