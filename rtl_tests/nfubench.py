@@ -189,8 +189,8 @@ def run_nfu(
 
 def random_config(rng: np.random.Generator) -> NfuConfig:
     """Small parameters of every kind."""
-    width = int(rng.integers(4, 10))
-    accumulator = int(rng.integers(width + 2, 26))
+    width = int(rng.integers(4, 17))
+    accumulator = int(rng.integers(width + 2, 49))
     tn = int(rng.choice([1, 2, 4]))
     return NfuConfig(
         tn=tn,
@@ -204,8 +204,8 @@ def random_config(rng: np.random.Generator) -> NfuConfig:
         nbout_depth=16,
         table_depth=32,
         scale_terms=int(rng.integers(1, 4)),
-        scale_exponents=int(rng.choice([2, 8, 16])),
-        product_width=accumulator + int(rng.integers(0, 16)),
+        scale_exponents=int(rng.choice([2, 8, 32])),
+        product_width=int(rng.integers(accumulator, 64)),
         address_width=int(rng.integers(8, 25)),
         queue_depth=int(rng.integers(2, 4)),
     )
