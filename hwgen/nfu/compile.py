@@ -20,7 +20,7 @@ from hwgen.nfu.isa import Instruction, Nfu1, Nfu2In, Nfu2Out
 from hwgen.nfu.layout import FeatureMap
 from hwgen.nfu.memory import MemoryImage, pack_rows, pack_scales
 from hwgen.nfu.rows import Scaling, TapRow, layer_scaling, tap_rows
-from hwgen.nfu.tiling import Step, Tiling, choose_tiling, steps
+from hwgen.nfu.tiling import Chunk, Step, Tiling, choose_tiling, steps
 from hwgen.numeric import IntArray, Range
 
 __all__ = ["CompiledNetwork", "compile_network"]
@@ -180,9 +180,9 @@ def _compile_layer(
     emitter.tables.extend(_scale_words(config, scaling, len(rows)))
     pitch = _pitch(op, source, tiling)
     packed = {
-        (groups, taps): _pack(emitter, rows, op, source, groups, taps, pitch)
+        (groups, chunk): _pack(emitter, rows, op, groups, chunk, pitch)
         for groups in tiling.groups
-        for taps in tiling.taps
+        for chunk in tiling.chunks
     }
     common: dict[str, int] = {"nfu_op": Nfu1.MULT, "nbin_signed": int(signed)}
     finish: dict[str, int] = {"nbout_store": 1, "nfu_out": Nfu2Out.NFU3, "nfu_shift": scaling.shift}
@@ -193,10 +193,10 @@ def _compile_layer(
     fence = 1
     for step in steps(tiling, layer.node.shape):
         groups = step.groups[1] - step.groups[0]
-        sb_source, count = packed[step.groups, step.taps]
+        sb_source, count = packed[step.groups, step.chunk]
         values = _input(emitter, layer, source, step, pitch, fence)
         values |= common | {"sb_rows": count, "nbin_positions": step.columns}
-        values["sb_address"], load = emitter.sb.take((layer.node.name, step.groups, step.taps))
+        values["sb_address"], load = emitter.sb.take((layer.node.name, step.groups, step.chunk))
         if load:
             values |= {"sb_source": sb_source, "sb_target": values["sb_address"]}
             values["sb_size"] = count
@@ -254,23 +254,22 @@ def _pack(
     emitter: _Emitter,
     rows: Sequence[Sequence[TapRow]],
     op: Conv,
-    source: FeatureMap,
     groups: tuple[int, int],
-    taps: tuple[int, int],
+    chunk: Chunk,
     pitch: int,
 ) -> tuple[int, int]:
     """Put the rows of a tile into memory; where they begin, and how many they are."""
     config = emitter.config
-    blocks = source.channels // config.ti
+    blocks = chunk.blocks[1] - chunk.blocks[0]
     nothing = np.zeros((config.tn, config.ti, config.lane.terms), dtype=np.int64)
     terms, offsets, last = [], [], []
     for group in rows[groups[0] : groups[1]]:
-        inside = [row for row in group if taps[0] <= row.ky < taps[1]]
+        inside = [row for row in group if chunk.holds(row)]
         # a group without a term has an output to write, which takes NFU-3 its turns
         spare = max(0, config.turns - len(inside))
-        for row in inside + [TapRow(taps[0], 0, 0, nothing)] * spare:
-            pixel = (row.ky - taps[0]) * op.dilations[0] * pitch + row.kx * op.dilations[1]
-            offsets.append(pixel * blocks + row.block)
+        for row in inside + [TapRow(chunk.taps[0], 0, chunk.blocks[0], nothing)] * spare:
+            pixel = (row.ky - chunk.taps[0]) * op.dilations[0] * pitch + row.kx * op.dilations[1]
+            offsets.append(pixel * blocks + row.block - chunk.blocks[0])
             terms.append(row.terms)
             last.append(False)
         last[-1] = True
@@ -284,20 +283,31 @@ def _input(
 ) -> dict[str, int]:
     """Fields for the input of a run; loads of more than one piece get instructions of their own."""
     config, op = emitter.config, layer.op
-    blocks = source.channels // config.ti
-    base, load = emitter.nbin.take((layer.node.name, step.y, step.x, step.taps))
+    taps = step.chunk.taps
+    begin, end = step.chunk.blocks
+    blocks = end - begin
+    base, load = emitter.nbin.take((layer.node.name, step.y, step.x, step.chunk))
     values = {"cp_fence": fence, "nbin_address": base, "nbin_stride": op.strides[1] * blocks}
     if not load:
         return values
-    height = (step.taps[1] - step.taps[0] - 1) * op.dilations[0] + 1
+    height = (taps[1] - taps[0] - 1) * op.dilations[0] + 1
     width = (step.columns - 1) * op.strides[1] + (op.kernel[1] - 1) * op.dilations[1] + 1
-    top = step.y * op.strides[0] - op.pads[0] + step.taps[0] * op.dilations[0]
+    top = step.y * op.strides[0] - op.pads[0] + taps[0] * op.dilations[0]
     left = step.x * op.strides[1] - op.pads[1]
-    pieces = [(top + k, k * pitch * blocks, width * blocks) for k in range(height)]
-    if width == pitch == source.width:
-        pieces = [(top, 0, height * width * blocks)]
-    for k, (y, at, size) in enumerate(pieces):
-        piece = {"nbin_source": source.element(y, left) // config.ti, "nbin_size": size}
+    whole = blocks * config.ti == source.channels
+    if whole and width == pitch == source.width:
+        pieces = [(top, left, 0, height * width * blocks)]
+    elif whole:
+        pieces = [(top + k, left, k * pitch * blocks, width * blocks) for k in range(height)]
+    else:
+        pieces = [
+            (top + k, left + n, (k * pitch + n) * blocks, blocks)
+            for k in range(height)
+            for n in range(width)
+        ]
+    for k, (y, x, at, size) in enumerate(pieces):
+        first = source.element(y, x) // config.ti + begin
+        piece = {"nbin_source": first, "nbin_size": size}
         piece["nbin_target"] = base + at
         if k < len(pieces) - 1:
             emitter.program.append(Instruction(cp_fence=values["cp_fence"], **piece))

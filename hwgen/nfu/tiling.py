@@ -12,19 +12,32 @@ from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.layout import FeatureMap
 from hwgen.nfu.rows import TapRow
 
-__all__ = ["Step", "Tiling", "choose_tiling", "steps"]
+__all__ = ["Chunk", "Step", "Tiling", "choose_tiling", "steps"]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Part of a sum: kernel rows ``taps`` and blocks of input channels ``blocks``, [from, to)."""
+
+    taps: tuple[int, int]
+    blocks: tuple[int, int]
+
+    def holds(self, row: TapRow) -> bool:
+        """Whether a row belongs to this part."""
+        in_taps = self.taps[0] <= row.ky < self.taps[1]
+        return in_taps and self.blocks[0] <= row.block < self.blocks[1]
 
 
 @dataclass(frozen=True)
 class Tiling:
     """Cuts of a layer.
 
-    ``columns`` outputs of a row are computed at a time; ``taps`` are the kernel rows [from, to) of
-    each chunk of a sum, ``groups`` the output groups [from, to) of each tile.
+    ``columns`` outputs of a row are computed at a time; ``chunks`` make up a sum; ``groups`` are
+    the output groups [from, to) of each tile.
     """
 
     columns: int
-    taps: tuple[tuple[int, int], ...]
+    chunks: tuple[Chunk, ...]
     groups: tuple[tuple[int, int], ...]
 
 
@@ -36,7 +49,7 @@ class Step:
     x: int
     columns: int
     groups: tuple[int, int]
-    taps: tuple[int, int]
+    chunk: Chunk
     first: bool
     last: bool
 
@@ -55,21 +68,34 @@ def choose_tiling(
     Raises
     ------
     ResourceError
-        If not even one kernel row of one output fits.
+        If not even one kernel row of one output and one block of channels fits.
     """
-    kh = op.kernel[0]
-    for size in range(kh, 0, -1):
-        taps = tuple((k, min(k + size, kh)) for k in range(0, kh, size))
+    for chunks in _chunks(op.kernel[0], source.channels // config.ti):
         for cuts in range(1, output_shape[2] + 1):
             columns = -(-output_shape[2] // cuts)
-            if _input_words(config, op, source, columns, size) > config.nbin_depth // 2:
+            if _input_words(op, columns, chunks[0]) > config.nbin_depth // 2:
                 continue
             if columns > config.nbout_depth // 2:
                 continue
-            groups = _group_tiles(config, rows, taps, columns)
+            groups = _group_tiles(config, rows, chunks, columns)
             if groups is not None:
-                return Tiling(columns, taps, groups)
-    raise ResourceError("One kernel row does not fit half of NBin and of SB; make them deeper")
+                return Tiling(columns, chunks, groups)
+    raise ResourceError(
+        "One kernel row of one block of channels does not fit half of each buffer; make them deeper"
+    )
+
+
+def _chunks(kernel_rows: int, blocks: int) -> Iterator[tuple[Chunk, ...]]:
+    """Ways to cut a sum, the largest chunk first: by kernel rows, then by channels as well."""
+    for size in range(kernel_rows, 0, -1):
+        starts = range(0, kernel_rows, size)
+        yield tuple(Chunk((k, min(k + size, kernel_rows)), (0, blocks)) for k in starts)
+    for size in range(blocks - 1, 0, -1):
+        yield tuple(
+            Chunk((k, k + 1), (b, min(b + size, blocks)))
+            for k in range(kernel_rows)
+            for b in range(0, blocks, size)
+        )
 
 
 def steps(tiling: Tiling, output_shape: Shape) -> Iterator[Step]:
@@ -78,7 +104,7 @@ def steps(tiling: Tiling, output_shape: Shape) -> Iterator[Step]:
     Weights stay in SB while whole sums are computed with them; where sums have several chunks,
     their partial sums stay in NBout instead.
     """
-    whole = len(tiling.taps) == 1
+    whole = len(tiling.chunks) == 1
     pixels = [
         (y, x) for y in range(output_shape[1]) for x in range(0, output_shape[2], tiling.columns)
     ]
@@ -87,34 +113,31 @@ def steps(tiling: Tiling, output_shape: Shape) -> Iterator[Step]:
         pairs = [(g, p) for p in pixels for g in tiling.groups]
     for groups, (y, x) in pairs:
         columns = min(tiling.columns, output_shape[2] - x)
-        for k, taps in enumerate(tiling.taps):
-            yield Step(y, x, columns, groups, taps, k == 0, k == len(tiling.taps) - 1)
+        for k, chunk in enumerate(tiling.chunks):
+            yield Step(y, x, columns, groups, chunk, k == 0, k == len(tiling.chunks) - 1)
 
 
-def _input_words(
-    config: NfuConfig, op: Conv, source: FeatureMap, columns: int, kernel_rows: int
-) -> int:
-    """NBin words that a run of so many outputs and kernel rows reads, gaps included."""
-    height = (kernel_rows - 1) * op.dilations[0] + 1
+def _input_words(op: Conv, columns: int, chunk: Chunk) -> int:
+    """NBin words that a run of so many outputs reads, gaps included."""
+    height = (chunk.taps[1] - chunk.taps[0] - 1) * op.dilations[0] + 1
     width = (columns - 1) * op.strides[1] + (op.kernel[1] - 1) * op.dilations[1] + 1
-    return height * width * source.channels // config.ti
+    return height * width * (chunk.blocks[1] - chunk.blocks[0])
 
 
 def _group_tiles(
     config: NfuConfig,
     rows: Sequence[Sequence[TapRow]],
-    taps: Sequence[tuple[int, int]],
+    chunks: Sequence[Chunk],
     columns: int,
 ) -> tuple[tuple[int, int], ...] | None:
     """Longest tiles of groups that fit SB, the table and NBout; None if one group does not."""
     needs = [
-        [max(config.turns, sum(lo <= row.ky < hi for row in group)) for lo, hi in taps]
-        for group in rows
+        [max(config.turns, sum(map(chunk.holds, group))) for chunk in chunks] for group in rows
     ]
     most = min(config.table_depth // 2 // config.turns, config.nbout_depth // 2 // columns)
     tiles, begin = [], 0
     while begin < len(rows):
-        end, used = begin, [0] * len(taps)
+        end, used = begin, [0] * len(chunks)
         while end < min(len(rows), begin + most):
             longer = [a + b for a, b in zip(used, needs[end], strict=True)]
             if max(longer) > config.sb_depth // 2:

@@ -22,7 +22,7 @@ from hwgen.sim.golden import run
 
 def _check(network: IntegerNetwork, config: NfuConfig, seed: int = 0) -> None:
     compiled = compile_network(network, config)
-    image = images_for(network, 1, seed)
+    image = images_for(network, 3, seed)[2:]  # the first two are the extremes
     result = execute(config, compiled.program, compiled.with_image(image[0]))
     got = compiled.output.read(result.activations)
     np.testing.assert_array_equal(got, run(network, image)[0])
@@ -98,12 +98,30 @@ def test_reduced_kernels(reduced: int, speed_up: float) -> None:
     _check(slim, config)
 
 
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "size", "kernel", "cycles"),
+    [(960, 20, 1, 1, 120), (200, 100, 1, 1, 91), (108, 200, 5, 4, 4 * 13 * 16 * 7)],
+    ids=["CLASS1", "CLASS3", "CONV3, cropped"],
+)
+def test_benchmark_layers(inputs: int, outputs: int, size: int, kernel: int, cycles: int) -> None:
+    """Layers of DianNao's benchmark: outputs times groups times taps times blocks of inputs."""
+    network = _layer(inputs, outputs, size, kernel)
+    config = NfuConfig(
+        tn=16, ti=16, sb_depth=64, nbin_depth=64, nbout_depth=64, nfu3_lanes=16,
+        accumulator_width=32, product_width=48, scale_exponents=32,
+    )  # fmt: skip
+    assert _busy(network, config) == cycles
+    _check(network, config)
+
+
 def test_several_kinds_of_chunk() -> None:
     """A layer whose sums go through NBout, one whose rows are cut, one whose groups are."""
     network = _layer(8, 24, 8, 3)
     for depths in (
         {"nbin_depth": 64},
         {"nbin_depth": 16},
+        {"nbin_depth": 8},
+        {"sb_depth": 8, "nbin_depth": 64},
         {"sb_depth": 64},
         {"sb_depth": 16, "nbin_depth": 32},
         {"nbout_depth": 2},
@@ -133,8 +151,8 @@ def test_what_the_parameters_do_not_hold(arguments: dict, message: str) -> None:
 
 
 def test_buffers_that_are_too_small() -> None:
-    with pytest.raises(ResourceError, match="Layer 't0': One kernel row does not fit half of"):
-        compile_network(_layer(8, 24, 8, 3), NfuConfig(nbin_depth=8))
+    with pytest.raises(ResourceError, match="Layer 't0': One kernel row of one block of"):
+        compile_network(_layer(8, 24, 8, 3), NfuConfig(nbin_depth=4))
 
 
 def test_operators_to_come() -> None:
