@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed, unsigned
-from amaranth.lib import data, fifo, stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.cycles import LOADS
 from hwgen.nfu.isa import FIELDS, WORD_WIDTH, FieldSpec, Nfu1, Nfu2In
+from hwgen.stream.common import next_count
 
 __all__ = [
     "Dispatcher",
@@ -128,15 +129,30 @@ class Queue(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.fifo = queue = fifo.SyncFIFO(width=self.layout.size, depth=self.depth)
-        m.d.comb += [
-            queue.w_data.eq(self.i.payload.as_value()),
-            queue.w_en.eq(self.i.valid),
-            self.i.ready.eq(queue.w_rdy),
-            self.o.payload.as_value().eq(queue.r_data),
-            self.o.valid.eq(queue.r_rdy),
-            queue.r_en.eq(self.o.ready),
+        entries = [
+            Signal(self.layout, name=f"entry{k}", reset_less=True) for k in range(self.depth)
         ]
+        head, tail = Signal(range(self.depth)), Signal(range(self.depth))
+        level, after = Signal(range(self.depth + 1)), Signal(range(self.depth + 1))
+        full, push, pop = Signal(), Signal(), Signal()
+        m.d.comb += [
+            self.i.ready.eq(~full),
+            self.o.valid.eq(level != 0),
+            push.eq(self.i.valid & ~full),
+            pop.eq(self.o.valid & self.o.ready),
+            after.eq(level + push - pop),
+        ]
+        m.d.sync += [level.eq(after), full.eq(after == self.depth)]
+        with m.If(push):
+            m.d.sync += tail.eq(next_count(tail, self.depth))
+        with m.If(pop):
+            m.d.sync += head.eq(next_count(head, self.depth))
+        for k, entry in enumerate(entries):
+            # a free entry takes whatever is offered, so that its enable does not wait for valid
+            with m.If(~full & (tail == k)):
+                m.d.sync += entry.eq(self.i.payload)
+            with m.If(head == k):
+                m.d.comb += self.o.payload.eq(entry)
         return m
 
 
