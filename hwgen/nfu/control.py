@@ -269,9 +269,9 @@ class Sequencer(wiring.Component):
         busy, run_first, window_first = Signal(), Signal(), Signal()
         unstored, flying = Signal(range(3)), Signal(range(3))
         one, following = chosen(self.runs, run), self.i.payload
-        nop = one.nfu_op == Nfu1.NOP
-        window_last = rows_left == 1
-        end = busy & (nop | (window_last & (position == 1)))
+        # what ends a run is compared a cycle ahead, since the next may begin in its last cycle
+        nop, window_last, position_last = Signal(), Signal(), Signal()
+        end = busy & (nop | (window_last & position_last))
 
         drained = (following.nfu_in == Nfu2In.RESET) | (flying == 0)
         m.d.comb += [
@@ -292,10 +292,15 @@ class Sequencer(wiring.Component):
                 self.row.eq(Mux(window_last, one.sb_address, self.row + 1)),
                 rows_left.eq(Mux(window_last, one.sb_rows, rows_left - 1)),
                 window_first.eq(window_last),
+                window_last.eq(Mux(window_last, one.sb_rows == 1, rows_left == 2)),
                 run_first.eq(0),
             ]
             with m.If(window_last):
-                m.d.sync += [position.eq(position - 1), self.base.eq(self.base + one.nbin_stride)]
+                m.d.sync += [
+                    position.eq(position - 1),
+                    position_last.eq(position == 2),
+                    self.base.eq(self.base + one.nbin_stride),
+                ]
         with m.If(end):
             m.d.sync += busy.eq(0)
         with m.If(self.begun):
@@ -308,6 +313,9 @@ class Sequencer(wiring.Component):
                 self.base.eq(following.nbin_address),
                 rows_left.eq(following.sb_rows),
                 position.eq(following.nbin_positions),
+                nop.eq(following.nfu_op == Nfu1.NOP),
+                window_last.eq(following.sb_rows == 1),
+                position_last.eq(following.nbin_positions == 1),
             ]
             for k in range(2):
                 with m.If(run != k):
