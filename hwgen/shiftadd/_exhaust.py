@@ -328,6 +328,21 @@ def exhaust(
 
 
 @numba.njit(cache=True)
+def _completes_with(
+    number: _Word, points: Any, numbers: Any, count: _Word, targets: Any, wanted: Any, done: Any,
+    marks: Any, a_keys: Any, a_place: Any, units: Any, factor: Any, prime: _Word, work: Any,
+) -> _Word:  # fmt: skip
+    """As :func:`_completes`, after the value in ``work`` has become that at ``count``."""
+    points[count] = work
+    numbers[count] = number
+    marks[:] = done
+    return _completes(
+        points, numbers, count + 1, targets, wanted, marks, a_keys, a_place, units, factor,
+        prime, work,
+    )  # fmt: skip
+
+
+@numba.njit(cache=True)
 def _last_two(
     choice: _Word, number: _Word, points: Any, numbers: Any, count: _Word, targets: Any,
     wanted: Any, done: Any, marks: Any, a_keys: Any, a_place: Any, b_keys: Any, b_log: Any,
@@ -343,13 +358,10 @@ def _last_two(
     size = b_size
     for h in range(struck):
         if hits[h] > choice:
-            points[count + 1] = choices[hits[h]]
-            work[:] = points[count + 1]
-            numbers[count + 1] = _canonical(work, factor, prime)
-            marks[:] = done
-            total = _completes(
-                points, numbers, count + 2, targets, wanted, marks, a_keys, a_place, units,
-                factor, prime, work,
+            work[:] = choices[hits[h]]
+            total = _completes_with(
+                _canonical(work, factor, prime), points, numbers, count + 1, targets, wanted, done,
+                marks, a_keys, a_place, units, factor, prime, work,
             )  # fmt: skip
             if total >= 0:
                 break
@@ -367,12 +379,9 @@ def _last_two(
                 size += 1
                 slot = _slot(a_keys, other)
                 if a_keys[slot] == other and a_place[slot] > choice:
-                    points[count + 1] = work
-                    numbers[count + 1] = other
-                    marks[:] = done
-                    total = _completes(
-                        points, numbers, count + 2, targets, wanted, marks, a_keys, a_place,
-                        units, factor, prime, work,
+                    total = _completes_with(
+                        other, points, numbers, count + 1, targets, wanted, done, marks, a_keys,
+                        a_place, units, factor, prime, work,
                     )  # fmt: skip
                     if total >= 0:
                         break
@@ -385,12 +394,9 @@ def _last_two(
                 if other == 0 or b_keys[_slot(b_keys, other)] != other:
                     continue
                 if a_keys[_slot(a_keys, other)] == 0:
-                    points[count + 1] = work
-                    numbers[count + 1] = other
-                    marks[:] = done
-                    total = _completes(
-                        points, numbers, count + 2, targets, wanted, marks, a_keys, a_place,
-                        units, factor, prime, work,
+                    total = _completes_with(
+                        other, points, numbers, count + 1, targets, wanted, done, marks, a_keys,
+                        a_place, units, factor, prime, work,
                     )  # fmt: skip
                     if total >= 0:
                         break

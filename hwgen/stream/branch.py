@@ -78,13 +78,15 @@ class Fork(wiring.Component):
 class _Join(wiring.Component):
     """Common part of the joins: one registered item from one item of every input.
 
-    Accepts one pixel of all inputs a cycle, all in the same cycle; the latency is 1.
+    Accepts one pixel of all inputs a cycle, all in the same cycle; the latency is 1. Each output
+    channel has its range in ``output_ranges``.
     """
 
     latency = 1
 
-    def __init__(self, ranges: Sequence[Sequence[Range]]) -> None:
+    def __init__(self, ranges: Sequence[Sequence[Range]], output_ranges: Sequence[Range]) -> None:
         self.ranges = tuple(tuple(r) for r in ranges)
+        self.output_ranges = tuple(output_ranges)
         super().__init__(
             {
                 **{f"i{k}": In(pixel_signature(r)) for k, r in enumerate(self.ranges)},
@@ -92,19 +94,11 @@ class _Join(wiring.Component):
             }
         )
 
-    @property
-    def output_ranges(self) -> tuple[Range, ...]:
-        """Exact range of each output channel."""
-        raise NotImplementedError
-
-    def _result(self) -> list[Value]:
-        """Value of each output channel."""
-        raise NotImplementedError
-
     def _input(self, k: int, channel: int, shift: int) -> Value:
         return shifted_left(getattr(self, f"i{k}").payload[f"c{channel}"], shift)
 
-    def elaborate(self, platform: object) -> Module:
+    def _registered(self, values: Sequence[Value]) -> Module:
+        """The join whose output channels are ``values`` of the inputs, registered."""
         m = Module()
         inputs = [getattr(self, f"i{k}") for k in range(len(self.ranges))]
         room = Signal()
@@ -116,7 +110,7 @@ class _Join(wiring.Component):
         ]
         with m.If(room):
             m.d.sync += self.o.valid.eq(take)
-        for k, (value, r) in enumerate(zip(self._result(), self.output_ranges, strict=True)):
+        for k, (value, r) in enumerate(zip(values, self.output_ranges, strict=True)):
             register = Signal(range_shape(r), name=f"y{k}", reset_less=True)
             m.d.comb += self.o.payload[f"c{k}"].eq(register)
             with m.If(room):
@@ -147,18 +141,13 @@ class Add(_Join):
         if len({len(r) for r in ranges}) != 1:
             raise ValueError("Added tensors must have equally many channels")
         self.op = op
-        super().__init__(ranges)
-
-    @property
-    def output_ranges(self) -> tuple[Range, ...]:
-        """Exact range of each output channel."""
         totals = []
-        for channel in zip(*self.ranges, strict=True):
+        for channel in zip(*ranges, strict=True):
             total = Range(0, 0)
-            for r, shift in zip(channel, self.op.shifts, strict=True):
+            for r, shift in zip(channel, op.shifts, strict=True):
                 total += r.scale(1 << shift)
             totals.append(total)
-        return tuple(totals)
+        super().__init__(ranges, totals)
 
     def model(self, *x: IntArray) -> IntArray:
         """Sum of frames (N, C, H, W)."""
@@ -167,7 +156,7 @@ class Add(_Join):
             np.zeros_like(x[0]),
         )
 
-    def _result(self) -> list[Value]:
+    def elaborate(self, platform: object) -> Module:
         results = []
         for channel in range(len(self.ranges[0])):
             shifts = sorted((shift, k) for k, shift in enumerate(self.op.shifts))
@@ -176,7 +165,7 @@ class Add(_Join):
             for shift, k in shifts[1:]:
                 total = sum_shifted(total, self._input(k, channel, 0), shift - low)
             results.append(shifted_left(total, low))
-        return results
+        return self._registered(results)
 
 
 class Concat(_Join):
@@ -200,25 +189,24 @@ class Concat(_Join):
     def __init__(self, op: ConcatOp, *, ranges: Sequence[Sequence[Range]]) -> None:
         _check(op.shifts, ranges)
         self.op = op
-        super().__init__(ranges)
-
-    @property
-    def output_ranges(self) -> tuple[Range, ...]:
-        """Exact range of each output channel."""
-        shifted = zip(self.ranges, self.op.shifts, strict=True)
-        return tuple(r.scale(1 << shift) for channels, shift in shifted for r in channels)
+        shifted = zip(ranges, op.shifts, strict=True)
+        super().__init__(
+            ranges, [r.scale(1 << shift) for channels, shift in shifted for r in channels]
+        )
 
     def model(self, *x: IntArray) -> IntArray:
         """Concatenation of frames (N, C, H, W)."""
         shifted = zip(x, self.op.shifts, strict=True)
         return np.concatenate([np.left_shift(v, s) for v, s in shifted], axis=1)
 
-    def _result(self) -> list[Value]:
-        return [
-            self._input(k, channel, shift)
-            for k, shift in enumerate(self.op.shifts)
-            for channel in range(len(self.ranges[k]))
-        ]
+    def elaborate(self, platform: object) -> Module:
+        return self._registered(
+            [
+                self._input(k, channel, shift)
+                for k, shift in enumerate(self.op.shifts)
+                for channel in range(len(self.ranges[k]))
+            ]
+        )
 
 
 def _check(shifts: Sequence[int], ranges: Sequence[Sequence[Range]]) -> None:

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,6 @@ from small_workspace import STAGES, fill, tiny_network
 
 from hwgen.approx import store
 from hwgen.approx.complexity import count_operations
-from hwgen.cli import main
 from hwgen.cli.complexity import complexity
 from hwgen.flow.workspace import Workspace
 from hwgen.report.complexity import to_csv, to_json, to_latex
@@ -64,9 +63,7 @@ def test_a_table_into_a_file(workspace: Workspace, tmp_path: Path) -> None:
     assert out.read_text() == _run(workspace.root)
 
 
-def test_wrong_use(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_use(tmp_path: Path, hwgen: Callable[..., tuple[int, str, str]]) -> None:
     only_imported = fill(tmp_path, STAGES[:1]).root
     (tmp_path / "more").mkdir()
     approximated = fill(tmp_path / "more", STAGES[:2]).root
@@ -76,10 +73,6 @@ def test_wrong_use(
         ([approximated, "--format", "xml"], 2, "'xml' is not one of"),
         ([approximated, "--out", tmp_path / "no" / "f"], 1, "No such file or directory"),
     ):
-        monkeypatch.setattr(sys, "argv", ["hwgen", "complexity", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        error = capsys.readouterr().err
-        assert stop.value.code == status
-        assert sentence in " ".join(error.split())
-        assert "Traceback" not in error
+        found, _, error = hwgen("complexity", *arguments)
+        assert found == status
+        assert sentence in error

@@ -6,6 +6,7 @@ import errno
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,6 @@ import pytest
 from hwgen.approx import _chunk_files, bulk
 from hwgen.approx.scale import best_dyadic_scale, best_scale, rows_by_scale
 from hwgen.approx.sets import parse_set
-from hwgen.cli import main
 from hwgen.flow.fit import load_weights
 from hwgen.network.onnx_import import import_onnx
 
@@ -24,20 +24,9 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(hwgen: Run) -> Run:
     """Run ``hwgen fit``; its exit status, standard output and standard error."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["hwgen", "fit", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_info:
-            main()
-        printed = capsys.readouterr()
-        assert "Traceback" not in printed.err
-        status = exit_info.value.code
-        assert isinstance(status, int)
-        return status, printed.out, " ".join(printed.err.split())
-
-    return call
+    return partial(hwgen, "fit")
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 import hwgen.flow.matrices as matrices
-from hwgen.cli import main
 from hwgen.shiftadd import AdderGraph, minimum_depth
 
 Run = Callable[..., tuple[int, str, str]]
@@ -20,20 +19,9 @@ MATRIX = np.array([[3, -5], [7, 0], [24, 1]])
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(hwgen: Run) -> Run:
     """Run ``hwgen optimize``; its exit status, standard output and standard error."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["hwgen", "optimize", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_info:
-            main()
-        printed = capsys.readouterr()
-        assert "Traceback" not in printed.err
-        status = exit_info.value.code
-        assert isinstance(status, int)
-        return status, printed.out, " ".join(printed.err.split())
-
-    return call
+    return partial(hwgen, "optimize")
 
 
 @pytest.fixture
