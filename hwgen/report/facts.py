@@ -55,6 +55,7 @@ def facts(summary: _Group) -> list[tuple[str, str]]:
     """Pairs of a subject and a line about it, of all that is known."""
     lines = (
         ("network", _network(summary["network"])),
+        ("weights", _weights(summary["approximation"])),
         ("accuracy", _accuracy(summary["accuracy"])),
         ("an image", _operations(summary["operations"])),
         ("adders", _adders(summary["hardware"])),
@@ -87,6 +88,14 @@ def _network(network: _Group | None) -> str:
         return ""
     shape = " x ".join(str(size) for size in network["input"])
     return f"{network['name']}, input {shape}, {number(network['constants'])} constants"
+
+
+def _weights(approximation: _Group | None) -> str:
+    if approximation is None:
+        return ""
+    terms = f"{approximation['mean_terms']:.2f} signed powers of two each"
+    point = approximation["point"]
+    return f"{terms}, {f'point {point}: ' if point else ''}{approximation['mix']}"
 
 
 def _accuracy(accuracy: _Group | None) -> str:

@@ -57,6 +57,7 @@ def test_facts_of_a_whole_build(tmp_path):
     lines = dict(facts(summarise(fill(tmp_path))))
     assert list(lines) == [
         "network",
+        "weights",
         "accuracy",
         "an image",
         "adders",
@@ -64,6 +65,9 @@ def test_facts_of_a_whole_build(tmp_path):
         "speed",
         "verified",
     ]
+    approximation = summarise(fill(tmp_path / "again"))["approximation"]
+    assert approximation["mix"] in lines["weights"]
+    assert f"{approximation['mean_terms']:.2f} signed powers of two each" in lines["weights"]
     assert "0 multiplications" in lines["an image"]
     assert "1,200 LUTs (5 %)" in lines["area"]
     assert "200 words compared, 0 differed" in lines["verified"]
