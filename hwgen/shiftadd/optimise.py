@@ -148,6 +148,10 @@ def optimize(
             for trial in promising:
                 graphs[trial] = min(graphs[trial], within(*trial, seconds, effort), key=value)
         best = min(graphs.values(), key=value)
+    elif objective == "bits" and not time_limit:
+        # so little search saves fewer cells than a graph with fewer adders sometimes has
+        graphs = {(depth, cells): within(depth, cells, None, effort) for cells in (True, False)}
+        best = min(graphs.values(), key=lambda graph: (graph.bits, graph.adders, graph.depth))
     else:
         best = within(depth, objective == "bits", time_limit, effort)
     best.verify(np.array(rows, dtype=object))

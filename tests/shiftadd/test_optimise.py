@@ -102,6 +102,15 @@ def test_sharing_saves_a_third_on_convolutions() -> None:
     assert optimize(matrix, objective="bits").bits < 0.7 * csd_graph(matrix).bits
 
 
+def test_saving_cells_saves_cells() -> None:
+    cells = []
+    for seed in range(6):
+        matrix = np.random.default_rng(seed).integers(-128, 128, (8, 8))
+        cells.append([optimize(matrix, objective=name).bits for name in ("bits", "adders")])
+    assert all(by_bits <= by_adders for by_bits, by_adders in cells)
+    assert any(by_bits < by_adders for by_bits, by_adders in cells)
+
+
 def test_same_call_same_graph() -> None:
     matrix = np.random.default_rng(2).integers(-31, 32, (20, 10))
     assert optimize(matrix) == optimize(matrix.copy(order="F"), seed=9)
