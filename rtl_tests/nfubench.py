@@ -1,6 +1,6 @@
 """A bench for the NFU, and random programs for it.
 
-The timing of memory is a function of the cycle, so that the cycle model sees the same.
+The bench and the cycle model take the same timing.
 """
 
 from __future__ import annotations
@@ -15,43 +15,30 @@ from amaranth.sim import Simulator
 from hwgen.errors import VerifyError
 from hwgen.nfu.config import DyadicLane, NfuConfig
 from hwgen.nfu.core import Nfu
-from hwgen.nfu.cycles import LOADS, Timing
 from hwgen.nfu.golden import Store, execute
 from hwgen.nfu.isa import Instruction, encode
 from hwgen.nfu.memory import MemoryImage, pack_rows, pack_scales
+from hwgen.nfu.timing import LOADS, Timing
 
-__all__ = ["NfuRun", "RandomTiming", "random_config", "random_program", "run_nfu"]
+__all__ = ["NfuRun", "random_config", "random_program", "random_timing", "run_nfu"]
 
 
-@dataclass(frozen=True)
-class RandomTiming:
-    """Memory with random pauses: each port works with its own probability in every cycle."""
-
-    seed: int
-    fetch: float = 0.8
-    request: float = 0.6
-    data: float = 0.7
-    store: float = 0.6
-    latency: int = 2
-
-    def _draw(self, stream: int, cycle: int, probability: float) -> bool:
-        # a number that the cycle alone determines (the mixing function of splitmix64)
-        z = (self.seed * 1_000_003 + stream * 7919 + cycle) * 0x9E3779B97F4A7C15 % (1 << 64)
-        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % (1 << 64)
-        z = (z ^ (z >> 27)) * 0x94D049BB133111EB % (1 << 64)
-        return (z >> 40) < probability * (1 << 24)
-
-    def instruction_valid(self, cycle: int) -> bool:
-        return self._draw(0, cycle, self.fetch)
-
-    def request_ready(self, port: str, cycle: int) -> bool:
-        return self._draw(1 + LOADS.index(port), cycle, self.request)
-
-    def data_valid(self, port: str, waited: int, cycle: int) -> bool:
-        return waited >= self.latency and self._draw(4 + LOADS.index(port), cycle, self.data)
-
-    def store_ready(self, cycle: int) -> bool:
-        return self._draw(7, cycle, self.store)
+def random_timing(
+    seed: int,
+    *,
+    fetch: float = 0.8,
+    request: float = 0.6,
+    data: float = 0.7,
+    store: float = 0.6,
+    latency: int = 2,
+) -> Timing:
+    """Memory with random pauses: each port is open with its own probability in every cycle."""
+    rng = np.random.default_rng(seed)
+    odds = {"instructions": fetch, "store": store}
+    for port in LOADS:
+        odds |= {f"{port}_request": request, f"{port}_words": data}
+    patterns = {name: np.append(rng.random(996) < p, True) for name, p in odds.items()}
+    return Timing(latency, patterns)
 
 
 @dataclass(frozen=True)
@@ -127,21 +114,22 @@ def run_nfu(
         requests: dict[str, list[int]] = {port: [] for port in LOADS}  # address, left, waited
         held: dict[str, int] = {}
         for cycle in range(deadline):
-            offered = offered or (position < len(words) and timing.instruction_valid(cycle))
+            offered = offered or (position < len(words) and timing.is_open("instructions", cycle))
             ctx.set(dut.instructions.valid, offered)
             ctx.set(dut.instructions.payload, words[position] if offered else 0)
             for port in LOADS:
                 request, data = getattr(dut, f"{port}_request"), getattr(dut, f"{port}_words")
-                ready = not requests[port] and timing.request_ready(port, cycle)
+                ready = not requests[port] and timing.is_open(f"{port}_request", cycle)
                 ctx.set(request.ready, ready)
                 valid = False
                 if requests[port]:
                     requests[port][2] += 1
-                    valid = timing.data_valid(port, requests[port][2], cycle)
+                    late = requests[port][2] >= timing.latency
+                    valid = late and timing.is_open(f"{port}_words", cycle)
                 ctx.set(data.valid, valid)
                 if valid:
                     ctx.set(data.payload, memory.word(port, requests[port][0]))
-            ctx.set(dut.store.ready, timing.store_ready(cycle))
+            ctx.set(dut.store.ready, timing.is_open("store", cycle))
 
             if ctx.get(dut.done):
                 total.append(cycle)

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from networks import images_for
 from nfu_networks import random_layers, suitable_config
-from nfubench import RandomTiming, run_nfu
+from nfubench import random_timing, run_nfu
 
 from hwgen.nfu.compile import compile_network
-from hwgen.nfu.cycles import FixedTiming, Timing, count_cycles
+from hwgen.nfu.cycles import count_cycles
+from hwgen.nfu.timing import Timing
 from hwgen.sim.golden import run
 
 
@@ -21,7 +22,7 @@ def _check(seed: int, *, tiles: tuple[int, ...] = (1, 2, 4)) -> None:
     compiled = compile_network(network, config)
     image = images_for(network, 3, seed)[2:]  # the first two are the extremes
     memory = compiled.with_image(image[0])
-    timing: Timing = RandomTiming(seed) if seed % 2 else FixedTiming(latency=2)
+    timing = random_timing(seed) if seed % 2 else Timing(latency=2)
     count = count_cycles(config, compiled.program, timing)
     result = run_nfu(config, compiled.program, memory, timing, deadline=count.total + 200)
     assert (result.starts, result.total) == (count.starts, count.total)

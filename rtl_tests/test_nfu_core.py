@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from amaranth.back import rtlil
-from nfubench import RandomTiming, random_config, random_program, run_nfu
+from nfubench import random_config, random_program, random_timing, run_nfu
 
 from hwgen.nfu.config import DyadicLane, NfuConfig
 from hwgen.nfu.core import Nfu
-from hwgen.nfu.cycles import FixedTiming, count_cycles
+from hwgen.nfu.cycles import count_cycles
 from hwgen.nfu.golden import execute
+from hwgen.nfu.timing import Timing
 from hwgen.nfu.verilog import emit
 from hwgen.toolchain.synthesis import SynthesisJob, synthesise
 
@@ -24,9 +25,10 @@ def _check(seed: int, length: int) -> None:
     config = random_config(rng)
     program, image = random_program(config, rng, length=length)
     golden = execute(config, program, image)
+    fetch, request, data, store = rng.choice([0.3, 0.7, 1.0], 4).tolist()
     timings = (
-        FixedTiming(latency=int(rng.integers(1, 4))),
-        RandomTiming(seed, *rng.choice([0.3, 0.7, 1.0], 4).tolist()),
+        Timing(latency=int(rng.integers(1, 4))),
+        random_timing(seed, fetch=fetch, request=request, data=data, store=store),
     )
     for timing in timings:
         count = count_cycles(config, program, timing)

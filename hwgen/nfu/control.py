@@ -9,8 +9,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.nfu.config import NfuConfig
-from hwgen.nfu.cycles import LOADS
 from hwgen.nfu.isa import FIELDS, WORD_WIDTH, FieldSpec, Nfu1, Nfu2In
+from hwgen.nfu.timing import LOADS
 from hwgen.stream.common import next_count
 
 __all__ = [

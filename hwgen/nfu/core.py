@@ -11,10 +11,11 @@ from amaranth.lib.wiring import In, Out
 from hwgen.nfu.buffers import Loader, StoreUnit, request_layout, store_layout
 from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.control import Dispatcher, Queue, Sequencer, chosen, token_layout
-from hwgen.nfu.cycles import LOADS, read_stage, tree_levels, write_stage
+from hwgen.nfu.cycles import read_stage, tree_levels, write_stage
 from hwgen.nfu.isa import WORD_WIDTH, Nfu2In, Nfu2Out
 from hwgen.nfu.lanes import Lanes
 from hwgen.nfu.post import Nfu3, scale_layout
+from hwgen.nfu.timing import LOADS
 from hwgen.nfu.tree import Nfu2
 from hwgen.stream.common import Registers
 

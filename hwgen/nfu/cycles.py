@@ -1,36 +1,52 @@
-"""The cycle model: the counters and handshakes of the NFU's units, stepped without data.
+"""The cycle model: in which cycle each unit takes and completes each instruction.
 
-Every unit does in a step what its hardware does in a cycle: it reads the state of the cycle and
-sets that of the next. The model is therefore exact for any timing of the memory.
+Every unit handles instructions in order, so the cycle of each event is the latest of those of a few
+earlier ones, and a constant. The model is exact for any :class:`hwgen.nfu.timing.Timing`; its
+effort is that of the instructions, however long their loads and runs are.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Sequence, Sized
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+import numpy.typing as npt
 
 from hwgen.errors import VerifyError
 from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.isa import Instruction, Nfu1, Nfu2In
+from hwgen.nfu.timing import GATES, LOADS, Timing
+from hwgen.numeric import IntArray
 
 __all__ = [
-    "LOADS",
+    "CAUSES",
     "CycleCount",
-    "FixedTiming",
-    "Timing",
+    "Schedule",
+    "Span",
+    "Work",
     "count_cycles",
     "read_stage",
     "scale_levels",
+    "schedule",
     "tree_levels",
     "write_stage",
 ]
 
-LOADS = ("sb", "nbin", "table")
-"""Names of the load ports."""
+CAUSES = ("fetch", *LOADS, "nbout", "drain", "start", "nop")
+"""Causes of stalls of the sequencer.
 
-_CAUSES = ("fetch", *LOADS, "nbout", "drain", "start", "nop")
+``fetch`` (no instruction is there: the start, a fence, the end), a load (``sb``, ``nbin``,
+``table``), ``nbout`` (the store of the instruction before the one before), ``drain`` (partial sums
+still in the pipeline), ``start`` (an instruction is taken after a wait), ``nop`` (an instruction
+without a run).
+"""
+
+_PORTS = len(LOADS)
+_FETCH, _FIRST_LOAD, _NBOUT = 0, 1, 1 + _PORTS
+_DRAIN, _START, _NOP = _NBOUT + 1, _NBOUT + 2, _NBOUT + 3
+_STORE = len(GATES) - 1
 
 
 def read_stage() -> int:
@@ -53,42 +69,129 @@ def write_stage(config: NfuConfig) -> int:
     return 10 + tree_levels(config) + scale_levels(config) + config.turns
 
 
-class Timing(Protocol):
-    """Timing of what is around an NFU; ``cycle`` counts from the end of the reset.
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What the model knows of a program of n instructions, the last of which is its end.
 
-    An instruction and a word of data stay valid until they are taken.
+    Parameters
+    ----------
+    loads : int64 array (n, ports)
+        Words to load through each port of :data:`hwgen.nfu.timing.LOADS`.
+    rows : int64 array (n,)
+        Cycles of the run, at least 1; 1 without a run.
+    nop, partial, fence : bool array (n,)
+        No run; a run that continues partial sums; a fence before the instruction.
+    words : int64 array (n,)
+        Words to store.
     """
 
-    def instruction_valid(self, cycle: int) -> bool:
-        """Whether a next instruction is offered, if there is one."""
+    loads: IntArray
+    rows: IntArray
+    nop: npt.NDArray[np.bool_]
+    partial: npt.NDArray[np.bool_]
+    fence: npt.NDArray[np.bool_]
+    words: IntArray
 
-    def request_ready(self, port: str, cycle: int) -> bool:
-        """Whether a request of a load port is taken."""
+    @classmethod
+    def of(cls, program: Sequence[Instruction]) -> Work:
+        """That of a program; :class:`VerifyError` if none of its instructions ends it."""
+        count = next((k + 1 for k, one in enumerate(program) if one.cp_end), None)
+        if count is None:
+            raise VerifyError("Program must end with an instruction that has the field CP end")
 
-    def data_valid(self, port: str, waited: int, cycle: int) -> bool:
-        """Whether a requested word is offered ``waited`` cycles after its request was taken."""
+        def column(*names: str) -> list[IntArray]:
+            return [
+                np.array([int(getattr(one, name)) for one in program[:count]]) for name in names
+            ]
 
-    def store_ready(self, cycle: int) -> bool:
-        """Whether a word of the store is taken."""
+        op, continued, fence = column("nfu_op", "nfu_in", "cp_fence")
+        positions, rows, groups, store = column(
+            "nbin_positions", "sb_rows", "nbout_groups", "nbout_store"
+        )
+        nop = op == Nfu1.NOP
+        return cls(
+            loads=np.stack(column(*(f"{port}_size" for port in LOADS)), axis=1),
+            rows=np.where(nop, 1, positions * rows),
+            nop=nop,
+            partial=continued == Nfu2In.NBOUT,
+            fence=fence.astype(np.bool_),
+            words=np.where(nop, 0, positions * groups * store),
+        )
 
 
 @dataclass(frozen=True)
-class FixedTiming:
-    """Memory that takes everything at once and gives a word a cycle after ``latency`` cycles."""
+class Span:
+    """Cycles ``begin`` to ``end`` (inclusive) of a unit.
 
-    latency: int = 1
+    ``unit`` is a load port, ``"run"`` or ``"store"``; ``cause`` is empty while it works: a load
+    port from its request on, the run while rows are issued, the store from its first read of NBout
+    on. Otherwise it is what the run waits for before ``instruction``, one of :data:`CAUSES`.
+    """
 
-    def instruction_valid(self, cycle: int) -> bool:
-        return True
+    unit: str
+    instruction: int
+    begin: int
+    end: int
+    cause: str = ""
 
-    def request_ready(self, port: str, cycle: int) -> bool:
-        return True
 
-    def data_valid(self, port: str, waited: int, cycle: int) -> bool:
-        return waited >= self.latency
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """Cycles of the events of a program of n instructions.
 
-    def store_ready(self, cycle: int) -> bool:
-        return True
+    Parameters
+    ----------
+    work : Work
+        The program.
+    dispatched : int64 array (n,)
+        Every unit's queue has the instruction from the next cycle on.
+    taken, requested, loaded : int64 array (n, ports)
+        A loader takes the instruction; memory takes its request; its last word comes. All are the
+        same where there is no load.
+    started : int64 array (n,)
+        The sequencer takes the instruction; its first row is issued in the next cycle.
+    written : int64 array (n,)
+        The last sums are written to NBout.
+    storing, stored : int64 array (n,)
+        The store takes the instruction; its last word goes to memory (the same without a store).
+    stalls : int64 array (n + 1, causes)
+        Cycles in which the sequencer waits before it takes each instruction, by the first cause
+        that holds, and after the last.
+    total : int
+        Cycle in which ``done`` rises.
+    """
+
+    work: Work
+    dispatched: IntArray
+    taken: IntArray
+    requested: IntArray
+    loaded: IntArray
+    started: IntArray
+    written: IntArray
+    storing: IntArray
+    stored: IntArray
+    stalls: IntArray
+    total: int
+
+    def spans(self) -> Iterator[Span]:
+        """What each unit does, instruction by instruction."""
+        free = 0
+        for k, start in enumerate(self.started.tolist()):
+            for p, port in enumerate(LOADS):
+                if self.work.loads[k, p]:
+                    yield Span(port, k, int(self.taken[k, p]) + 1, int(self.loaded[k, p]))
+            yield from self._waits(k, free)
+            free = start + int(self.work.rows[k]) + 1
+            yield Span("run", k, start + 1, free - 1, CAUSES[_NOP] if self.work.nop[k] else "")
+            if self.work.words[k]:
+                yield Span("store", k, int(self.storing[k]) + 1, int(self.stored[k]))
+        yield from self._waits(len(self.started), free)
+
+    def _waits(self, instruction: int, begin: int) -> Iterator[Span]:
+        for cause, cycles in zip(CAUSES[:_NOP], self.stalls[instruction].tolist(), strict=False):
+            if cycles:
+                yield Span("run", instruction, begin, begin + cycles - 1, cause)
+                begin += cycles
 
 
 @dataclass(frozen=True)
@@ -97,11 +200,8 @@ class CycleCount:
 
     ``total`` is the cycle in which ``done`` rises. ``starts[k]`` is the cycle in which the
     sequencer takes instruction k; its first row is issued in the next. ``busy`` is the number of
-    rows issued, ``stalls`` that of all other cycles by the first cause that holds: ``fetch`` (no
-    instruction is there: the start, a fence, the end), a load (``sb``, ``nbin``, ``table``),
-    ``nbout`` (the store of the instruction before the one before), ``drain`` (partial sums still in
-    the pipeline), ``start`` (an instruction is taken after a wait), ``nop`` (an instruction without
-    a run).
+    rows issued, ``stalls`` that of all other cycles by the first cause that holds, one of
+    :data:`CAUSES`.
     """
 
     total: int
@@ -110,183 +210,154 @@ class CycleCount:
     stalls: dict[str, int]
 
 
-@dataclass
-class _Loader:
-    size: deque[int] = field(default_factory=deque)
-    left: int = 0
-    requested: bool = False
-    waited: int = 0
-    ahead: int = 0  # loads complete less runs that have read
-    loaded: int = 0  # loads complete less runs that have begun
-
-
 def count_cycles(
-    config: NfuConfig,
-    program: Sequence[Instruction],
-    timing: Timing | None = None,
-    *,
-    deadline: int = 10_000_000,
+    config: NfuConfig, program: Sequence[Instruction] | Work, timing: Timing | None = None
 ) -> CycleCount:
     """Cycles of ``program``, which :func:`hwgen.nfu.golden.execute` accepts.
 
     Raises
     ------
     VerifyError
-        If the program does not end within ``deadline`` cycles.
+        If the program does not end.
     """
-    model = _Model(config, program, FixedTiming() if timing is None else timing)
-    for cycle in range(deadline):
-        if model.step(cycle):
-            stalls = {cause: model.stalls[cause] for cause in _CAUSES}
-            return CycleCount(cycle, tuple(model.starts), model.busy, stalls)
-    raise VerifyError(f"Program is not done after {deadline} cycles")
+    found = schedule(config, program, timing)
+    stalls = dict(zip(CAUSES, found.stalls.sum(axis=0).tolist(), strict=True))
+    busy = int(found.work.rows[~found.work.nop].sum())
+    return CycleCount(found.total, tuple(found.started.tolist()), busy, stalls)
 
 
-class _Model:
-    def __init__(self, config: NfuConfig, program: Sequence[Instruction], timing: Timing) -> None:
-        self._config = config
-        self._timing = timing
-        self._left = deque(program)
-        self._ended = False
-        self._offered = False
-        self._loaders = {port: _Loader() for port in LOADS}
-        self._runs: deque[Instruction] = deque()
-        self._stores: deque[int] = deque()  # words of each
-        self._pending = 0  # instructions dispatched and not stored
-        self._unstored = 0  # runs begun and not stored
-        self._flying = 0  # runs begun and not written
-        self._written = 0  # runs written and whose store has not begun
-        self._rows = 0  # left to issue
-        self._nop = False  # the row to issue is that of an instruction without a run
-        self._released: deque[int] = deque()  # cycles in which runs have read
-        self._finished: deque[int] = deque()  # cycles in which runs have written
-        self._issue = 0  # words that the store has still to read
-        self._words = 0  # words that the store has still to send
-        self._valid = False  # a word of the store is offered
-        self.starts: list[int] = []
-        self.busy = 0
-        self.stalls: Counter[str] = Counter()
+def schedule(
+    config: NfuConfig, program: Sequence[Instruction] | Work, timing: Timing | None = None
+) -> Schedule:
+    """Cycles of all events of ``program``, on the default :class:`Timing` if there is none.
 
-    def step(self, cycle: int) -> bool:
-        """Do one cycle; whether the program is done in it."""
-        if self._ended and self._pending == 0:
-            return True
-        # what each unit does in this cycle follows from the state before it
-        dispatched = self._dispatch(cycle)
-        loads = {port: self._load(port, cycle) for port in LOADS}
-        begun = self._sequence(cycle)
-        released = bool(self._released) and self._released[0] == cycle
-        written = bool(self._finished) and self._finished[0] == cycle
-        store_begun, stored = self._store(cycle)
+    Raises
+    ------
+    VerifyError
+        If the program does not end.
+    """
+    work = program if isinstance(program, Work) else Work.of(program)
+    timing = Timing() if timing is None else timing
+    count = len(work.rows)
+    events: IntArray = np.zeros((count, 5), dtype=np.int64)
+    loads: IntArray = np.zeros((count, _PORTS, 3), dtype=np.int64)
+    stalls: IntArray = np.zeros((count + 1, len(CAUSES)), dtype=np.int64)
+    _fill(
+        *(work.loads, work.rows, work.nop, work.partial, work.fence, work.words),
+        *timing.tables,
+        *(timing.latency, config.queue_depth, read_stage(), write_stage(config)),
+        *(events, loads, stalls),
+    )
+    total = int(events[-1, _STORED]) + 1
+    return Schedule(
+        work=work,
+        dispatched=events[:, _DISPATCHED],
+        taken=loads[:, :, _TAKEN],
+        requested=loads[:, :, _REQUESTED],
+        loaded=loads[:, :, _LOADED],
+        started=events[:, _STARTED],
+        written=events[:, _WRITTEN],
+        storing=events[:, _STORING],
+        stored=events[:, _STORED],
+        stalls=stalls,
+        total=total,
+    )
 
-        if dispatched is not None:
-            for port in LOADS:
-                self._loaders[port].size.append(int(getattr(dispatched, f"{port}_size")))
-            self._runs.append(dispatched)
-            self._stores.append(
-                dispatched.nbin_positions * dispatched.nbout_groups
-                if dispatched.nfu_op != Nfu1.NOP and dispatched.nbout_store
-                else 0
-            )
-            self._ended = bool(dispatched.cp_end)
-        for port, complete in loads.items():
-            read = written if port == "table" else released
-            self._loaders[port].ahead += complete - read
-            self._loaders[port].loaded += complete - begun
-        if released:
-            self._released.popleft()
-        if written:
-            self._finished.popleft()
-        self._pending += (dispatched is not None) - stored
-        self._unstored += begun - stored
-        self._flying += begun - written
-        self._written += written - store_begun
-        return False
 
-    def _dispatch(self, cycle: int) -> Instruction | None:
-        if self._ended or not self._left:
-            return None
-        self._offered = self._offered or self._timing.instruction_valid(cycle)
-        depth = self._config.queue_depth
-        queues: list[Sized] = [
-            *(loader.size for loader in self._loaders.values()),
-            self._runs,
-            self._stores,
-        ]
-        full = any(len(queue) == depth for queue in queues)
-        fenced = self._left[0].cp_fence and self._pending
-        if not self._offered or full or fenced:
-            return None
-        self._offered = False
-        return self._left.popleft()
+_DISPATCHED, _STARTED, _WRITTEN, _STORING, _STORED = range(5)
+_TAKEN, _REQUESTED, _LOADED = range(3)
 
-    def _load(self, port: str, cycle: int) -> bool:
-        """Whether a load is complete in this cycle."""
-        loader = self._loaders[port]
-        if loader.left == 0:
-            if loader.size and loader.ahead < 2:
-                loader.left = loader.size.popleft()
-                loader.requested = False
-                return loader.left == 0
-        elif not loader.requested:
-            loader.requested = self._timing.request_ready(port, cycle)
-            loader.waited = 0
-        else:
-            loader.waited += 1
-            if self._timing.data_valid(port, loader.waited, cycle):
-                loader.left -= 1
-                return loader.left == 0
-        return False
 
-    def _sequence(self, cycle: int) -> bool:
-        """Whether a run begins."""
-        if self._rows:
-            self._rows -= 1
-            self.stalls["nop"] += self._nop
-            self.busy += not self._nop
-            if self._rows:
-                return False
-            waiting = False
-        else:
-            waiting = True
-        cause = self._cause()
-        if cause is not None:
-            if waiting:
-                self.stalls[cause] += 1
-            return False
-        self.stalls["start"] += waiting
-        one = self._runs.popleft()
-        self._nop = one.nfu_op == Nfu1.NOP
-        self._rows = 1 if self._nop else one.nbin_positions * one.sb_rows
-        self.starts.append(cycle)
-        last = cycle + self._rows
-        self._released.append(last + read_stage())
-        self._finished.append(last + write_stage(self._config))
-        return True
+@numba.njit(cache=True)
+def _open_cycle(
+    before: tuple[IntArray, ...], at: tuple[IntArray, ...], gate: int, cycle: int, count: int
+) -> int:
+    """Cycle of the ``count``-th open one of a gate from ``cycle`` on."""
+    period, opens = len(before[gate]), len(at[gate])
+    k = before[gate][cycle % period] + count - 1
+    return int((cycle // period + k // opens) * period + at[gate][k % opens])
 
-    def _cause(self) -> str | None:
-        """Why the next run cannot begin."""
-        if not self._runs:
-            return "fetch"
-        for port in LOADS:
-            if self._loaders[port].loaded == 0:
-                return port
-        if self._unstored == 2:
-            return "nbout"
-        if self._runs[0].nfu_in == Nfu2In.NBOUT and self._flying:
-            return "drain"
-        return None
 
-    def _store(self, cycle: int) -> tuple[bool, bool]:
-        """Whether a store begins, and whether one is complete."""
-        if self._words == 0:
-            if self._stores and self._written:
-                self._words = self._issue = self._stores.popleft()
-                return True, self._words == 0
-            return False, False
-        sent = self._valid and self._timing.store_ready(cycle)
-        if not self._valid or sent:
-            self._valid = self._issue > 0
-            self._issue -= self._valid
-        self._words -= sent
-        return False, sent and self._words == 0
+@numba.njit(cache=True)
+def _fill(
+    sizes: IntArray,
+    rows: IntArray,
+    nop: npt.NDArray[np.bool_],
+    partial: npt.NDArray[np.bool_],
+    fence: npt.NDArray[np.bool_],
+    words: IntArray,
+    before: tuple[IntArray, ...],
+    at: tuple[IntArray, ...],
+    latency: int,
+    depth: int,
+    read_after: int,
+    write_after: int,
+    events: IntArray,
+    loads: IntArray,
+    stalls: IntArray,
+) -> None:
+    """Fill in the events. What one sees of another's event, it sees a cycle later."""
+    ports = sizes.shape[1]
+    for k in range(len(rows)):
+        # dispatch: offered, room in every queue, and at a fence nothing that is not stored
+        dispatched = _open_cycle(before, at, 0, events[k - 1, _DISPATCHED] + 1 if k else 0, 1)
+        if k >= depth:
+            dispatched = max(dispatched, events[k - depth, _STARTED] + 1)
+            dispatched = max(dispatched, events[k - depth, _STORING] + 1)
+            for p in range(ports):
+                dispatched = max(dispatched, loads[k - depth, p, _TAKEN] + 1)
+        if fence[k] and k:
+            dispatched = max(dispatched, events[k - 1, _STORED] + 1)
+        events[k, _DISPATCHED] = dispatched
+
+        for p in range(ports):
+            taken = dispatched + 1
+            if k:
+                taken = max(taken, loads[k - 1, p, _LOADED] + 1)
+            if k >= 2:
+                # NBin and SB are read by the sequencer's pace, the table by that of the sums
+                read = events[k - 2, _WRITTEN]
+                if p < ports - 1:
+                    read += read_after - write_after
+                taken = max(taken, read + 1)
+            requested = loaded = taken
+            if sizes[k, p]:
+                requested = _open_cycle(before, at, 1 + p, taken + 1, 1)
+                loaded = _open_cycle(before, at, 1 + ports + p, requested + latency, sizes[k, p])
+            loads[k, p, _TAKEN] = taken
+            loads[k, p, _REQUESTED] = requested
+            loads[k, p, _LOADED] = loaded
+
+        # the run: an instruction may begin in the last cycle of the one before
+        earliest = events[k - 1, _STARTED] + rows[k - 1] if k else -1
+        started, waits = earliest, earliest + 1
+        for cause in range(_START):
+            until = -1
+            if cause == _FETCH:
+                until = dispatched
+            elif cause < _NBOUT:
+                until = loads[k, cause - _FIRST_LOAD, _LOADED]
+            elif cause == _NBOUT and k >= 2:
+                until = events[k - 2, _STORED]
+            elif cause == _DRAIN and partial[k] and k:
+                until = events[k - 1, _WRITTEN]
+            started = max(started, until + 1)
+            stalls[k, cause] = max(0, until + 1 - waits)
+            waits += stalls[k, cause]
+        stalls[k, _START] = started > earliest
+        stalls[k, _NOP] = nop[k]
+        events[k, _STARTED] = started
+        events[k, _WRITTEN] = started + rows[k] + write_after
+
+        storing = events[k, _WRITTEN] + 1
+        if k:
+            storing = max(storing, events[k - 1, _STORED] + 1)
+        events[k, _STORING] = storing
+        # NBout is read in the next cycle, and the word is there in that after it
+        stored = storing
+        if words[k]:
+            stored = _open_cycle(before, at, _STORE, storing + 2, words[k])
+        events[k, _STORED] = stored
+    last = len(rows) - 1
+    idle = events[last, _STARTED] + rows[last] + 1
+    stalls[last + 1, _FETCH] = max(0, events[last, _STORED] + 1 - idle)

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from hwgen.errors import VerifyError
 from hwgen.nfu.assembler import assemble
 from hwgen.nfu.config import DyadicLane, NfuConfig
-from hwgen.nfu.cycles import FixedTiming, count_cycles
 from hwgen.nfu.golden import Store, execute
 from hwgen.nfu.isa import Instruction
 from hwgen.nfu.memory import MemoryImage, pack_rows, pack_scales, unpack_rows, unpack_scales
@@ -198,36 +197,3 @@ def test_fence_and_distance_make_them_right() -> None:
     config = NfuConfig(nfu3_lanes=4)
     text = f"{_LOAD}\nCP\nSB size=2 rows=2 | {_RUN}\nCP fence=1 | NBIN source=8 target=9 size=1"
     assert len(execute(config, assemble(f"{text}\nCP end=1"), _image(config)).stores) == 2
-
-
-def test_cycles_of_a_run() -> None:
-    """Counted by hand: dispatch, queue, request, latency, words; then rows, pipeline, store."""
-    config = NfuConfig(nfu3_lanes=4)
-    program = assemble(f"{_LOAD.replace('positions=1', 'positions=3')}\nCP end=1")
-    count = count_cycles(config, program, FixedTiming(latency=1))
-    # 0 dispatch, 1 load taken, 2 request, 3 and 4 words, 5 start, 6 to 11 rows; 11 start
-    assert count.starts == (5, 11)
-    assert count.busy == 6
-    # the last row's sums are written 15 cycles later (11 + 2 levels + 2 levels); 27 store taken,
-    # 28 first read, 29 to 31 words; 32 the store of the end is taken
-    assert count.total == 33
-    assert count.total == count.busy + sum(count.stalls.values())
-
-
-def test_runs_follow_without_a_gap() -> None:
-    """Loads for the next run are hidden behind a run that is long enough."""
-    config = NfuConfig(nbin_depth=16, nfu3_lanes=4)
-    line = (
-        "SB size=2 rows=2 target={sb} address={sb} | NBIN size=4 target={n} address={n} "
-        "positions=12 | NBOUT groups=1 address={n} | NFU op=MULT"
-    )
-    lines = [line.format(sb=2 * (k % 2), n=8 * (k % 2)) for k in range(6)]
-    program = assemble("\n".join([*lines, "CP end=1"]))
-    execute(config, program, _image(config))
-    count = count_cycles(config, program)
-    assert np.diff(count.starts[:6]).tolist() == [24] * 5
-
-
-def test_deadline() -> None:
-    with pytest.raises(VerifyError, match="Program is not done after 3 cycles"):
-        count_cycles(NfuConfig(), (_END,), deadline=3)
