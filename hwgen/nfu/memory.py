@@ -11,7 +11,14 @@ import numpy.typing as npt
 from hwgen.nfu.config import NfuConfig
 from hwgen.numeric import IntArray
 
-__all__ = ["MemoryImage", "pack_rows", "pack_scales", "unpack_rows", "unpack_scales"]
+__all__ = [
+    "MemoryImage",
+    "pack_activations",
+    "pack_rows",
+    "pack_scales",
+    "unpack_rows",
+    "unpack_scales",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,3 +153,14 @@ def unpack_scales(config: NfuConfig, words: Sequence[int]) -> tuple[IntArray, In
     sign = np.int64(1) << (config.product_width - 1)
     constants: IntArray = (fields[:, :, 0] ^ sign) - sign
     return _terms(fields[:, :, 1:], width), constants
+
+
+def pack_activations(config: NfuConfig, activations: IntArray, count: int) -> tuple[int, ...]:
+    """Words of ``count`` activations each, of which they keep what they have room for.
+
+    Parameters
+    ----------
+    activations : int64 array
+        Activations, a multiple of ``count`` of them.
+    """
+    return _pack([(activations.reshape(-1, count), config.activation_width)])

@@ -1,0 +1,206 @@
+"""Memory of an NFU in block RAM: one for each port, so that no port waits for another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from amaranth.hdl import Module, Mux, Signal, Value, unsigned
+from amaranth.lib import memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hwgen.nfu.buffers import request_layout
+from hwgen.nfu.config import NfuConfig
+from hwgen.nfu.cycles import LOADS
+from hwgen.nfu.frames import write_layout
+from hwgen.nfu.isa import WORD_WIDTH, Instruction, encode
+from hwgen.nfu.memory import MemoryImage, pack_activations
+
+__all__ = ["BlockMemory", "WordServer", "memory_members", "word_width"]
+
+
+def word_width(config: NfuConfig, port: str) -> int:
+    """Bits of a word of a load port."""
+    activations = config.ti * config.activation_width
+    return {"sb": config.row_width, "nbin": activations, "table": config.table_width}[port]
+
+
+def memory_members(config: NfuConfig) -> dict[str, Any]:
+    """Members of any memory side of an NFU.
+
+    ``restart`` holds the program at its first instruction; ``instructions`` gives one after the
+    other; ``PORT_request`` and ``PORT_words`` serve a load port; ``write`` takes words of Tn
+    activations.
+    """
+    members: dict[str, Any] = {
+        "restart": In(1),
+        "instructions": Out(stream.Signature(unsigned(WORD_WIDTH))),
+        "write": In(stream.Signature(write_layout(config))),
+    }
+    for port in LOADS:
+        members[f"{port}_request"] = In(stream.Signature(request_layout(config)))
+        width = word_width(config, port)
+        members[f"{port}_words"] = Out(stream.Signature(unsigned(width)))
+    return members
+
+
+class WordServer(wiring.Component):
+    """Answers requests from a memory that gives a word a cycle after its address.
+
+    The first word comes a cycle after the request, then a word a cycle.
+
+    Members
+    -------
+    request : :py:`In(stream.Signature(request_layout(config)))`
+    words : :py:`Out(stream.Signature(width))`
+    address : :py:`Out(address_width)`
+        What the memory shall read in this cycle.
+    word_address : :py:`Out(address_width)`
+        What it read in the last.
+    word : :py:`In(width)`
+        What the memory read at ``word_address``.
+    """
+
+    def __init__(self, config: NfuConfig, *, width: int) -> None:
+        self.config = config
+        self.width = width
+        super().__init__(
+            {
+                "request": In(stream.Signature(request_layout(config))),
+                "words": Out(stream.Signature(unsigned(width))),
+                "address": Out(config.address_width),
+                "word_address": Out(config.address_width),
+                "word": In(width),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        busy, last = Signal(), Signal()
+        left = Signal.like(self.request.payload.size)
+        ahead = Signal(self.config.address_width)  # the address after the one that was read
+        m.d.comb += [
+            self.request.ready.eq(~busy),
+            self.words.valid.eq(busy),
+            self.words.payload.eq(self.word),
+            self.address.eq(
+                Mux(busy, Mux(self.words.ready, ahead, self.word_address),
+                    self.request.payload.address)
+            ),
+        ]  # fmt: skip
+        m.d.sync += [self.word_address.eq(self.address), ahead.eq(self.address + 1)]
+        with m.If(~busy):
+            m.d.sync += [
+                busy.eq(self.request.valid),
+                left.eq(self.request.payload.size),
+                last.eq(self.request.payload.size == 1),
+            ]
+        with m.Elif(self.words.ready):
+            m.d.sync += [left.eq(left - 1), last.eq(left == 2), busy.eq(~last)]
+        return m
+
+
+class BlockMemory(wiring.Component):
+    """A memory of exactly the needed width and depth a port, with its contents from the start.
+
+    Times are those of :class:`hwgen.nfu.cycles.FixedTiming` with a latency of 1.
+
+    Parameters
+    ----------
+    config : :class:`NfuConfig`
+        Parameters.
+    program : sequence of :class:`Instruction`
+        Instructions up to the end.
+    image : :class:`MemoryImage`
+        Contents. Activations behind those that are given can be written, but are not kept.
+
+    Members
+    -------
+    See :func:`memory_members`.
+    """
+
+    def __init__(
+        self, config: NfuConfig, program: Sequence[Instruction], image: MemoryImage
+    ) -> None:
+        self.config = config
+        self.program = tuple(program)
+        self.image = image
+        super().__init__(memory_members(config))
+
+    @property
+    def bits(self) -> dict[str, int]:
+        """Bits of each memory, by what it holds."""
+        config, image = self.config, self.image
+        return {
+            "program": len(self.program) * WORD_WIDTH,
+            "weights": len(image.rows) * config.row_width,
+            "scales": len(image.tables) * config.table_width,
+            "activations": len(image.activations) * config.activation_width,
+        }
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        self._program(m)
+        self._constants(m, "sb", self.image.rows)
+        self._constants(m, "table", self.image.tables)
+        self._activations(m)
+        return m
+
+    def _program(self, m: Module) -> None:
+        words = [encode(instruction) for instruction in self.program]
+        m.submodules.program = held = memory.Memory(
+            shape=unsigned(WORD_WIDTH), depth=len(words), init=words
+        )
+        read = held.read_port()
+        ahead = Signal.like(read.addr)
+        m.d.comb += [
+            self.instructions.payload.eq(read.data),
+            self.instructions.valid.eq(~self.restart),
+            read.en.eq(self.restart | self.instructions.ready),
+            read.addr.eq(Mux(self.restart, 0, ahead)),
+        ]
+        with m.If(read.en):
+            m.d.sync += ahead.eq(read.addr + 1)
+
+    def _server(self, m: Module, port: str) -> WordServer:
+        server = WordServer(self.config, width=word_width(self.config, port))
+        m.submodules[f"{port}_server"] = server
+        wiring.connect(m, wiring.flipped(getattr(self, f"{port}_request")), server.request)
+        wiring.connect(m, server.words, wiring.flipped(getattr(self, f"{port}_words")))
+        return server
+
+    def _constants(self, m: Module, port: str, words: Sequence[int]) -> None:
+        server = self._server(m, port)
+        # an empty memory would have no address
+        m.submodules[f"{port}_memory"] = held = memory.Memory(
+            shape=unsigned(server.width), depth=max(2, len(words)), init=words
+        )
+        read = held.read_port()
+        m.d.comb += [read.addr.eq(server.address), server.word.eq(read.data)]
+
+    def _activations(self, m: Module) -> None:
+        """Words of the wider of both sides, written and read in parts."""
+        tn, ti, width = self.config.tn, self.config.ti, self.config.activation_width
+        both = max(tn, ti)
+        server = self._server(m, "nbin")
+        words = pack_activations(self.config, self.image.activations, both)
+        m.submodules.activations = held = memory.Memory(
+            shape=unsigned(both * width), depth=max(2, len(words)), init=words
+        )
+        read, write = held.read_port(), held.write_port(granularity=tn * width)
+        part = (both // ti - 1).bit_length()
+        word: Value = read.data
+        if part:
+            word = word.word_select(server.word_address[:part], ti * width)
+        m.d.comb += [read.addr.eq(server.address[part:]), server.word.eq(word)]
+
+        part = (both // tn - 1).bit_length()
+        address = self.write.payload.address
+        m.d.comb += [
+            self.write.ready.eq(1),
+            write.addr.eq(address[part:]),
+            write.data.eq(self.write.payload.word.replicate(both // tn)),
+        ]
+        inside = address < len(words) * (both // tn)
+        with m.If(self.write.valid & inside):
+            m.d.comb += write.en.eq(1 << address[:part] if part else 1)

@@ -1,0 +1,162 @@
+"""An NFU with its memory and program: images in, results out, without a processor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, unsigned
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from hwgen.nfu.blockram import BlockMemory
+from hwgen.nfu.compile import CompiledNetwork
+from hwgen.nfu.config import NfuConfig
+from hwgen.nfu.core import Nfu
+from hwgen.nfu.cycles import LOADS
+from hwgen.nfu.frames import ImageWriter, ResultReader
+from hwgen.numeric import Range
+from hwgen.stream.common import pixel_signature
+
+__all__ = ["NfuSystem", "frame_cycles"]
+
+
+def frame_cycles(config: NfuConfig, compiled: CompiledNetwork, program_cycles: int) -> int:
+    """Cycles from one image to the next if neither side waits.
+
+    The image comes, a word a cycle; then the program runs, which takes ``program_cycles`` until it
+    is done, and one cycle to say so; then the result goes, in two cycles a word and one a pixel.
+    """
+
+    def words(channels: int) -> int:
+        return -(-channels // config.tn)
+
+    channels, height, width = compiled.input.shape
+    into = height * width * words(channels)
+    channels, height, width = compiled.output.shape
+    out = height * width * (2 * words(channels) + 1)
+    return into + program_cycles + 1 + out
+
+
+class NfuSystem(wiring.Component):
+    """Runs a compiled network on every image that comes.
+
+    An image goes to memory, the program runs, the result goes out; :func:`frame_cycles` gives the
+    cycles of it. The result has a memory of its own, whose values are as wide as the result needs.
+
+    Parameters
+    ----------
+    config : :class:`NfuConfig`
+        Parameters.
+    compiled : :class:`CompiledNetwork`
+        Program, memory, and where image and result lie. The program must leave the borders of
+        feature maps as they are.
+    input_ranges, output_ranges : sequence of :class:`Range`
+        Range of each channel of image and result.
+
+    Members
+    -------
+    i : :py:`In(pixel_signature(input_ranges))`
+        Pixels of all channels in raster order, image after image.
+    o : :py:`Out(pixel_signature(output_ranges))`
+        Pixels of the results, alike.
+    cycles : :py:`Out(32)`
+        Cycles of the program that ran last.
+    """
+
+    def __init__(
+        self,
+        config: NfuConfig,
+        compiled: CompiledNetwork,
+        *,
+        input_ranges: Sequence[Range],
+        output_ranges: Sequence[Range],
+    ) -> None:
+        self.config = config
+        self.compiled = compiled
+        self.input_ranges = tuple(input_ranges)
+        self.output_ranges = tuple(output_ranges)
+        self.memory = BlockMemory(config, compiled.program, compiled.memory)
+        super().__init__(
+            {
+                "i": In(pixel_signature(input_ranges)),
+                "o": Out(pixel_signature(output_ranges)),
+                "cycles": Out(32),
+            }
+        )
+
+    @property
+    def result_width(self) -> int:
+        """Bits of a value in the memory of the result."""
+        return max(r.width for r in self.output_ranges)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config, compiled = self.config, self.compiled
+        filling, running, draining = Signal(init=1), Signal(), Signal()
+        m.submodules.memory = side = self.memory
+        core = Nfu(config)
+        m.submodules.nfu = ResetInserter(~running)(core)
+        m.submodules.writer = writer = ImageWriter(config, compiled.input, self.input_ranges)
+        reader = ResultReader(config, compiled.output, self.output_ranges, width=self.result_width)
+        m.submodules.reader = reader
+        wiring.connect(m, wiring.flipped(self.i), writer.i)
+        wiring.connect(m, reader.o, wiring.flipped(self.o))
+
+        m.d.comb += [
+            writer.enable.eq(filling),
+            reader.enable.eq(draining),
+            side.restart.eq(~running),
+        ]
+        with m.If(writer.last):
+            m.d.sync += [filling.eq(0), running.eq(1), self.cycles.eq(0)]
+        with m.If(running):
+            m.d.sync += self.cycles.eq(self.cycles + 1)
+            with m.If(core.done):
+                m.d.sync += [self.cycles.eq(self.cycles), running.eq(0), draining.eq(1)]
+        with m.If(reader.last):
+            m.d.sync += [draining.eq(0), filling.eq(1)]
+
+        wiring.connect(m, side.instructions, core.instructions)
+        for port in LOADS:
+            wiring.connect(m, getattr(core, f"{port}_request"), getattr(side, f"{port}_request"))
+            wiring.connect(m, getattr(side, f"{port}_words"), getattr(core, f"{port}_words"))
+        self._stores(m, core, writer, filling)
+        self._result(m, core, reader)
+        return m
+
+    def _stores(self, m: Module, core: Nfu, writer: ImageWriter, filling: Signal) -> None:
+        """Words for memory: the image's, then the stores'."""
+        side, store = self.memory, core.store
+        width = self.config.activation_width
+        m.d.comb += [
+            writer.o.ready.eq(side.write.ready),
+            store.ready.eq(side.write.ready),
+            side.write.valid.eq(Mux(filling, writer.o.valid, store.valid)),
+            side.write.payload.eq(writer.o.payload),
+        ]
+        with m.If(~filling):
+            m.d.comb += [
+                side.write.payload.address.eq(store.payload.address),
+                # memory keeps what it has room for
+                side.write.payload.word.eq(
+                    Cat(store.payload["values"][n][:width] for n in range(self.config.tn))
+                ),
+            ]
+
+    def _result(self, m: Module, core: Nfu, reader: ResultReader) -> None:
+        """Stores into the output feature map, as wide as the result is."""
+        tn, width = self.config.tn, self.result_width
+        store, fm = core.store, self.compiled.output
+        first, count = fm.address // tn, fm.size // tn
+        m.submodules.result = result = memory.Memory(
+            shape=unsigned(tn * width), depth=max(2, count), init=[]
+        )
+        read, write = result.read_port(), result.write_port()
+        inside = (store.payload.address >= first) & (store.payload.address < first + count)
+        m.d.comb += [
+            write.addr.eq(store.payload.address - first),
+            write.data.eq(Cat(store.payload["values"][n][:width] for n in range(tn))),
+            write.en.eq(store.valid & store.ready & inside),
+            read.addr.eq(reader.address),
+            reader.word.eq(read.data),
+        ]
