@@ -11,10 +11,10 @@ from amaranth.lib.wiring import In, Out
 
 from hwgen.nfu.buffers import request_layout
 from hwgen.nfu.config import NfuConfig
-from hwgen.nfu.cycles import LOADS
 from hwgen.nfu.frames import write_layout
 from hwgen.nfu.isa import WORD_WIDTH, Instruction, encode
 from hwgen.nfu.memory import MemoryImage, pack_activations
+from hwgen.nfu.timing import LOADS
 
 __all__ = ["BlockMemory", "WordServer", "memory_members", "word_width"]
 

@@ -12,8 +12,8 @@ from hwgen.nfu.blockram import BlockMemory
 from hwgen.nfu.compile import CompiledNetwork
 from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.core import Nfu
-from hwgen.nfu.cycles import LOADS
 from hwgen.nfu.frames import ImageWriter, ResultReader
+from hwgen.nfu.timing import LOADS
 from hwgen.numeric import Range
 from hwgen.stream.common import pixel_signature
 
