@@ -23,6 +23,10 @@ from hwgen.nfu.timing import LOADS, Timing
 __all__ = ["NfuRun", "random_config", "random_program", "random_timing", "run_nfu"]
 
 
+_ROUTES = 16
+"""Rows at the beginning of memory that a maximum can take."""
+
+
 def random_timing(
     seed: int,
     *,
@@ -195,6 +199,7 @@ def random_config(rng: np.random.Generator) -> NfuConfig:
         scale_exponents=int(rng.choice([2, 8, 32])),
         product_width=int(rng.integers(accumulator, 64)),
         address_width=int(rng.integers(8, 25)),
+        maximum=bool(rng.integers(0, 2)),
         queue_depth=int(rng.integers(2, 4)),
     )
 
@@ -202,6 +207,15 @@ def random_config(rng: np.random.Generator) -> NfuConfig:
 def _random_terms(rng: np.random.Generator, shape: tuple[int, ...], exponents: int) -> np.ndarray:
     powers = np.left_shift(1, rng.integers(0, exponents, shape))
     return rng.integers(-1, 2, shape) * powers
+
+
+def _routes(rng: np.random.Generator, config: NfuConfig, rows: int) -> np.ndarray:
+    """Terms of rows that route to each neuron one input or, now and then, none."""
+    terms = np.zeros((rows, config.tn, config.ti, config.lane.terms), dtype=np.int64)
+    row, neuron = np.nonzero(rng.random((rows, config.tn)) < 0.7)
+    inputs = rng.integers(0, config.ti, len(row))
+    terms[row, neuron, inputs, rng.integers(0, config.lane.terms, len(row))] = 1
+    return terms
 
 
 def random_program(
@@ -217,6 +231,8 @@ def random_program(
     last[-1] = True
     offsets = rng.integers(0, 4, rows)
     terms = _random_terms(rng, (rows, config.tn, config.ti, lane.terms), lane.exponents)
+    if config.maximum:
+        terms[:_ROUTES] = _routes(rng, config, _ROUTES)
     scales = _random_terms(
         rng, (tables, config.nfu3_lanes, config.scale_terms), config.scale_exponents
     )
@@ -260,8 +276,9 @@ def _candidate(
     values = load("table", 16, len(image.tables))
     values |= load("nbin", 8, len(image.activations) // config.ti)
     # rows that lie in SB as they lie in memory, so that the groups are known
-    begin = int(rng.integers(0, 32))
     count = int(rng.integers(config.turns, config.turns + 7))
+    maximum = config.maximum and rng.random() < 0.5
+    begin = int(rng.integers(0, _ROUTES + 1 - count if maximum else 32))
     values |= {"sb_source": begin, "sb_target": begin % 32, "sb_size": count}
     if begin + count > 32:
         values |= {"sb_source": 0, "sb_target": 0, "sb_size": 0}
@@ -282,7 +299,8 @@ def _candidate(
         "nbout_target": int(rng.integers(0, len(image.activations) // config.tn)),
         "nbout_stride": int(rng.integers(0, 4)),
         "nfu_op": op,
-        "nfu_in": rng.random() < 0.3,
+        "nfu_combine": maximum,
+        "nfu_in": rng.random() < 0.3 and not maximum,
         "nfu_out": rng.random() < 0.6,
         "nfu_shift": rng.integers(0, min(10, config.product_width)),
         "nfu_saturate": rng.random() < 0.6,

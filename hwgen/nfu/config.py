@@ -76,6 +76,8 @@ class NfuConfig:
         Bits of NFU-3 before its shift, at least ``accumulator_width`` and at most 63.
     address_width : int
         Bits of an address in memory, 8 to 24.
+    maximum : bool
+        Whether NFU-2 can take the maximum of rows (max pooling).
     queue_depth : int
         Instructions that wait in front of each unit, 2 to 16.
 
@@ -99,12 +101,15 @@ class NfuConfig:
     scale_exponents: int = 16
     product_width: int = 40
     address_width: int = 24
+    maximum: bool = False
     queue_depth: int = 2
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name != "lane" and type(value) is not int:
+            if field.name == "maximum" and type(value) is not bool:
+                raise TypeError(f"Parameter maximum must be True or False, not {value!r}")
+            if field.name not in ("lane", "maximum") and type(value) is not int:
                 raise TypeError(f"Parameter {field.name} must be an integer, not {value!r}")
         for name in ("tn", "ti"):
             if getattr(self, name) not in _TILES:

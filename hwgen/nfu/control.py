@@ -78,7 +78,16 @@ def run_fields(config: NfuConfig) -> data.StructLayout:
         [
             *("sb_address", "sb_rows", "table_address", "nbout_address"),
             *("nbin_address", "nbin_stride", "nbin_positions", "nbin_signed"),
-            *("nfu_op", "nfu_in", "nfu_out", "nfu_shift", "nfu_saturate", "nfu_low", "nfu_high"),
+            *(
+                "nfu_op",
+                "nfu_combine",
+                "nfu_in",
+                "nfu_out",
+                "nfu_shift",
+                "nfu_saturate",
+                "nfu_low",
+                "nfu_high",
+            ),
         ],
     )
 

@@ -149,6 +149,12 @@ class Nfu(wiring.Component):
             nfu2.negative.eq(lanes.negative),
             nfu2.valid.eq(tokens[accumulate].valid),
         ]
+        if config.maximum:
+            combine = chosen(sequencer.runs, tokens[accumulate - 1].run).nfu_combine
+            m.d.comb += [
+                nfu2.present.eq(lanes.present),
+                nfu2.maximum.eq(registers.register(combine, 1, name="maximum")),
+            ]
         lasts = [last]  # of stage 1 and on
         for stage in range(1, write_stage(config)):
             lasts.append(registers.register(lasts[-1], 1, name=f"last_d{stage + 1}"))

@@ -9,7 +9,7 @@ import numpy as np
 
 from hwgen.errors import VerifyError
 from hwgen.nfu.config import NfuConfig
-from hwgen.nfu.isa import Instruction, Nfu1, Nfu2In, Nfu2Out
+from hwgen.nfu.isa import Instruction, Nfu1, Nfu2, Nfu2In, Nfu2Out
 from hwgen.nfu.memory import MemoryImage, unpack_rows, unpack_scales
 from hwgen.numeric import IntArray, saturate
 
@@ -116,6 +116,9 @@ class _Machine:
         self._nbout = _Buffer("NBout", (config.nbout_depth, config.tn))
         terms, self._offsets, self._last = unpack_rows(config, image.rows)
         self._weights: IntArray = terms.sum(axis=3).reshape(-1, *lane)
+        one = np.abs(terms).reshape(-1, config.tn, config.ti * terms.shape[3])
+        self._routes = (one.sum(axis=2) <= 1).all(axis=1) & (terms >= 0).all(axis=(1, 2, 3))
+        """Rows that give each neuron one input as it is, or none."""
         self._multipliers, self._constants = unpack_scales(config, image.tables)
         self._stored = np.zeros(len(self.activations), dtype=np.bool_)
 
@@ -173,7 +176,10 @@ class _Machine:
             x = _wrap(x, config.activation_width)
         products = np.einsum("rni,pri->prn", self._weights[rows], x)
         starts = np.concatenate([[0], ends[:-1] + 1])
-        sums = np.add.reduceat(products, starts, axis=1)
+        if one.nfu_combine == Nfu2.MAX:
+            sums = self._maxima(one, rows, products, starts)
+        else:
+            sums = np.add.reduceat(products, starts, axis=1)
         out = _words(one.nbout_address, positions * groups, config.nbout_depth)
         sums = sums.reshape(len(out), config.tn)
         if one.nfu_in == Nfu2In.NBOUT:
@@ -191,6 +197,21 @@ class _Machine:
         self._nbout.hold(out if one.nbout_store else out[:0])
         if one.nbout_store:
             self._store(one, self._nbout.words[out])
+
+    def _maxima(
+        self, one: Instruction, rows: IntArray, routed: IntArray, starts: IntArray
+    ) -> IntArray:
+        """Greatest value (positions, groups, Tn) that each neuron got, or 0."""
+        if not self.config.maximum:
+            raise VerifyError("NFU-2 has no maximum; its parameters say so")
+        if one.nfu_in == Nfu2In.NBOUT:
+            raise VerifyError("Maximum cannot go on from NBout")
+        if not self._routes[rows].all():
+            raise VerifyError("Rows of a maximum must route one input to a neuron, or none")
+        present = self._weights[rows].any(axis=2)
+        lowest = np.where(present, routed, np.iinfo(np.int64).min)
+        found = np.logical_or.reduceat(present, starts, axis=0)
+        return np.where(found, np.maximum.reduceat(lowest, starts, axis=1), 0)
 
     def _nfu3(self, one: Instruction, sums: IntArray, scales: IntArray) -> IntArray:
         if len(scales) > self.config.table_depth:

@@ -18,6 +18,7 @@ __all__ = [
     "FieldSpec",
     "Instruction",
     "Nfu1",
+    "Nfu2",
     "Nfu2In",
     "Nfu2Out",
     "decode",
@@ -31,6 +32,13 @@ class Nfu1(IntEnum):
 
     NOP = 0
     MULT = 1
+
+
+class Nfu2(IntEnum):
+    """How a group's rows are combined: their sum, or the greatest of what each routes."""
+
+    ADD = 0
+    MAX = 1
 
 
 class Nfu2In(IntEnum):
@@ -62,8 +70,10 @@ class Instruction:
     In program order: the loads, then the run, then the store. The run is, for each of
     ``nbin_positions`` windows, ``sb_rows`` rows from ``sb_address`` on: a row adds its weights
     times the NBin word at ``nbin_address + position * nbin_stride + offset`` to ``tn`` sums. After
-    a row with the last flag the sums go to the next word of NBout, from ``nbout_address`` on.
-    With :attr:`Nfu1.NOP` there is neither run nor store. Buffer addresses wrap.
+    a row with the last flag the sums go to the next word of NBout, from ``nbout_address`` on. With
+    :attr:`Nfu2.MAX` a row routes to each neuron one input or none, by a weight of 1, and a group
+    gives the greatest that a neuron got, or 0 if it got none. With :attr:`Nfu1.NOP` there is
+    neither run nor store. Buffer addresses wrap.
 
     Raises
     ------
@@ -93,8 +103,9 @@ class Instruction:
     nbout_groups: int = _field(9, "output groups (words of NBout) a window")
     nbout_store: int = _field(1, "store what the run wrote")
     nbout_target: int = _field(24, "word of Tn activations in memory where the store begins")
-    nbout_stride: int = _field(18, "words in memory from one window's outputs to the next")
+    nbout_stride: int = _field(17, "words in memory from one window's outputs to the next")
     nfu_op: int = _field(1, "NFU-1", values=Nfu1)
+    nfu_combine: int = _field(1, "NFU-2, how rows are combined", values=Nfu2)
     nfu_in: int = _field(1, "NFU-2, where partial sums begin", values=Nfu2In)
     nfu_out: int = _field(1, "NFU-2, where sums go", values=Nfu2Out)
     nfu_shift: int = _field(6, "NFU-3, right shift")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value, signed, unsigned
+from typing import Any
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -59,6 +61,8 @@ class Lanes(wiring.Component):
     codes : :py:`In(ArrayLayout(code_layout(exponent_width), tn * ti * terms))`
     terms : :py:`Out(ArrayLayout(signed(term_width), tn * ti * terms))`
     negative : :py:`Out(tn * ti * terms)`
+    present : :py:`Out(tn)`
+        Whether a neuron has a term at all; only if ``config.maximum``.
     """
 
     latency = 2
@@ -68,14 +72,15 @@ class Lanes(wiring.Component):
         self.config = config
         count = config.tn * config.ti * config.lane.terms
         layout = code_layout(config.lane.exponent_width)
-        super().__init__(
-            {
-                "x": In(data.ArrayLayout(signed(config.activation_width + 1), config.ti)),
-                "codes": In(data.ArrayLayout(layout, count)),
-                "terms": Out(data.ArrayLayout(signed(self.term_width), count)),
-                "negative": Out(count),
-            }
-        )
+        members: dict[str, Any] = {
+            "x": In(data.ArrayLayout(signed(config.activation_width + 1), config.ti)),
+            "codes": In(data.ArrayLayout(layout, count)),
+            "terms": Out(data.ArrayLayout(signed(self.term_width), count)),
+            "negative": Out(count),
+        }
+        if config.maximum:
+            members["present"] = Out(config.tn)
+        super().__init__(members)
 
     @property
     def term_width(self) -> int:
@@ -92,4 +97,12 @@ class Lanes(wiring.Component):
                 registers, x, self.codes[k], width=self.term_width, name=f"lane{k}"
             )
             m.d.comb += [self.terms[k].eq(value), self.negative[k].eq(negative)]
+        if self.config.maximum:
+            each = self.config.ti * self.config.lane.terms
+            found = [
+                Cat(self.codes[n * each + k].present for k in range(each)).any()
+                for n in range(self.config.tn)
+            ]
+            present = registers.register(Cat(*found), self.config.tn, name="present")
+            m.d.comb += self.present.eq(registers.delay(present, 1, name="present"))
         return m

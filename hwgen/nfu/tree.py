@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from amaranth.hdl import Const, Module, Mux, Value, signed
+from amaranth.hdl import Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -46,10 +47,13 @@ def adder_tree(
 
 
 class Nfu2(wiring.Component):
-    """Tn adder trees with a register of partial sums each.
+    """Tn adder trees with a register of partial sums each, which can hold the maximum instead.
 
     Takes a row every cycle. :py:`tree_levels(config)` cycles after ``terms`` the control inputs
     belong to the same row; ``sums`` holds the result in the cycle after that.
+
+    The maximum is taken of values no wider than an activation: the register takes the row in place
+    of what it held, or keeps that. So it costs a comparator a neuron and no multiplexer.
 
     Parameters
     ----------
@@ -67,6 +71,10 @@ class Nfu2(wiring.Component):
     first : :py:`In(1)`
         The row begins a group: the sums begin at ``partial``.
     partial : :py:`In(ArrayLayout(signed(accumulator_width), tn))`
+    present : :py:`In(tn)`
+        Whether the row of ``terms`` has a term of the neuron.
+    maximum : :py:`In(1)`
+        Take the maximum; ``partial`` is 0 then. Both ports are there only if ``config.maximum``.
     sums : :py:`Out(ArrayLayout(signed(accumulator_width), tn))`
     """
 
@@ -74,16 +82,18 @@ class Nfu2(wiring.Component):
         self.config = config
         count = config.tn * config.ti * config.lane.terms
         sums = data.ArrayLayout(signed(config.accumulator_width), config.tn)
-        super().__init__(
-            {
-                "terms": In(data.ArrayLayout(signed(term_width), count)),
-                "negative": In(count),
-                "valid": In(1),
-                "first": In(1),
-                "partial": In(sums),
-                "sums": Out(sums),
-            }
-        )
+        members: dict[str, Any] = {
+            "terms": In(data.ArrayLayout(signed(term_width), count)),
+            "negative": In(count),
+            "valid": In(1),
+            "first": In(1),
+            "partial": In(sums),
+            "sums": Out(sums),
+        }
+        if config.maximum:
+            members["present"] = In(config.tn)
+            members["maximum"] = In(1)
+        super().__init__(members)
 
     @property
     def latency(self) -> int:
@@ -93,15 +103,32 @@ class Nfu2(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         rows = Registers(m, Const(1, 1))
-        accumulate = Registers(m, self.valid)
         width = self.config.accumulator_width
         each = self.config.ti * self.config.lane.terms
         for n in range(self.config.tn):
             lanes = range(n * each, (n + 1) * each)
             operands = [(self.terms[k], self.negative[k]) for k in lanes]
             row, carry = adder_tree(rows, operands, width=width, name=f"tree{n}")
-            before = Mux(self.first, self.partial[n], self.sums[n]).as_signed()
+            begins: Value = self.first
+            enable = Signal(name=f"enable{n}")
+            m.d.comb += enable.eq(self.valid)
+            if self.config.maximum:
+                begins |= self.maximum
+                levels = tree_levels(self.config)
+                present = rows.delay(self.present[n], levels, name=f"present{n}")
+                taken = ~self.maximum | self.first | self._is_greater(m, row, present, n)
+                m.d.comb += enable.eq(self.valid & taken)
+            before = Mux(begins, self.partial[n], self.sums[n]).as_signed()
             total = with_carry(before, row, carry)
-            kept = accumulate.register(total, signed(width), name=f"sum{n}")
+            kept = Registers(m, enable).register(total, signed(width), name=f"sum{n}")
             m.d.comb += self.sums[n].eq(kept)
         return m
+
+    def _is_greater(self, m: Module, row: Value, present: Value, n: int) -> Value:
+        """Whether the row has an input for the neuron that is greater than all before."""
+        empty = Signal(name=f"empty{n}")  # no row of the group has had one
+        with m.If(self.valid):
+            m.d.sync += empty.eq((self.first | empty) & ~present)
+        width = self.config.activation_width + 1
+        before, new = self.sums[n][:width].as_signed(), row[:width].as_signed()
+        return present & (empty | (new > before))

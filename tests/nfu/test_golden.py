@@ -142,6 +142,39 @@ def _image(config: NfuConfig) -> MemoryImage:
     )
 
 
+@pytest.mark.parametrize("tn", [1, 2, 4, 8, 16])
+@pytest.mark.parametrize("ti", [1, 2, 4, 8, 16])
+def test_maximum_of_every_tile(tn: int, ti: int) -> None:
+    """Greatest of three pixels of as many channels as fill both words, all channels but one.
+
+    A group of Tn channels takes max(1, Tn / Ti) rows a pixel, and Ti / Tn groups share a word.
+    """
+    rng = np.random.default_rng(tn * 17 + ti)
+    config = NfuConfig(tn=tn, ti=ti, nfu3_lanes=tn, maximum=True)
+    channels = max(tn, ti)
+    pixels = rng.integers(-128, 128, (3, channels))
+    blocks, parts = channels // ti, max(1, tn // ti)
+    terms = np.zeros((channels // tn, 3, parts, tn, ti, 1), dtype=np.int64)
+    offsets = np.zeros(terms.shape[:3], dtype=np.int64)
+    for channel in range(1, channels):
+        group, n = divmod(channel, tn)
+        block, i = divmod(channel, ti)
+        terms[group, :, block % parts, n, i] = 1
+        offsets[group, :, block % parts] = np.arange(3) * blocks + block
+    last = np.zeros(terms.shape[:3], dtype=np.int64)
+    last[:, -1, -1] = 1
+    rows = pack_rows(config, terms.reshape(-1, tn, ti, 1), offsets.ravel(), last.ravel())
+    memory = np.concatenate([pixels.ravel(), np.zeros(channels, dtype=np.int64)])
+    one = Instruction(
+        sb_size=len(rows), sb_rows=len(rows), nbin_size=3 * blocks, nbin_positions=1, nbin_signed=1,
+        nbout_groups=channels // tn, nbout_store=1, nbout_target=3 * channels // tn, nfu_op=1,
+        nfu_combine=1,
+    )  # fmt: skip
+    got = execute(config, (one, _END), MemoryImage(rows, (0,), memory)).activations[-channels:]
+    assert got[0] == 0  # a channel that is not routed
+    np.testing.assert_array_equal(got[1:], pixels.max(axis=0)[1:])
+
+
 def test_documented_program() -> None:
     """The program of the documentation: four sums of 8 inputs, an eighth of each."""
     page = (Path(__file__).parents[2] / "docs" / "nfu.md").read_text(encoding="utf-8")
@@ -185,6 +218,34 @@ def test_refused_programs(text: str, message: str) -> None:
     end = "" if "fence" in text else "\nCP end=1"
     with pytest.raises(VerifyError, match=message):
         execute(config, assemble(text + end), _image(config))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ("combine=MAX in=NBOUT", "2: Maximum cannot go on from NBout"),
+        ("combine=MAX", "2: Rows of a maximum must route one input to a neuron, or none"),
+    ],
+)
+def test_refused_maxima(changed: str, message: str) -> None:
+    config = NfuConfig(nfu3_lanes=4, maximum=True)
+    fill = "SB size=2 rows=2 | NBIN size=2 positions=1 | NBOUT groups=1 | NFU op=MULT\nCP"
+    program = assemble(f"{fill}\n{_LOAD} {changed}\nCP end=1")
+    with pytest.raises(VerifyError, match=message):
+        execute(config, program, _image(config))
+    with pytest.raises(VerifyError, match="2: NFU-2 has no maximum; its parameters say so"):
+        execute(NfuConfig(nfu3_lanes=4), program, _image(config))
+
+
+@pytest.mark.parametrize("value", [-1, 2])
+def test_a_maximum_routes_by_one_alone(value: int) -> None:
+    config = NfuConfig(tn=1, ti=1, maximum=True)
+    image = MemoryImage(
+        pack_rows(config, np.full((1, 1, 1, 1), value), [0], [1]), (0,), np.arange(4)
+    )
+    text = "SB size=1 rows=1 | NBIN size=1 positions=1 | NBOUT groups=1 | NFU op=MULT combine=MAX"
+    with pytest.raises(VerifyError, match="0: Rows of a maximum must route one input"):
+        execute(config, assemble(f"{text}\nCP end=1"), image)
 
 
 def test_groups_too_short_for_nfu3() -> None:

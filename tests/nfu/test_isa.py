@@ -123,6 +123,8 @@ def test_bad_parameters(arguments: dict[str, int], message: str) -> None:
 def test_parameter_kinds() -> None:
     with pytest.raises(TypeError, match=r"Parameter tn must be an integer, not 4\.0"):
         NfuConfig(tn=4.0)
+    with pytest.raises(TypeError, match="Parameter maximum must be True or False, not 1"):
+        NfuConfig(maximum=1)
     with pytest.raises(ValueError, match="Number of exponents of a lane must be a power of two"):
         DyadicLane(exponents=5)
 
