@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from hwgen.shiftadd import _state as s
-from hwgen.shiftadd._state import State, _Word
+from hwgen.shiftadd._state import State, _Word, compiled
 
 __all__ = ["recount", "recount_all"]
 
 
-@numba.njit(cache=True)
+@compiled
 def _cells(st: State, value: _Word) -> _Word:
     """Cells of one sum: its terms joined two by two, the shallowest and then narrowest first.
 
@@ -65,14 +64,14 @@ def _cells(st: State, value: _Word) -> _Word:
     return total
 
 
-@numba.njit(cache=True)
+@compiled
 def _update(st: State, value: _Word) -> None:
     cells = _cells(st, value) if st.values[value, s.LIVE] else 0
     st.counters[s.ALL_CELLS] += cells - st.values[value, s.CELLS]
     st.values[value, s.CELLS] = cells
 
 
-@numba.njit(cache=True)
+@compiled
 def recount(st: State, entries: _Word) -> None:
     """Count the cells of all sums anew that the journal's first entries changed."""
     st.counters[s.VISIT] += 1
@@ -87,7 +86,7 @@ def recount(st: State, entries: _Word) -> None:
             _update(st, value)
 
 
-@numba.njit(cache=True)
+@compiled
 def recount_all(st: State) -> None:
     """Count the cells of all sums."""
     for value in range(st.counters[s.INPUTS], st.counters[s.TOP]):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from hwgen.shiftadd import _state as s
-from hwgen.shiftadd._state import State, _Word
+from hwgen.shiftadd._state import State, _Word, compiled
 
 __all__ = [
     "add", "commit", "create", "identify", "kill", "link", "save", "scale", "settle", "undo",
@@ -14,14 +13,14 @@ __all__ = [
 ]  # fmt: skip
 
 
-@numba.njit(cache=True)
+@compiled
 def _note(st: State, kind: _Word, item: _Word, by: _Word) -> None:
     count = st.counters[s.JOURNAL]
     st.journal[count, 0], st.journal[count, 1], st.journal[count, 2] = kind, item, by
     st.counters[s.JOURNAL] = count + 1
 
 
-@numba.njit(cache=True)
+@compiled
 def _attach(st: State, term: _Word) -> None:
     """Put a term, whose columns are filled in, into its owner's sum and its value's uses."""
     terms, values = st.terms, st.values
@@ -46,7 +45,7 @@ def _attach(st: State, term: _Word) -> None:
     st.counters[s.COST] += 1
 
 
-@numba.njit(cache=True)
+@compiled
 def _detach(st: State, term: _Word) -> None:
     """Take a term out of its owner's sum and its value's uses; its columns stay."""
     terms, values = st.terms, st.values
@@ -75,7 +74,7 @@ def _detach(st: State, term: _Word) -> None:
         other = terms[other, s.AFTER]
 
 
-@numba.njit(cache=True)
+@compiled
 def link(st: State, owner: _Word, value: _Word, shift: _Word, negate: _Word) -> None:
     """Add a term to a sum, as it is."""
     st.counters[s.FREE_TERMS] -= 1
@@ -89,7 +88,7 @@ def link(st: State, owner: _Word, value: _Word, shift: _Word, negate: _Word) -> 
     _note(st, s.LINK, term, 0)
 
 
-@numba.njit(cache=True)
+@compiled
 def unlink(st: State, term: _Word) -> None:
     """Take a term out of its sum; a value that is left with few uses is put on a list."""
     _detach(st, term)
@@ -103,7 +102,7 @@ def unlink(st: State, term: _Word) -> None:
             st.counters[s.LONELY] += 1
 
 
-@numba.njit(cache=True)
+@compiled
 def add(st: State, owner: _Word, value: _Word, shift: _Word, negate: _Word) -> None:
     """Add a term to a sum, joined with terms of the same value where that makes one term of two."""
     terms = st.terms
@@ -131,7 +130,7 @@ def add(st: State, owner: _Word, value: _Word, shift: _Word, negate: _Word) -> N
     link(st, owner, value, shift, negate)
 
 
-@numba.njit(cache=True)
+@compiled
 def _scale(st: State, owner: _Word, by: _Word) -> None:
     terms = st.terms
     at = st.values[owner, s.HEAD]
@@ -142,14 +141,14 @@ def _scale(st: State, owner: _Word, by: _Word) -> None:
     st.values[owner, s.DOWN] += by
 
 
-@numba.njit(cache=True)
+@compiled
 def scale(st: State, owner: _Word, by: _Word) -> None:
     """Shift all terms of a sum, and what they make back again."""
     _scale(st, owner, by)
     _note(st, s.SCALE, owner, by)
 
 
-@numba.njit(cache=True)
+@compiled
 def identify(st: State, value: _Word) -> None:
     """Fill in the hash and the parity of a value from its form, which may have to be negated."""
     form, support = st.forms[value], st.supports[value]
@@ -193,7 +192,7 @@ def identify(st: State, value: _Word) -> None:
     st.values[value, s.PARITY] = parity
 
 
-@numba.njit(cache=True)
+@compiled
 def create(st: State, value: _Word) -> None:
     """Bring a value to life, with its form, hash and parity filled in and without terms."""
     values = st.values
@@ -209,7 +208,7 @@ def create(st: State, value: _Word) -> None:
     _note(st, s.CREATE, value, 0)
 
 
-@numba.njit(cache=True)
+@compiled
 def kill(st: State, value: _Word) -> None:
     """Remove a value that nothing uses, with its terms."""
     while st.values[value, s.HEAD] >= 0:
@@ -222,7 +221,7 @@ def kill(st: State, value: _Word) -> None:
     _note(st, s.KILL, value, 0)
 
 
-@numba.njit(cache=True)
+@compiled
 def settle(st: State, value: _Word) -> None:
     """Set the depth of a value anew, and of all that depend on it."""
     values, terms, work = st.values, st.terms, st.lists[s.L_WORK]
@@ -253,7 +252,7 @@ def settle(st: State, value: _Word) -> None:
             at = terms[at, s.USE_AFTER]
 
 
-@numba.njit(cache=True)
+@compiled
 def undo(st: State, mark: _Word) -> None:
     """Take back all changes since the journal had ``mark`` entries."""
     watch = st.counters[s.WATCH]
@@ -294,7 +293,7 @@ def undo(st: State, mark: _Word) -> None:
     st.counters[s.TOO_DEEP] = 0
 
 
-@numba.njit(cache=True)
+@compiled
 def commit(st: State) -> None:
     """Make all changes final."""
     counters, lists = st.counters, st.lists
@@ -307,7 +306,7 @@ def commit(st: State) -> None:
     counters[s.DEAD_TERMS] = counters[s.DEAD_VALUES] = counters[s.JOURNAL] = 0
 
 
-@numba.njit(cache=True)
+@compiled
 def save(st: State) -> None:
     """Keep the sums as the best so far: value, size, shift, depth, and each term's columns."""
     values, terms, saved = st.values, st.terms, st.saved

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from hwgen.shiftadd import _change as c
 from hwgen.shiftadd import _state as s
 from hwgen.shiftadd._repair import depends, replace_use, room
-from hwgen.shiftadd._state import State, _Word
+from hwgen.shiftadd._state import State, _Word, compiled
 from hwgen.shiftadd._tree import weight
 
 __all__ = ["destroy"]
@@ -20,7 +19,7 @@ _SHIFTS = 5
 _FEW_INPUTS = 2  # with so few, every shift is tried
 
 
-@numba.njit(cache=True)
+@compiled
 def _some_value(st: State) -> _Word:
     """A value at random, not an input; -1 if none is found."""
     first, top = st.counters[s.INPUTS], st.counters[s.TOP]
@@ -31,7 +30,7 @@ def _some_value(st: State) -> _Word:
     return np.int64(-1)
 
 
-@numba.njit(cache=True)
+@compiled
 def _some_term(st: State, owner: _Word) -> _Word:
     """A term of a sum at random."""
     at = st.values[owner, s.HEAD]
@@ -40,7 +39,7 @@ def _some_term(st: State, owner: _Word) -> _Word:
     return at
 
 
-@numba.njit(cache=True)
+@compiled
 def _expand(st: State, owner: _Word, steps: _Word) -> None:
     """Put the terms of values into one sum, at random."""
     for _ in range(steps):
@@ -54,7 +53,7 @@ def _expand(st: State, owner: _Word, steps: _Word) -> None:
             replace_use(st, use)
 
 
-@numba.njit(cache=True)
+@compiled
 def _respell(st: State, owner: _Word) -> None:
     """Sum a value anew: another value, if that helps, and the digits of what it differs by."""
     values, forms = st.values, st.forms
@@ -133,7 +132,7 @@ def _respell(st: State, owner: _Word) -> None:
     c.settle(st, owner)
 
 
-@numba.njit(cache=True)
+@compiled
 def destroy(st: State) -> None:
     """Sum a value at random anew, or put the terms of a few values into its sum."""
     value = _some_value(st)

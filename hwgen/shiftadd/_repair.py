@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from hwgen.shiftadd import _change as c
 from hwgen.shiftadd import _state as s
-from hwgen.shiftadd._state import State, _Word
+from hwgen.shiftadd._state import State, _Word, compiled
 
 __all__ = ["depends", "repair", "replace_use", "room"]
 
@@ -16,7 +15,7 @@ _LONGEST = 192  # terms of a sum: records grow with their square
 _MOST_REFUSED = 8  # pairs of one step that would make the graph too deep
 
 
-@numba.njit(cache=True)
+@compiled
 def depends(st: State, value: _Word, owner: _Word) -> bool:
     """Whether the sum of ``value`` contains ``owner``, directly or not."""
     values, terms, work = st.values, st.terms, st.lists[s.L_WORK]
@@ -44,7 +43,7 @@ def depends(st: State, value: _Word, owner: _Word) -> bool:
     return False
 
 
-@numba.njit(cache=True)
+@compiled
 def room(st: State) -> bool:
     counters = st.counters
     return bool(
@@ -54,7 +53,7 @@ def room(st: State) -> bool:
     )
 
 
-@numba.njit(cache=True)
+@compiled
 def replace_use(st: State, use: _Word) -> None:
     """Put the terms of a value in the place of one term that uses it."""
     values, terms = st.values, st.terms
@@ -81,7 +80,7 @@ def replace_use(st: State, use: _Word) -> None:
     c.settle(st, owner)
 
 
-@numba.njit(cache=True)
+@compiled
 def _tidy(st: State) -> None:
     """Remove values without uses, and put those with one use into the sum that uses them."""
     values = st.values
@@ -99,7 +98,7 @@ def _tidy(st: State) -> None:
                 replace_use(st, use)
 
 
-@numba.njit(cache=True)
+@compiled
 def _made(st: State, a: _Word, b: _Word, down: _Word) -> _Word:
     """A new value, the sum of two terms without their common shift, or -1 if it is too large."""
     terms, forms = st.terms, st.forms
@@ -122,7 +121,7 @@ def _made(st: State, a: _Word, b: _Word, down: _Word) -> _Word:
     return value
 
 
-@numba.njit(cache=True)
+@compiled
 def _define(st: State, value: _Word, a: _Word, b: _Word, negate: _Word, down: _Word) -> None:
     """Make two terms, copied from another sum, the sum of a value that has none."""
     terms = st.terms
@@ -136,7 +135,7 @@ def _define(st: State, value: _Word, a: _Word, b: _Word, negate: _Word, down: _W
     c.settle(st, value)
 
 
-@numba.njit(cache=True)
+@compiled
 def _occurrences(st: State, key: _Word, same: _Word) -> _Word:
     """Collect records of a pair that share no term, into the list of found ones."""
     found, records, terms = st.lists[s.L_FOUND], st.records, st.terms
@@ -158,7 +157,7 @@ def _occurrences(st: State, key: _Word, same: _Word) -> _Word:
     return count
 
 
-@numba.njit(cache=True)
+@compiled
 def _share(st: State, key: _Word, same: _Word, count: _Word) -> None:
     """Make the pair a value, if it is none yet, and put it where the pair occurs."""
     values, terms, found = st.values, st.terms, st.lists[s.L_FOUND]
@@ -213,7 +212,7 @@ def _share(st: State, key: _Word, same: _Word, count: _Word) -> None:
         st.counters[s.LONELY] += 1
 
 
-@numba.njit(cache=True)
+@compiled
 def repair(st: State) -> None:
     """Share pairs, the most frequent first, until none is worth it."""
     _tidy(st)

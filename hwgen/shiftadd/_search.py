@@ -15,7 +15,7 @@ from hwgen.shiftadd import _state as s
 from hwgen.shiftadd._cells import recount, recount_all
 from hwgen.shiftadd._moves import destroy
 from hwgen.shiftadd._repair import repair
-from hwgen.shiftadd._state import State, _Word
+from hwgen.shiftadd._state import State, _Word, compiled_without_lock
 
 __all__ = ["search", "start"]
 
@@ -28,7 +28,7 @@ def _energy(st: State) -> _Word:
     return st.counters[s.ALL_CELLS if st.counters[s.BY_CELLS] else s.COST]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled_without_lock
 def search(st: State, steps: int, heat: int) -> None:
     """Run steps of the search.
 

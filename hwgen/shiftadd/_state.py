@@ -13,7 +13,8 @@ cache the compiled code. Changes are written to a journal and can be undone in r
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import numba
 import numpy as np
@@ -21,6 +22,13 @@ import numpy.typing as npt
 
 _Int = npt.NDArray[np.int64]
 _Word = Any  # an int64 in compiled code
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+# Arrays are passed on without counting references to them, which is atomic and would take half of
+# the time. So none of these functions makes an array.
+_OPTIONS: dict[str, Any] = {"cache": True, "_nrt": False, "error_model": "numpy"}
+compiled: Callable[[_Function], _Function] = numba.njit(**_OPTIONS)
+compiled_without_lock: Callable[[_Function], _Function] = numba.njit(nogil=True, **_OPTIONS)
 
 PRIME = (1 << 61) - 1
 MOST_SHIFT = 24  # between the two terms of a pair
@@ -93,7 +101,7 @@ def mix(word: _Word, mask: _Word) -> _Word:
     return np.int64((mixed ^ (mixed >> np.uint64(31))) & np.uint64(mask))
 
 
-@numba.njit(cache=True)
+@compiled
 def random(st: State) -> _Word:
     """The next random number, 0 .. 2**62 - 1 (xorshift64*)."""
     x = np.uint64(st.counters[RANDOM])
@@ -104,7 +112,7 @@ def random(st: State) -> _Word:
     return np.int64((x * np.uint64(0x2545F4914F6CDD1D)) >> np.uint64(2))
 
 
-@numba.njit(cache=True)
+@compiled
 def twos(st: State, a: _Word, b: _Word, subtract: _Word) -> _Word:
     """Powers of two in the sum (or difference) of two forms."""
     union = np.int64(0)
@@ -122,7 +130,7 @@ def twos(st: State, a: _Word, b: _Word, subtract: _Word) -> _Word:
     return count
 
 
-@numba.njit(cache=True)
+@compiled
 def pair(st: State, a: _Word, b: _Word) -> tuple[_Word, _Word, _Word]:
     """Hash of the form that two terms make, its sign and shift; -1 if they lie too far apart."""
     terms = st.terms
@@ -143,7 +151,7 @@ def pair(st: State, a: _Word, b: _Word) -> tuple[_Word, _Word, _Word]:
     return hashed, np.int64(0), low
 
 
-@numba.njit(cache=True)
+@compiled
 def named(st: State, key: _Word) -> _Word:
     """The value whose form has this hash, or -1."""
     value = st.names[mix(key, len(st.names) - 1)]
@@ -152,14 +160,14 @@ def named(st: State, key: _Word) -> _Word:
     return value
 
 
-@numba.njit(cache=True)
+@compiled
 def enter_name(st: State, value: _Word) -> None:
     place = mix(st.values[value, HASH], len(st.names) - 1)
     st.values[value, NEXT] = st.names[place]
     st.names[place] = value
 
 
-@numba.njit(cache=True)
+@compiled
 def remove_name(st: State, value: _Word) -> None:
     place = mix(st.values[value, HASH], len(st.names) - 1)
     at = st.names[place]
@@ -171,7 +179,7 @@ def remove_name(st: State, value: _Word) -> None:
     st.values[at, NEXT] = st.values[value, NEXT]
 
 
-@numba.njit(cache=True)
+@compiled
 def push(st: State, priority: _Word, key: _Word) -> None:
     """Add a pair to the heap of those worth making, the greatest priority first."""
     heap = st.heap
@@ -188,7 +196,7 @@ def push(st: State, priority: _Word, key: _Word) -> None:
     heap[child, 0], heap[child, 1] = priority, key
 
 
-@numba.njit(cache=True)
+@compiled
 def pop(st: State) -> tuple[_Word, _Word]:
     """Take the first pair off the heap, which is not empty: priority and key."""
     heap = st.heap
@@ -211,7 +219,7 @@ def pop(st: State) -> tuple[_Word, _Word]:
     return first, found
 
 
-@numba.njit(cache=True)
+@compiled
 def record(st: State, a: _Word, b: _Word) -> None:
     """Enter a pair of terms; if it is watched for and occurs elsewhere, put it on the heap."""
     key, _, _ = pair(st, a, b)
@@ -240,7 +248,7 @@ def record(st: State, a: _Word, b: _Word) -> None:
     st.buckets[place] = new
 
 
-@numba.njit(cache=True)
+@compiled
 def forget(st: State, a: _Word, b: _Word) -> None:
     """Remove the record of a pair of terms, if there is one."""
     key, _, _ = pair(st, a, b)

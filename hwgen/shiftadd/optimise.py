@@ -72,7 +72,7 @@ def optimize(
         result is always the same. With a time limit graphs may be many adders deeper, unless
         ``max_depth`` forbids it.
     effort : int
-        The fixed amount of work, in steps of the local search for each adder: some 10,000 steps
+        The fixed amount of work, in steps of the local search for each adder: some 20,000 steps
         take a second. With 0 there are so few that no graph becomes deeper by them.
     seed : int
         Seed of the random choices with a time limit; without one, the result does not depend on
