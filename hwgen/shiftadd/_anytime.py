@@ -167,7 +167,8 @@ def _rules(problem: Problem) -> list[Rule]:
         if problem.tall:
             rules = rules[2:] + rules[:2]
     elif problem.depth > least_depth(problem.rows):
-        rules = [near, Rule(furthest=2), Rule(turned=True), Rule(furthest=2, turned=True), shallow]
+        far, turned = Rule(furthest=DEEPEST, spare=0), Rule(furthest=2, turned=True)
+        rules = [far, near, turned, Rule(turned=True), shallow]
         if problem.tall:
             rules = rules[2:4] + rules[:2] + rules[4:]
     else:

@@ -33,6 +33,8 @@ class Rule:
         See :func:`~hwgen.shiftadd._cse.eliminate`.
     furthest : int
         Differences that a column may be made of, one after the other; 1: none.
+    spare : int
+        Levels that differences leave for shared patterns, if the depth has a limit.
     turned : bool
         Make a graph of the transposed matrix and turn it round.
     """
@@ -43,6 +45,7 @@ class Rule:
     choices: int = 128
     worth: int = 2
     furthest: int = 1
+    spare: int = 1
     turned: bool = False
 
 
@@ -98,23 +101,25 @@ def _direct(
     rows: Sequence[Sequence[int]], inputs: tuple[Range, ...], depth: int, rule: Rule
 ) -> AdderGraph | None:
     wide = max(abs(v) for row in rows for v in row) >> _MOST_TREE_BITS
-    furthest = 1 if wide else rule.furthest
-    if depth < DEEPEST:
-        depth -= furthest - 1
     wholes, outputs = merged(zip(*rows, strict=True))
     if not wholes:
         return AdderGraph(inputs, (), (None,) * len(outputs))
     builder = Builder(inputs)
     columns = wholes
     tree: list[list[int]] = []
-    if furthest > 1:
-        tree = difference_tree(np.array(wholes, dtype=np.int64), furthest).tolist()
+    taken = [0] * len(columns)
+    if rule.furthest > 1 and not wide:
+        deepest = depth if depth >= DEEPEST else max(depth - rule.spare, 0)
+        array = np.array(wholes, dtype=np.int64)
+        tree = difference_tree(array, rule.furthest, deepest).tolist()
         columns = [
             tuple(v - sign * w for v, w in zip(wholes[c], wholes[parent], strict=True))
             if parent >= 0
             else wholes[c]
-            for c, parent, sign in tree
+            for c, parent, sign, _ in tree
         ]
+        if depth < DEEPEST:
+            taken = _taken(tree, depth)
     groups, members = merged(zip(*columns, strict=True))
     grouped = [
         builder.sum(
@@ -129,20 +134,32 @@ def _direct(
         sum(csd_weight(v) << builder.depths[s.source] for v, s in zip(c, sources, strict=True))
         for c in zip(*groups, strict=True)
     ]
-    if depth < 0 or max(digits) > 1 << depth:
-        if furthest > 1 and max(sum(map(csd_weight, c)) for c in columns) > 1 << max(depth, 0):
-            return None
+    if any(d + t > 1 << depth for d, t in zip(digits, taken, strict=True)):
         groups = [tuple(r) for r in zip(*columns, strict=True)]
         sources = [Operand(row) for row in range(len(groups))]
-    terms = _eliminated(builder, groups, sources, depth, rule)
-    sums = [builder.sum(column) for column in terms]
-    if furthest > 1:
-        parts, sums = sums, [None] * len(wholes)
-        for part, (c, parent, sign) in zip(parts, tree, strict=True):
-            below = composed(sums[parent], Operand(0, 0, sign < 0)) if parent >= 0 else None
-            sums[c] = builder.sum(o for o in (part, below) if o is not None)
+    terms = _eliminated(builder, groups, sources, taken, depth, rule)
+    if tree:
+        sums: list[Operand | None] = [None] * len(wholes)
+        for column, (c, parent, sign, _) in zip(terms, tree, strict=True):
+            if parent >= 0:
+                column.append(composed(sums[parent], Operand(0, 0, sign < 0)))
+            sums[c] = builder.sum(column)
+    else:
+        sums = [builder.sum(column) for column in terms]
     graph = builder.graph(None if o is None else composed(sums[o.source], o) for o in outputs)
     return prune(fold_signs(graph))
+
+
+def _taken(tree: Sequence[Sequence[int]], depth: int) -> list[int]:
+    """Of ``2**depth`` digits of each column what its parent and those made of it take."""
+    limits = {c: depth for c, _, _, _ in tree}
+    for c, parent, _, digits in reversed(tree):
+        if parent >= 0:
+            limits[parent] = min(limits[parent], ((1 << limits[c]) - digits).bit_length() - 1)
+    return [
+        (1 << depth) - (1 << limits[c]) + (1 << limits[parent] if parent >= 0 else 0)
+        for c, parent, _, _ in tree
+    ]
 
 
 def composed(inner: Operand | None, outer: Operand) -> Operand:
@@ -155,19 +172,21 @@ def _eliminated(
     builder: Builder,
     rows: Sequence[Sequence[int]],
     sources: Sequence[Operand],
+    taken: Sequence[int],
     depth: int,
     rule: Rule,
 ) -> list[list[Operand]]:
     """Terms that sum up to each column of ``rows``, whose inputs are the values ``sources``.
 
-    Large matrices are cut into blocks of rows, between which nothing is shared.
+    They leave room for ``taken`` digits more. Large matrices are cut into blocks of rows, between
+    which nothing is shared.
     """
     columns = len(rows[0])
     digits = np.array([[csd_weight(v) for v in row] for row in rows], dtype=np.int64)
     pairs = int((digits.sum(axis=0) ** 2).sum()) // 2
     size = -(-len(rows) // -(-max(pairs, 1) // _MOST_PAIRS))
     levels = np.array([builder.depths[s.source] for s in sources], dtype=np.int64)
-    weight = (digits << levels[:, None]).sum(axis=0)
+    weight = (digits << levels[:, None]).sum(axis=0) + np.array(taken, dtype=np.int64)
     terms: list[list[Operand]] = [[] for _ in range(columns)]
     for start in range(0, len(rows), size):
         block = slice(start, start + size)

@@ -29,7 +29,7 @@ def weight(number: _Word) -> _Word:
 
 
 @numba.njit(cache=True)
-def difference_tree(columns: _Int, furthest: int) -> _Int:
+def difference_tree(columns: _Int, furthest: int, deepest: int) -> _Int:
     """Minimum spanning tree of columns and zero, by the digits of the differences (Prim).
 
     Parameters
@@ -38,15 +38,20 @@ def difference_tree(columns: _Int, furthest: int) -> _Int:
         Columns, entries below 2**60.
     furthest : int
         Most edges from a column to zero, at least 1.
+    deepest : int
+        Adder depth, 0..60, of a column made of its parent that no column exceeds, if its own
+        digits do not.
 
     Returns
     -------
-    tree : int64 (n, 3)
-        In an order in which parents come first: a column, its parent (-1: zero), and the sign of
-        the parent in ``column = sign * parent + difference``.
+    tree : int64 (n, 4)
+        In an order in which parents come first: a column, its parent (-1: zero), the sign of the
+        parent in ``column = sign * parent + difference``, and the digits of the difference.
     """
     count, size = columns.shape
-    tree = np.empty((count, 3), dtype=np.int64)
+    tree = np.empty((count, 4), dtype=np.int64)
+    most = np.int64(1) << deepest
+    depth = np.zeros(count, dtype=np.int64)
     cost = np.zeros(count, dtype=np.int64)
     parent = np.full(count, -1, dtype=np.int64)
     sign = np.ones(count, dtype=np.int64)
@@ -62,8 +67,14 @@ def difference_tree(columns: _Int, furthest: int) -> _Int:
                 new = c
         done[new] = True
         level[new] = 1 if parent[new] < 0 else level[parent[new]] + 1
+        digits = cost[new] - (parent[new] >= 0)
         tree[step, 0], tree[step, 1], tree[step, 2] = new, parent[new], sign[new]
-        if level[new] == furthest:
+        tree[step, 3] = digits
+        below = np.int64(1) << depth[parent[new]] if parent[new] >= 0 else np.int64(0)
+        while np.int64(1) << depth[new] < digits + below:
+            depth[new] += 1
+        spare = most - (np.int64(1) << depth[new])  # digits that a column made of this may add
+        if level[new] == furthest or spare <= 0:
             continue
         for c in range(count):
             if done[c]:
@@ -74,6 +85,6 @@ def difference_tree(columns: _Int, furthest: int) -> _Int:
                 minus += weight(columns[c, k] + columns[new, k])
                 if min(plus, minus) >= cost[c]:
                     break
-            if min(plus, minus) < cost[c]:
+            if min(plus, minus) < cost[c] and min(plus, minus) - 1 <= spare:
                 cost[c], parent[c], sign[c] = min(plus, minus), new, 1 if plus <= minus else -1
     return tree

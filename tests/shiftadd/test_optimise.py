@@ -42,6 +42,17 @@ def test_depth_is_respected(problem: tuple, extra: int) -> None:
         assert graph.depth <= least + extra
 
 
+@pytest.mark.parametrize("extra", [0, 1, 2])
+@pytest.mark.parametrize("spare", [0, 1])
+def test_differences_keep_the_depth(extra: int, spare: int) -> None:
+    for seed in range(10):
+        matrix = np.random.default_rng(seed).integers(-32, 32, (9, 8))
+        depth = minimum_depth(matrix) + extra
+        graph = greedy(matrix.tolist(), (BYTE,) * 9, depth, Rule(furthest=60, spare=spare))
+        assert graph is not None  # as one that is too deep would be
+        graph.verify(matrix)
+
+
 def test_depth_limit_costs_sharing() -> None:
     matrix = np.random.default_rng(5).integers(-99, 99, (9, 8))
     free, bound = optimize(matrix), optimize(matrix, max_depth=0)
