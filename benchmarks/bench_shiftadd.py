@@ -12,6 +12,7 @@ Results are stored after every matrix; a second run with the same file goes on w
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import subprocess
@@ -169,6 +170,7 @@ def main(
         for shape in ((9, 4), (4, 9)):
             matrix = random_matrix("rnd", *shape, 8, 0)
             optimize(matrix, time_limit=0.1, objective=objective, max_depth=depth and 20)
+    gc.freeze()  # da4ml's process is small: no run here is to search what the compiler left behind
     beyond = "any" if depth is None else f"+{depth}"
     classes: dict[str, list[Row]] = {}
     print(f"{'matrix':24}" + "".join(f"{h:>10}" for h in HEADINGS), flush=True)
