@@ -1,6 +1,6 @@
 """LUTs, flip-flops and clock of constant matrices: hwgen's adder graphs beside da4ml's Verilog.
 
-    python benchmarks/bench_shiftadd_luts.py --da4ml PYTHON [--time S] [--stage K] [--route]
+    python benchmarks/bench_shiftadd_luts.py --da4ml PYTHON [--time S] [--stage K] [--clock LUTS]
     python benchmarks/bench_shiftadd_luts.py --profiles
 
 Every matrix takes one vector of signed bytes a cycle, with a register after every ``K`` adders.
@@ -10,47 +10,50 @@ canonical signed digits (CSD) without sharing; a product an entry, written with 
 registered tree of sums. Each is synthesised as Yosys does it, and the first two once more with its
 pass ``alumacc`` run before all others, so that graphs are compared and not what Yosys makes of
 their text. The stream handshake of hwgen's component is tied off, and the registers that da4ml has
-at its inputs are not counted. Every form is compared with the matrix on random vectors. The column
-"model" is the estimate of :mod:`hwgen.shiftadd.luts`; ``--profiles`` compares it with Yosys for all
-its targets. ``--route`` places and routes the first two forms between shift registers.
+at its inputs are not counted. Every form is compared with the matrix on random vectors.
+
+``--clock`` places and routes every form of at most so many LUTs, between shift registers, on an
+HX8K and an ECP5 of speed grade 6. Results are stored after every form; a second run with the same
+file goes on where it ended, and tables are made of all that the file holds.
+
+The column "model" is the estimate of :mod:`hwgen.shiftadd.luts`; ``--profiles`` compares it with
+Yosys for all its targets.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
-from amaranth.back import rtlil
 from joblib import Parallel, delayed
+from matrix_forms import Form, check, da4ml_form, graph_form, port_bits, products_form
 from scipy.fft import dct
 
 from hwgen.approx.filters import approximate_filters
 from hwgen.approx.recipes import parse_recipe
 from hwgen.boards import find_board
-from hwgen.errors import HwgenError
+from hwgen.errors import HwgenError, ResourceError
 from hwgen.integer.types import Conv as IntegerConv
 from hwgen.network.onnx_import import import_onnx
 from hwgen.network.types import Conv
-from hwgen.numeric import IntArray, Range
+from hwgen.numeric import IntArray
 from hwgen.shiftadd import AdderGraph, csd_graph, optimize
 from hwgen.shiftadd.luts import PROFILES, estimate
-from hwgen.stream.datapath import ShiftAdd
 from hwgen.stream.matrix import conv_matrix
 from hwgen.toolchain.nextpnr import place_and_route
 from hwgen.toolchain.synthesis import FAMILIES, Area
-from hwgen.toolchain.yosys import rtlil_to_verilog, run_yosys
+from hwgen.toolchain.yosys import run_yosys
 
 MODELS = Path(__file__).parent.parent / "models"
 LARGE = 100  # adders from which a matrix counts in the summary
-BYTE = Range(-128, 127)
+ROUTE_LIMIT = 240.0  # seconds of nextpnr, which can loop for ever, with one of three seeds
 DEVICES = {"ice40": find_board("hx8k-evn").device, "ecp5": find_board("ulx3s-45f").device}
 GATES = "AND,NAND,OR,NOR,XOR,XNOR,MUX,AOI3,OAI3"
 EARLY = ("proc", "flatten", "opt_expr", "opt_clean", "wreduce", "opt_clean", "alumacc")
@@ -61,41 +64,7 @@ PROFILE_RUNS = {
     "asic": ("synth -flatten -top bare", f"abc -g {GATES}", "opt_clean"),
 }
 LOGIC = re.compile(r"ALU|LUT\d|INV|SB_LUT4|\$_(?!DFF|SDFF).*")  # cells of "luts", but not of ECP5
-WRITER = """
-import json, sys
-from pathlib import Path
-import numpy as np
-from da4ml.codegen import RTLModel
-from da4ml.trace import FixedVariableArray, comb_trace
-from da4ml.types import minimal_kif
-path, stage = sys.argv[1], int(sys.argv[2])
-matrix = np.ascontiguousarray(np.load(path), dtype=np.float32)
-ends = np.full(len(matrix), -128.0), np.full(len(matrix), 127.0), np.ones(len(matrix))
-inputs = FixedVariableArray.from_lhs(*ends)
-graph = comb_trace(inputs, inputs @ matrix)
-model = RTLModel(graph, "product", path + ".rtl", latency_cutoff=stage)
-model.write()
-folder = Path(path + ".rtl/src")
-files = sorted(folder.glob("product_stage*.v")) + [folder / "product.v"]
-files += sorted(folder.glob("static/*.v"))
-print(json.dumps({
-    "adders": sum(op.opcode in (0, 1) for op in graph.ops),
-    "stages": len(model._pipe.solutions),
-    "outputs": [[int(sum(kif)), int(-kif[2])] for kif in map(minimal_kif, graph.out_qint)],
-    "verilog": "".join(f.read_text() for f in files if f.name != "lookup_table.v"),
-}))
-"""
-
-
-@dataclass(frozen=True)
-class Form:
-    """One way to build a matrix: Verilog of a module ``bare`` with ports ``clk``, ``x``, ``y``."""
-
-    name: str
-    adders: int | None
-    stages: int
-    verilog: str
-    input_registers: int = 0
+Row = dict[str, Any]
 
 
 def matrices() -> Iterator[tuple[str, IntArray]]:
@@ -132,100 +101,6 @@ def _layer(codes: IntArray, op: Conv) -> IntArray:
     return conv_matrix(IntegerConv(codes, np.zeros(len(codes), dtype=np.int64), groups=op.groups))
 
 
-def graph_form(name: str, graph: AdderGraph, stage: int, *, complement: bool) -> Form:
-    """The datapath of an adder graph, always ready and always valid."""
-    component = ShiftAdd(graph, adders_per_stage=stage, complement=complement)
-    inputs, outputs = _bits(graph.inputs), _bits(component.ranges)
-    verilog = (
-        rtlil_to_verilog(rtlil.convert(component, name="product"))
-        + f"""
-module bare(input clk, input [{inputs - 1}:0] x, output [{outputs - 1}:0] y);
-  product product(.clk(clk), .rst(1'b0), .i__payload(x), .i__valid(1'b1), .o__payload(y),
-    .o__ready(1'b1));
-endmodule
-"""
-    )
-    return Form(name, graph.adders, component.latency, verilog)
-
-
-def da4ml_form(python: str, matrix: IntArray, graph: AdderGraph, stage: int) -> Form:
-    """What da4ml writes; ``graph`` is any graph of the matrix, for the widths."""
-    with tempfile.TemporaryDirectory() as folder:
-        np.save(f"{folder}/matrix.npy", matrix)
-        command = [python, "-c", WRITER, f"{folder}/matrix.npy", str(stage)]
-        output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-    found = json.loads(output.splitlines()[-1])
-    fields, place = [], 0
-    for (width, zeros), span in zip(found["outputs"], graph.output_ranges, strict=True):
-        if span == Range(0, 0):
-            fields += [f"{span.width}'b0"] * (span.width > 0)
-        elif (
-            span.width > zeros
-        ):  # low zeros are left out, and ranges are at least as wide as needed
-            low = f", {zeros}'b0" if zeros > 0 else ""
-            fields.append(f"{{wide[{place + span.width - zeros - 1}:{place}]{low}}}")
-        place += width
-    inputs, outputs = _bits(graph.inputs), _bits(graph.output_ranges)
-    wrapper = f"""
-module bare(input clk, input [{inputs - 1}:0] x, output [{outputs - 1}:0] y);
-  wire [{place - 1}:0] wide;
-  product product(.clk(clk), .model_inp(x), .model_out(wide));
-  assign y = {{{", ".join(reversed(fields))}}};
-endmodule
-"""
-    return Form("da4ml", found["adders"], found["stages"], found["verilog"] + wrapper, inputs)
-
-
-def products_form(matrix: IntArray, graph: AdderGraph) -> Form:
-    """Every product with ``*``, registered, and a registered tree of sums."""
-    lines: list[str] = []
-    stages = max(1, int(np.count_nonzero(matrix, axis=0).max()) - 1).bit_length() + 1
-
-    def register(name: str, value: str, span: Range) -> tuple[str, Range]:
-        lines.append(f"  reg signed [{span.width - 1}:0] {name};")
-        lines.append(f"  always @(posedge clk) {name} <= {value};")
-        return name, span
-
-    sums: list[str] = []
-    for o, (column, final) in enumerate(zip(matrix.T.tolist(), graph.output_ranges, strict=True)):
-        terms = [
-            register(
-                f"p{o}_{k}", f"$signed(x[{8 * k + 7}:{8 * k}]) * ({weight})", BYTE.scale(weight)
-            )
-            for k, weight in enumerate(column)
-            if weight
-        ]
-        for level in range(1, stages):
-            pairs = [terms[k : k + 2] for k in range(0, len(terms), 2)]
-            terms = [
-                register(
-                    f"s{o}_{level}_{j}",
-                    " + ".join(name for name, _ in pair),
-                    pair[0][1] if len(pair) == 1 else pair[0][1] + pair[1][1],
-                )
-                for j, pair in enumerate(pairs)
-            ]
-        zero = f"{final.width}'b0" if final.width else ""
-        sums.append(f"{terms[0][0]}[{final.width - 1}:0]" if terms else zero)
-    body = "\n".join(lines)
-    return Form(
-        "x*constant",
-        None,
-        stages,
-        f"""
-module bare(input clk, input [{_bits(graph.inputs) - 1}:0] x,
-  output [{_bits(graph.output_ranges) - 1}:0] y);
-{body}
-  assign y = {{{", ".join(name for name in reversed(sums) if name)}}};
-endmodule
-""",
-    )
-
-
-def _bits(ranges: tuple[Range, ...]) -> int:
-    return sum(span.width for span in ranges)
-
-
 HARNESS = """
 module harness(input clk, input sdi, input load, output reg sdo);
   reg [{i}:0] window, shift;
@@ -238,13 +113,6 @@ module harness(input clk, input sdi, input load, output reg sdo);
     sdo <= result[0];
   end
   bare bare(.clk(clk), .x(window), .y(y));
-endmodule
-"""
-WIRES = """
-(* techmap_celltype = "$dff" *)
-module wires #(parameter WIDTH = 1, parameter CLK_POLARITY = 1)
-             (input CLK, input [WIDTH-1:0] D, output [WIDTH-1:0] Q);
-  assign Q = D;
 endmodule
 """
 
@@ -277,47 +145,22 @@ def _cells(verilog: str, commands: Sequence[str], folder: Path) -> dict[str, int
     return found
 
 
-def clock(form: Form, family: str, graph: AdderGraph) -> str:
+def clock(form: Form, family: str, graph: AdderGraph) -> float | str:
     """MHz of the form between shift registers, or why there are none."""
-    widths = {"i": _bits(graph.inputs) - 1, "o": _bits(graph.output_ranges) - 1}
+    widths = {"i": port_bits(graph.inputs) - 1, "o": port_bits(graph.output_ranges) - 1}
     inside = Form(form.name, None, 0, form.verilog + HARNESS.format(**widths))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _synthesised(inside, family, folder, top="harness", early=True)
         try:
             routed = place_and_route(
-                DEVICES[family], name="harness", directory=folder, freq=200, time_limit=600
+                DEVICES[family], name="harness", directory=folder, freq=200, time_limit=ROUTE_LIMIT
             )
-        except HwgenError as error:
-            return str(error).partition(":")[0]
-    return f"{routed.fmax_mhz:.0f}"
-
-
-def check(form: Form, matrix: IntArray, graph: AdderGraph) -> None:
-    """Compare the form, its registers taken for wires, with the matrix on random vectors."""
-    x = np.random.default_rng(0).integers(-128, 128, (4, len(matrix)))
-    x[0], x[1] = -128, 127
-    commands = ["read_verilog bare.v", "hierarchy -top bare", "proc", "flatten", "opt_expr"]
-    commands += ["opt_clean", "techmap -map wires.v", "opt_clean"]
-    for row in x:
-        value = _packed(row, graph.inputs)
-        expected = _packed(row @ matrix, graph.output_ranges)
-        commands.append(
-            f"sat -verify -set x {_bits(graph.inputs)}'h{value:x} "
-            f"-prove y {_bits(graph.output_ranges)}'h{expected:x}"
-        )
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "bare.v").write_text(form.verilog)
-        Path(folder, "wires.v").write_text(WIRES)
-        run_yosys(commands, directory=Path(folder), time_limit=600)
-
-
-def _packed(values: IntArray, ranges: tuple[Range, ...]) -> int:
-    word, place = 0, 0
-    for value, span in zip(values.tolist(), ranges, strict=True):
-        word |= (value & ((1 << span.width) - 1)) << place
-        place += span.width
-    return word
+        except ResourceError:
+            return "does not fit"
+        except HwgenError:
+            return "not routed"
+    return routed.fmax_mhz
 
 
 @dataclass(frozen=True)
@@ -327,87 +170,143 @@ class Options:
     python: str
     limit: float
     stage: int
-    route: bool
+    clock: int
     families: tuple[str, ...]
     graphs: bool
     baselines: bool
     only: str
     jobs: int
+    results: Path | None
 
 
-@dataclass(frozen=True)
-class Row:
-    """A form for a family, and how it is measured: also with ``alumacc`` early, also routed."""
+def makers(
+    matrix: IntArray, family: str, options: Options
+) -> dict[str, Callable[[], tuple[Form, float | None]]]:
+    """What makes each form of a matrix for a family, and the LUTs that are expected of it."""
+    stage, complement = options.stage, PROFILES[family].inverters
 
-    family: str
-    form: Form
-    model: float | None
-    compared: bool
+    def own() -> tuple[Form, float]:
+        graph = optimize(matrix, objective=f"luts:{family}", time_limit=options.limit)
+        form = graph_form("hwgen", graph, stage, complement=complement)
+        return form, estimate(graph, PROFILES[family], adders_per_stage=stage).luts
 
+    def beside() -> tuple[Form, None]:
+        return da4ml_form(options.python, matrix, csd_graph(matrix), stage), None
 
-def rows(matrix: IntArray, options: Options) -> list[Row]:
-    """The forms of a matrix by family."""
-    plain, stage = csd_graph(matrix), options.stage
-    beside = [da4ml_form(options.python, matrix, plain, stage)] if options.python else []
-    found = []
-    for family in options.families or DEVICES:
-        complement = PROFILES[family].inverters
-        if options.graphs:
-            graph = optimize(matrix, objective=f"luts:{family}", time_limit=options.limit)
-            own = graph_form("hwgen", graph, stage, complement=complement)
-            model = estimate(graph, PROFILES[family], adders_per_stage=stage).luts
-            found.append(Row(family, own, model, compared=True))
-            found += [Row(family, form, None, compared=True) for form in beside]
-        if options.baselines:
-            base = graph_form("CSD", plain, stage, complement=complement)
-            found.append(Row(family, base, None, compared=False))
-            found.append(Row(family, products_form(matrix, plain), None, compared=False))
-    return found
+    def digits() -> tuple[Form, None]:
+        return graph_form("CSD", csd_graph(matrix), stage, complement=complement), None
+
+    def products() -> tuple[Form, None]:
+        return products_form(matrix, csd_graph(matrix)), None
+
+    return {
+        **({"hwgen": own} if options.graphs else {}),
+        **({"da4ml": beside} if options.graphs and options.python else {}),
+        **({"CSD": digits, "x*constant": products} if options.baselines else {}),
+    }
 
 
-def measured(row: Row, matrix: IntArray, *, route: bool) -> dict[str, Any]:
-    """Figures of one row."""
+def measured(
+    name: str,
+    matrix: IntArray,
+    family: str,
+    make: Callable[[], tuple[Form, float | None]],
+    most: int,
+) -> Row:
+    """Figures of one form, routed if it has at most so many LUTs."""
+    form, model = make()
     graph = csd_graph(matrix)
-    check(row.form, matrix, graph)
-    own = area(row.form, row.family, early=False)
-    figures: dict[str, Any] = {"luts": own.luts, "ffs": own.ffs - row.form.input_registers}
-    if row.compared:
-        figures["early"] = area(row.form, row.family, early=True).luts
-        if route:
-            figures["clock"] = clock(row.form, row.family, graph)
-    return figures
+    check(form, matrix, graph)
+    own = area(form, family, early=False)
+    row = {
+        "matrix": name, "family": family, "form": form.name, "adders": form.adders,
+        "stages": form.stages, "luts": own.luts, "ffs": own.ffs - form.input_registers,
+        "model": model,
+    }  # fmt: skip
+    if form.name in ("hwgen", "da4ml"):
+        row["early"] = area(form, family, early=True).luts
+    if own.luts <= most:
+        row["clock"] = clock(form, family, graph)
+    return row
 
 
 def compare(options: Options) -> None:
-    """Print the table of all matrices and forms, and what hwgen saves beside da4ml."""
-    print("| matrix | family | form | adders | stages | LUT4 | FF | LUT4, early | model | MHz |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
-    saved: dict[tuple[str, str], list[float]] = {}
+    """Measure what is not yet measured, and print tables of all results."""
+    store = options.results
+    rows: dict[str, Row] = {}
+    if store is not None and store.exists():
+        rows = json.loads(store.read_text())
     for name, matrix in matrices():
         if options.only not in name:
             continue
-        found = rows(matrix, options)
-        work = (delayed(measured)(row, matrix, route=options.route) for row in found)
-        least: dict[str, tuple[int, dict[str, Any]]] = {}
-        for row, figures in zip(
-            found, Parallel(n_jobs=options.jobs, return_as="generator")(work), strict=True
-        ):
-            form = row.form
-            cells = [name, row.family, form.name, form.adders or "", form.stages]
-            cells += [figures["luts"], figures["ffs"], figures.get("early", "")]
-            cells += ["" if row.model is None else f"{row.model:.0f}", figures.get("clock", "")]
-            print(f"| {' | '.join(map(str, cells))} |", flush=True)
-            if form.name == "hwgen":
-                least[row.family] = (form.adders or 0, figures)
-            if form.name == "da4ml" and (form.adders or 0) >= LARGE:
-                for key in ("luts", "early", "ffs"):
-                    ratio = least[row.family][1][key] / figures[key] - 1
-                    saved.setdefault((row.family, key), []).append(ratio)
-    for (family, key), ratios in saved.items():
+        work = {}
+        for family in options.families or DEVICES:
+            for form, make in makers(matrix, family, options).items():
+                key = f"{name} {family} {form} {options.stage}"
+                known = rows.get(key)
+                if known is None or ("clock" not in known and known["luts"] <= options.clock):
+                    work[key] = delayed(measured)(name, matrix, family, make, options.clock)
+        results = Parallel(n_jobs=options.jobs, return_as="generator")(work.values())
+        for key, row in zip(work, results, strict=True):
+            rows[key] = row
+            print(" ".join(str(value) for value in row.values()), flush=True)
+            if store is not None:
+                store.write_text(json.dumps(rows, indent=0))
+    tell([row for key, row in rows.items() if key.endswith(f" {options.stage}")])
+
+
+COLUMNS = ("adders", "stages", "luts", "ffs", "clock")
+NAMES = ("adders", "stages", "LUT4", "FF", "MHz")
+
+
+def tell(rows: Sequence[Row]) -> None:
+    """Print the table of all matrices and forms, and the change from da4ml to hwgen."""
+    cases: dict[tuple[str, str], dict[str, Row]] = {}
+    for row in rows:
+        cases.setdefault((row["matrix"], row["family"]), {})[row["form"]] = row
+    heading = ["matrix", "family", "model", *(f"hwgen {n}" for n in NAMES)]
+    heading += [f"da4ml {n}" for n in NAMES] + ["LUT4", "FF", "MHz"]
+    heading += [f"{form} {name}" for form in ("CSD", "x*constant") for name in ("LUT4", "MHz")]
+    print(f"\n| {' | '.join(heading)} |\n|{'---|' * len(heading)}")
+    gains: dict[tuple[str, str], list[float]] = {}
+    for (name, family), forms in cases.items():
+        ours, theirs = forms.get("hwgen", {}), forms.get("da4ml", {})
+        ratios = {
+            key: _ratio(ours.get(key), theirs.get(key)) for key in ("luts", "ffs", "clock", "early")
+        }
+        cells = [name, family, _text(ours.get("model"))]
+        cells += [_text(row.get(key)) for row in (ours, theirs) for key in COLUMNS]
+        cells += [_change(ratios[key]) for key in ("luts", "ffs", "clock")]
+        cells += [
+            _text(forms.get(form, {}).get(key))
+            for form in ("CSD", "x*constant")
+            for key in ("luts", "clock")
+        ]
+        print(f"| {' | '.join(cells)} |")
+        for key, ratio in ratios.items():
+            if ratio is not None:
+                gains.setdefault((family, key), []).append(ratio)
+                if theirs["adders"] >= LARGE:
+                    gains.setdefault((family, f"{key}, at least {LARGE} adders"), []).append(ratio)
+    for (family, key), found in sorted(gains.items()):
         print(
-            f"{family} {key}: {np.mean(ratios):+.1%} in the mean of {len(ratios)} matrices of at "
-            f"least {LARGE} adders, between {min(ratios):+.1%} and {max(ratios):+.1%}"
+            f"{family} {key}: {np.mean(found):+.1%} in the mean of {len(found)}, "
+            f"{min(found):+.1%} to {max(found):+.1%}"
         )
+
+
+def _ratio(ours: Any, theirs: Any) -> float | None:
+    """How much more the first is than the second, if both are numbers."""
+    numbers = all(isinstance(value, int | float) for value in (ours, theirs))
+    return ours / theirs - 1 if numbers else None
+
+
+def _change(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:+.1%}"
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else f"{value:,.0f}" if isinstance(value, int | float) else value
 
 
 def calibrate(only: str, limit: float) -> None:
@@ -439,15 +338,16 @@ def calibrate(only: str, limit: float) -> None:
 @click.option("--da4ml", "python", default="", help="Interpreter with da4ml.")
 @click.option("--time", "limit", default=10.0, help="Seconds to look for a graph.")
 @click.option("--stage", default=1, help="Adders between two registers.")
-@click.option("--route", is_flag=True, help="Place and route, for the clock.")
+@click.option("--clock", default=0, metavar="LUTS", help="Route forms of at most so many LUTs.")
 @click.option("--profiles", is_flag=True, help="Compare the cost profiles with Yosys instead.")
 @click.option(
     "--family", "families", type=click.Choice(list(DEVICES)), multiple=True, help="Only this one."
 )
-@click.option("--graphs/--no-graphs", default=True, help="Rows of hwgen and da4ml.")
-@click.option("--baselines/--no-baselines", default=True, help="Rows of CSD and products.")
+@click.option("--graphs/--no-graphs", default=True, help="Forms of hwgen and da4ml.")
+@click.option("--baselines/--no-baselines", default=True, help="Forms of CSD and products.")
 @click.option("--only", default="", help="Matrices whose name contains this.")
-@click.option("--jobs", default=2, help="Syntheses at a time.")
+@click.option("--jobs", default=2, help="Forms at a time.")
+@click.option("--results", type=click.Path(path_type=Path), help="JSON file of all results.")
 def main(*, profiles: bool, **chosen: Any) -> None:
     """Measure constant matrices in silicon."""
     options = Options(**chosen)
