@@ -32,8 +32,9 @@ _MAY_IMPORT: dict[str, set[str]] = {
         "stream.design",
     },
     "nfu": {
-        *("errors", "numeric", "integer", "network.types"),
+        *("errors", "numeric", "serial", "integer", "network.types"),
         *("stream.common", "stream.product"),  # what every block shares
+        "stream.design",  # a network on an NFU is a streaming design
         "toolchain",  # Yosys writes the Verilog
     },
     "boards": {"errors", "numeric", "toolchain", "stream.design"},

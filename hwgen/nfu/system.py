@@ -89,6 +89,11 @@ class NfuSystem(wiring.Component):
         """Bits of a value in the memory of the result."""
         return max(r.width for r in self.output_ranges)
 
+    @property
+    def bits(self) -> dict[str, int]:
+        """Bits of each memory beside the core's buffers, by what it holds."""
+        return self.memory.bits | {"result": self.compiled.output.size * self.result_width}
+
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config, compiled = self.config, self.compiled

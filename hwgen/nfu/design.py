@@ -1,0 +1,122 @@
+"""A network on an NFU as a streaming design: its Verilog, its program, and what it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hwgen.integer.types import IntegerNetwork
+from hwgen.network.types import Shape
+from hwgen.nfu.compile import CompiledNetwork, compile_network
+from hwgen.nfu.config import NfuConfig
+from hwgen.nfu.cycles import FixedTiming, count_cycles
+from hwgen.nfu.fit import fit_config
+from hwgen.nfu.golden import execute
+from hwgen.nfu.image import MemoryMap, memory_map
+from hwgen.nfu.system import NfuSystem, frame_cycles
+from hwgen.nfu.verilog import component_verilog
+from hwgen.stream.design import PixelLayout, StreamDesign
+
+__all__ = ["NfuBuild", "NfuPlan", "build_system"]
+
+
+@dataclass(frozen=True)
+class NfuPlan:
+    """What an NFU system is and what an image takes.
+
+    ``program_cycles`` counts from the first cycle of the program until it is done, of which
+    ``busy`` have a row and ``stalls`` (cause, cycles) have none; ``interval`` from one image to
+    the next if neither side waits, which is also that from the first pixel of an image to the last
+    of its result. ``memories`` are the bits of each memory beside the core's buffers, by what it
+    holds.
+    """
+
+    network: str
+    config: NfuConfig
+    instructions: int
+    program_cycles: int
+    busy: int
+    stalls: tuple[tuple[str, int], ...]
+    interval: int
+    memories: tuple[tuple[str, int], ...]
+    map: MemoryMap
+
+
+@dataclass(frozen=True, eq=False)
+class NfuBuild:
+    """A network compiled, and the hardware that runs it."""
+
+    plan: NfuPlan
+    compiled: CompiledNetwork
+    design: StreamDesign
+
+
+def build_system(
+    network: IntegerNetwork, *, tile: tuple[int, int], name: str = "hwgen_nfu"
+) -> NfuBuild:
+    """Compile ``network`` for an NFU with a tile (Tn, Ti), and write the hardware.
+
+    Raises
+    ------
+    UnsupportedError, ResourceError
+        If the NFU cannot run the network.
+    VerifyError
+        If the program breaks a rule of the golden executor.
+    ToolError, ToolNotFoundError
+        If Yosys fails or is missing.
+    """
+    tn, ti = tile
+    config = fit_config(network, tn=tn, ti=ti)
+    compiled = compile_network(network, config)
+    # the cycle model takes programs that the executor accepts
+    execute(config, compiled.program, compiled.memory)
+    count = count_cycles(config, compiled.program, FixedTiming(latency=1))
+    inputs, outputs = network.ranges(network.input_name), network.ranges(network.output)
+    system = NfuSystem(config, compiled, input_ranges=inputs, output_ranges=outputs)
+    plan = NfuPlan(
+        network=network.name,
+        config=config,
+        instructions=len(compiled.program),
+        program_cycles=count.total,
+        busy=count.busy,
+        stalls=tuple(count.stalls.items()),
+        interval=frame_cycles(config, compiled, count.total),
+        memories=tuple(system.bits.items()),
+        map=memory_map(config, compiled.program, compiled.memory),
+    )
+    design = StreamDesign(
+        name=name,
+        verilog=_header(plan, compiled, name) + component_verilog(system, name=name),
+        input_shape=network.input_shape,
+        input_layout=PixelLayout.from_ranges(inputs),
+        output_shape=network.shape(network.output),
+        output_layout=PixelLayout.from_ranges(outputs),
+    )
+    return NfuBuild(plan, compiled, design)
+
+
+def _header(plan: NfuPlan, compiled: CompiledNetwork, name: str) -> str:
+    return "".join(f"// {line}".rstrip() + "\n" for line in _lines(plan, compiled, name))
+
+
+def _lines(plan: NfuPlan, compiled: CompiledNetwork, name: str) -> Iterator[str]:
+    config = plan.config
+    yield f"{name}: the network {plan.network!r} on an NFU of {config.tn} x {config.ti}, without a"
+    yield f"multiplier. Its program has {plan.instructions:,} instructions."
+    yield ""
+    yield "Streams: a transfer happens at a rising edge of clk with valid and ready both high. A"
+    yield "transfer carries one pixel of all channels, channel 0 in the least significant bits;"
+    yield "pixels follow in raster order, images without a gap or a mark between them. valid never"
+    yield "waits for ready, and a payload stays until it is taken. rst is synchronous; pixels of an"
+    yield "unfinished image are forgotten. cycles holds the cycles of the program that ran last."
+    yield ""
+    yield f"  i  {_size(compiled.input.shape)}"
+    yield f"  o  {_size(compiled.output.shape)}"
+    yield ""
+    yield f"The program takes {plan.program_cycles:,} cycles, an image {plan.interval:,}."
+    yield ""
+
+
+def _size(shape: Shape) -> str:
+    channels, height, width = shape
+    return f"{channels} channels, {height} rows, {width} columns"

@@ -1,0 +1,110 @@
+"""Parameters of an NFU that suit a network: no wider than it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from hwgen.errors import ResourceError, UnsupportedError
+from hwgen.integer.types import IntegerNetwork
+from hwgen.nfu.compile import compile_network
+from hwgen.nfu.config import DyadicLane, NfuConfig
+
+__all__ = ["fit_config"]
+
+_DEPTHS = (512, 1024, 2048, 4096)
+_TURNS = 4
+
+
+def fit_config(network: IntegerNetwork, *, tn: int, ti: int) -> NfuConfig:
+    """Parameters with which the compiler takes ``network``, each the least that does.
+
+    The lane has one term. Buffers have 512 words, or more if a layer cannot be cut to fit; the
+    address is as wide as memory is large. NFU-3 has a lane for four sums.
+
+    Raises
+    ------
+    UnsupportedError, ResourceError
+        If the compiler refuses the network with any parameters.
+    """
+    config = _deep_enough(network, tn, ti)
+    width = config.activation_width
+    config = _least(network, config, range(4, width + 1), _activation)
+    lowest = config.activation_width + 2
+    config = _least(network, config, range(lowest, config.accumulator_width + 1), _accumulator)
+    lowest = config.accumulator_width
+    config = _least(network, config, range(lowest, config.product_width + 1), _product)
+    config = _least(network, config, range(1, config.scale_terms + 1), _scale_terms)
+    config = _least(network, config, (2, 4, 8, 16, 32), _scale_exponents)
+    return _least(network, config, (2, 4, 8, 16), _exponents)
+
+
+def _deep_enough(network: IntegerNetwork, tn: int, ti: int) -> NfuConfig:
+    """Buffers as deep as a layer needs, and all else as wide as can be."""
+    for depth in _DEPTHS:
+        config = NfuConfig(
+            tn=tn,
+            ti=ti,
+            activation_width=16,
+            accumulator_width=48,
+            lane=DyadicLane(1, 16),
+            sb_depth=depth,
+            nbin_depth=depth,
+            nbout_depth=depth,
+            nfu3_lanes=max(1, tn // _TURNS),
+            scale_terms=4,
+            scale_exponents=32,
+            product_width=63,
+        )
+        try:
+            memory = compile_network(network, config).memory
+        except ResourceError:
+            if depth == _DEPTHS[-1]:
+                raise
+        else:
+            break
+    words = max(len(memory.rows), len(memory.tables), len(memory.activations) // min(tn, ti))
+    return replace(config, address_width=max(8, (words - 1).bit_length()))
+
+
+def _least(
+    network: IntegerNetwork,
+    config: NfuConfig,
+    values: Sequence[int],
+    change: Callable[[NfuConfig, int], NfuConfig],
+) -> NfuConfig:
+    """``config`` with the least of ascending ``values``, the last of which it has."""
+    low, high = 0, len(values) - 1
+    while low < high:
+        middle = (low + high) // 2
+        try:
+            compile_network(network, change(config, values[middle]))
+        except UnsupportedError:
+            low = middle + 1
+        else:
+            high = middle
+    return change(config, values[low])
+
+
+def _activation(config: NfuConfig, value: int) -> NfuConfig:
+    return replace(config, activation_width=value)
+
+
+def _accumulator(config: NfuConfig, value: int) -> NfuConfig:
+    return replace(config, accumulator_width=value)
+
+
+def _product(config: NfuConfig, value: int) -> NfuConfig:
+    return replace(config, product_width=value)
+
+
+def _scale_terms(config: NfuConfig, value: int) -> NfuConfig:
+    return replace(config, scale_terms=value)
+
+
+def _scale_exponents(config: NfuConfig, value: int) -> NfuConfig:
+    return replace(config, scale_exponents=value)
+
+
+def _exponents(config: NfuConfig, value: int) -> NfuConfig:
+    return replace(config, lane=replace(config.lane, exponents=value))

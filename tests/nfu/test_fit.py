@@ -1,0 +1,66 @@
+"""Parameters that suit a network: the compiler takes them, and refuses any that is less."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from networks import Sketch
+from nfu_networks import random_layers
+
+from hwgen.errors import UnsupportedError
+from hwgen.nfu.compile import compile_network
+from hwgen.nfu.config import NfuConfig
+from hwgen.nfu.fit import fit_config
+from hwgen.nfu.golden import execute
+
+
+def _smaller(config: NfuConfig) -> list[NfuConfig]:
+    """Every parameter a step less, where it has one."""
+    changes: list[dict[str, object]] = [
+        {"activation_width": config.activation_width - 1},
+        {"accumulator_width": config.accumulator_width - 1},
+        {"product_width": config.product_width - 1},
+        {"scale_terms": config.scale_terms - 1},
+        {"scale_exponents": config.scale_exponents // 2},
+    ]
+    found = []
+    for change in changes:
+        try:
+            found.append(replace(config, **change))  # type: ignore[arg-type]
+        except ValueError:
+            continue
+    if config.lane.exponents > 2:
+        half = config.lane.exponents // 2
+        found.append(replace(config, lane=replace(config.lane, exponents=half)))
+    return found
+
+
+@given(st.integers(0, 1 << 32), st.sampled_from([(1, 4), (4, 2), (8, 8)]))
+@settings(derandomize=True, max_examples=15, deadline=None)
+def test_each_parameter_is_the_least(seed: int, tile: tuple[int, int]) -> None:
+    network = random_layers(np.random.default_rng(seed), layers=2)
+    config = fit_config(network, tn=tile[0], ti=tile[1])
+    compiled = compile_network(network, config)
+    execute(config, compiled.program, compiled.memory)
+    smaller = _smaller(config)
+    assert smaller
+    for less in smaller:
+        with pytest.raises(UnsupportedError):
+            compile_network(network, less)
+
+
+def test_buffers_grow_where_a_layer_needs_it() -> None:
+    for width, depth in ((200, 512), (300, 1024)):
+        s = Sketch((1, 1, width + 10), seed=1)
+        network = s.done(s.conv("image", 2, (1, width)))
+        assert fit_config(network, tn=2, ti=1).nbin_depth == depth
+
+
+def test_addresses_are_as_wide_as_memory_is_large() -> None:
+    s = Sketch((600, 3, 1), seed=1)
+    network = s.done(s.conv("image", 1, (1, 1)))
+    assert fit_config(network, tn=1, ti=1).address_width == (600 * 3 + 3 - 1).bit_length()
