@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -19,6 +20,8 @@ def test_words_lie_where_the_map_says(seed: int) -> None:
     rng = np.random.default_rng(seed)
     config = random_config(rng)
     program, image = random_program(config, rng, length=2)
+    rows, tables = (int(k) for k in rng.integers(1, 40, 2))
+    image = replace(image, rows=image.rows[:rows], tables=image.tables[:tables])
     where = memory_map(config, program, image)
     memory = memory_bytes(config, program, image)
     assert len(memory) == where.size
@@ -35,7 +38,7 @@ def test_words_lie_where_the_map_says(seed: int) -> None:
     assert words(where.activations) == image.activations.tolist()
     regions = (where.program, where.weights, where.scales, where.activations)
     for region in regions:
-        assert region.address % region.stride == 0
+        assert region.address % max(64, region.stride) == 0
     assert all(a.end <= b.address for a, b in pairwise(regions))
 
 
