@@ -18,6 +18,7 @@ HX8K_EVN = Board(
     clock=resource_pins(ICE40HX8KBEVNPlatform, "clk12")[0],
     clock_hz=12_000_000,
     target_mhz=100.0,
+    nfu_tile=(4, 4),
     leds=tuple(resource_pins(ICE40HX8KBEVNPlatform, "led", number)[0] for number in range(8)),
     serial=connector_pins(
         ICE40HX8KBEVNPlatform,

@@ -18,6 +18,7 @@ ICEBREAKER = Board(
     clock=resource_pins(ICEBreakerPlatform, "clk12")[0],
     clock_hz=12_000_000,
     target_mhz=40.0,
+    nfu_tile=(2, 2),
     leds=tuple(resource_pins(ICEBreakerPlatform, "led", number)[0] for number in range(2)),
     serial=connector_pins(
         ICEBreakerPlatform,

@@ -50,8 +50,9 @@ class Board:
     ``name`` is what the command line takes, ``title`` what people call it; ``part`` names the FPGA
     and ``device`` chooses it for nextpnr. ``clock`` is the pin of the oscillator of ``clock_hz``,
     which clocks the design; ``target_mhz`` the clock that place and route aims at, so that its
-    report says what the design could do. ``leds`` start with the least significant bit; ``serial``
-    holds one pin for each of :data:`SERIAL_SIGNALS`, on the connector that ``connector`` names.
+    report says what the design could do. ``nfu_tile`` is (Tn, Ti) of an NFU that leaves room for
+    its memory. ``leds`` start with the least significant bit; ``serial`` holds one pin for each of
+    :data:`SERIAL_SIGNALS`, on the connector that ``connector`` names.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Board:
     clock: Pin
     clock_hz: int
     target_mhz: float
+    nfu_tile: tuple[int, int]
     leds: tuple[Pin, ...]
     serial: tuple[Pin, ...]
     connector: str

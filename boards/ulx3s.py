@@ -22,6 +22,7 @@ def _ulx3s(size: str, platform: type[Any], capacity: Capacity) -> Board:
         clock=resource_pins(platform, "clk25")[0],
         clock_hz=25_000_000,
         target_mhz=100.0,
+        nfu_tile=(8, 8),
         leds=tuple(resource_pins(platform, "led", number)[0] for number in range(8)),
         serial=connector_pins(
             platform,

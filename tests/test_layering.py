@@ -41,7 +41,7 @@ _MAY_IMPORT: dict[str, set[str]] = {
     "report": {"errors", "numeric", "serial", "network", "approx", "integer"},
     "flow": {
         *("errors", "numeric", "serial", "network", "approx", "integer", "shiftadd"),
-        *("stream", "sim", "boards", "toolchain", "report", "finetune"),
+        *("stream", "nfu", "sim", "boards", "toolchain", "report", "finetune"),
     },
     "cli": {"errors", "flow", "boards", "report", "toolchain"},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from click.core import ParameterSource
 from hwgen.cli._console import BUDGET
 from hwgen.flow.options import (
     ACTIVATIONS,
+    BACKENDS,
     COSTS,
     OBJECTIVES,
     PRESCALES,
@@ -27,7 +29,7 @@ from hwgen.flow.workspace import Workspace
 __all__ = [
     "APPROXIMATE_OPTIONS",
     "DIRECTORY",
-    "EFFORT",
+    "GENERATE_OPTIONS",
     "JSON",
     "SYNTH_OPTIONS",
     "VERIFY_OPTIONS",
@@ -49,13 +51,44 @@ _A, _G, _V, _S = ApproximateOptions, GenerateOptions, VerifyOptions, SynthOption
 
 DIRECTORY = click.argument("directory", type=_PATH, metavar="DIR")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-EFFORT = click.option(
+_EFFORT = click.option(
     "--effort",
     type=click.IntRange(0),
     default=_G.effort,
     show_default=True,
     metavar="STEPS",
     help="Work to save adders: steps of a search for each of them; 10,000 take about a second.",
+)
+
+
+class _Tile(click.ParamType[tuple[int, int]]):
+    name = "tile"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        found = re.fullmatch(r"(\d+)x(\d+)", str(value).strip())
+        if found is None or not {int(found[1]), int(found[2])} <= {1, 2, 4, 8, 16}:
+            self.fail(f"{value!r} is not two of 1, 2, 4, 8, 16 such as 8x4", param, ctx)
+        return int(found[1]), int(found[2])
+
+
+GENERATE_OPTIONS = (
+    _EFFORT,
+    click.option(
+        "--backend",
+        type=click.Choice(BACKENDS),
+        default=_G.backend,
+        show_default=True,
+        help="What to build: a datapath for each layer, or a program for an NFU.",
+    ),
+    click.option(
+        "--tile",
+        type=_Tile(),
+        metavar="TNxTI",
+        help="Outputs and inputs that an NFU works on in a cycle, each 1, 2, 4, 8 or 16; by "
+        "default what leaves room on the board.",
+    ),
 )
 
 APPROXIMATE_OPTIONS = (

@@ -10,7 +10,7 @@ import hwgen.flow.stages as stages
 from hwgen.cli._console import progress_bars
 from hwgen.cli._options import (
     APPROXIMATE_OPTIONS,
-    EFFORT,
+    GENERATE_OPTIONS,
     JSON,
     SYNTH_OPTIONS,
     VERIFY_OPTIONS,
@@ -18,7 +18,7 @@ from hwgen.cli._options import (
     approximate_options,
 )
 from hwgen.cli._result import finish
-from hwgen.flow.options import SynthOptions, VerifyOptions
+from hwgen.flow.options import Backend, GenerateOptions, SynthOptions, VerifyOptions
 from hwgen.flow.workspace import Workspace
 
 __all__ = ["build"]
@@ -28,7 +28,7 @@ __all__ = ["build"]
 @click.argument("model", type=click.Path(path_type=Path), metavar="MODEL.onnx")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Output directory.")
 @add_options(APPROXIMATE_OPTIONS)
-@EFFORT
+@add_options(GENERATE_OPTIONS)
 @add_options(VERIFY_OPTIONS)
 @add_options(SYNTH_OPTIONS)
 @JSON
@@ -36,6 +36,8 @@ def build(
     model: Path,
     out: Path,
     effort: int,
+    backend: Backend,
+    tile: tuple[int, int] | None,
     images: int,
     fast_images: int | None,
     layers: bool,
@@ -55,6 +57,7 @@ def build(
 
     \b
         hwgen build face.onnx --data train.npz --test test.npz --board ulx3s-25f --out out/face
+        hwgen build face.onnx --data train.npz --board ulx3s-25f --backend nfu --out out/face-nfu
     """
     workspace = Workspace.create(out)
     options = approximate_options(workspace)
@@ -63,7 +66,7 @@ def build(
             workspace,
             model,
             options,
-            effort,
+            GenerateOptions(effort=effort, backend=backend, tile=tile),
             VerifyOptions(images=images, fast_images=fast_images, layers=layers, seed=verify_seed),
             SynthOptions(
                 board=board,

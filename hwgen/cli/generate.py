@@ -8,9 +8,9 @@ import click
 
 import hwgen.flow.stages as stages
 from hwgen.cli._console import progress_bars
-from hwgen.cli._options import DIRECTORY, EFFORT, JSON
+from hwgen.cli._options import DIRECTORY, GENERATE_OPTIONS, JSON, add_options
 from hwgen.cli._result import finish
-from hwgen.flow.options import GenerateOptions
+from hwgen.flow.options import Backend, GenerateOptions
 from hwgen.flow.workspace import Workspace
 from hwgen.toolchain.synthesis import FAMILIES
 
@@ -20,17 +20,29 @@ __all__ = ["generate"]
 @click.command(short_help="Write the Verilog.")
 @DIRECTORY
 @click.option("--family", type=click.Choice(sorted(FAMILIES)), help="FPGA family to save LUTs on.")
-@EFFORT
+@add_options(GENERATE_OPTIONS)
 @JSON
-def generate(directory: Path, family: str | None, effort: int, as_json: bool) -> None:
-    """Build the streaming datapath of the integer network in DIR and write DIR/design.v.
+def generate(
+    directory: Path,
+    family: str | None,
+    effort: int,
+    backend: Backend,
+    tile: tuple[int, int] | None,
+    as_json: bool,
+) -> None:
+    """Build hardware for the integer network in DIR and write DIR/design.v.
+
+    The NFU back end also writes its program, DIR/program.nfu, and all that lies in its memory,
+    DIR/image.bin.
 
     \b
         hwgen generate out/face
         hwgen generate out/face --family ice40
         hwgen generate out/face --effort 1000    # fewer adders, slower
+        hwgen generate out/face --backend nfu --tile 4x8
     """
     workspace = Workspace.open(directory)
     with progress_bars(quiet=as_json) as progress:
-        stages.generate(workspace, GenerateOptions(family=family, effort=effort), progress)
+        options = GenerateOptions(family=family, effort=effort, backend=backend, tile=tile)
+        stages.generate(workspace, options, progress)
     finish(workspace, as_json=as_json)

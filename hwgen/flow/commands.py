@@ -27,7 +27,7 @@ def reproduce(workspace: Workspace) -> list[str]:
     model = _outside(records["import"])
     options = {
         "approximate": _approximate(records["approximate"], search),
-        "generate": _effort(records["generate"]),
+        "generate": _generate(records["generate"]),
         "verify": _verify(records["verify"]),
         "synth": _synth(records["synth"]),
     }
@@ -74,8 +74,15 @@ def _approximate(record: Mapping[str, Any], search: Mapping[str, Any]) -> list[s
     )
 
 
-def _effort(record: Mapping[str, Any]) -> list[str]:
-    return _changed(record["options"], ("effort", "--effort", _G.effort)) if record else []
+def _generate(record: Mapping[str, Any]) -> list[str]:
+    if not record:
+        return []
+    options = record["options"]
+    words = _changed(
+        options, ("effort", "--effort", _G.effort), ("backend", "--backend", _G.backend)
+    )
+    tile = options.get("tile")
+    return words if tile is None else [*words, "--tile", f"{tile[0]}x{tile[1]}"]
 
 
 def _family(record: Mapping[str, Any]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 from hwgen.approx.approximate import ActivationStyle, Objective
 from hwgen.approx.costs import COSTS as _COSTS
@@ -12,10 +12,12 @@ from hwgen.approx.paper_activations import Prescale
 
 __all__ = [
     "ACTIVATIONS",
+    "BACKENDS",
     "COSTS",
     "OBJECTIVES",
     "PRESCALES",
     "ApproximateOptions",
+    "Backend",
     "GenerateOptions",
     "SynthOptions",
     "VerifyOptions",
@@ -32,6 +34,12 @@ ACTIVATIONS: tuple[ActivationStyle, ...] = ("minimax", "asg", "plan", "linear1",
 
 PRESCALES: tuple[Prescale, ...] = get_args(Prescale)
 """What can be done to the input of one of the paper's functions."""
+
+Backend = Literal["stream", "nfu"]
+"""What hardware a network becomes: a datapath for each layer, or a program for an NFU."""
+
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
+"""Names of the back ends."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,11 +84,14 @@ class GenerateOptions:
     """Choices of the hardware.
 
     ``family`` of FPGAs whose LUTs are saved (None: any; adders are saved then); ``effort`` that
-    the search for adder graphs makes, in steps for each adder.
+    the search for adder graphs makes, in steps for each adder. ``backend`` that makes it, and
+    ``tile``, (Tn, Ti) of an NFU (None: what suits small FPGAs).
     """
 
     family: str | None = None
     effort: int = 50
+    backend: Backend = "stream"
+    tile: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,29 +21,29 @@ from hwgen.errors import BudgetError, ModelError, ToolNotFoundError, VerifyError
 from hwgen.finetune.finetune import require_torch
 from hwgen.flow.approximation import build_mix
 from hwgen.flow.approximation import search as search_recipes
+from hwgen.flow.backends import (
+    GENERATED,
+    backend_of,
+    check_memories,
+    generate_files,
+    load_plan,
+)
 from hwgen.flow.data import count_classes, load_images, split
 from hwgen.flow.layers import output_errors
-from hwgen.flow.notes import weight_notes
 from hwgen.flow.options import ApproximateOptions, GenerateOptions, SynthOptions, VerifyOptions
 from hwgen.flow.progress import Progress
 from hwgen.flow.searches import FRONT, CheckMemory, load_front
+from hwgen.flow.simulation import Simulation, check_layers, fault
 from hwgen.flow.summary import gather, read_result, summarise
 from hwgen.flow.testset import TEST_SET, encode_test_set, load_test_set
 from hwgen.flow.workspace import Workspace
 from hwgen.integer import store as integer_store
-from hwgen.integer.types import IntegerNetwork
 from hwgen.network import storage as network_store
 from hwgen.network.onnx_import import import_onnx
-from hwgen.network.types import FloatArray
 from hwgen.report.front import front_csv
 from hwgen.report.page import render
-from hwgen.sim.types import VerifyReport
 from hwgen.sim.verify import Mode
-from hwgen.sim.verify import verify as verify_design
 from hwgen.stream import store as stream_store
-from hwgen.stream.design import StreamDesign
-from hwgen.stream.plan import plan_pipeline
-from hwgen.stream.verilog import emit_both
 
 __all__ = [
     "approximate",
@@ -187,49 +187,45 @@ def approximate(workspace: Workspace, options: ApproximateOptions, progress: Pro
 
 
 def generate(workspace: Workspace, options: GenerateOptions, progress: Progress) -> None:
-    """Plan the pipeline and write ``plan.json``, ``design.json`` and ``design.v``.
+    """Make the hardware and write ``design.json``, ``design.v`` and what its back end tells of it.
 
-    The Verilog computes the same for any options, but may be smaller.
+    The Verilog computes the same for any options, but may be smaller, or be another back end's.
     """
     integer = integer_store.from_json(workspace.read("integer.json", made_by="approximate"))
     approx = approx_store.from_json(workspace.read("approx.json", made_by="approximate"))
 
+    writes = GENERATED[options.backend]
+
     def work() -> None:
-        progress("Adder graphs", 0.0)
-        plan = plan_pipeline(integer, jobs=-1, family=options.family, effort=options.effort)
-        progress("Adder graphs", 1.0)
-        progress("Verilog", 0.0)
-        design, tapped = emit_both(plan, notes=weight_notes(approx), jobs=-1)
-        files = {
-            "plan.json": stream_store.plan_to_json(plan),
-            "design.v": design.verilog,
-            "design.json": stream_store.design_to_json(design),
-            "design_taps.json": stream_store.design_to_json(tapped),
-        }
+        files = generate_files(integer, approx, options, progress)
         workspace.write_together(files)
-        progress("Verilog", 1.0)
+        for other in GENERATED.values():
+            for name in set(other) - set(writes):
+                workspace.path(name).unlink(missing_ok=True)
 
     workspace.run(
         "generate",
         work,
         reads=[workspace.path("integer.json"), workspace.path("approx.json")],
-        writes=["plan.json", "design.json", "design_taps.json", "design.v"],
+        writes=writes,
         options=asdict(options),
     )
 
 
 def verify(workspace: Workspace, options: VerifyOptions, progress: Progress) -> None:
-    """Compare the design with the golden model.
+    """Compare the design with the golden model, and the cycles of an image with those of the plan.
 
     Raises
     ------
     VerifyError
-        If one bit differs; the report is written all the same.
+        If one bit differs, or a cycle; the report is written all the same.
     """
+    check_layers(backend_of(workspace), options)
     integer = integer_store.from_json(workspace.read("integer.json", made_by="approximate"))
     name = "design_taps.json" if options.layers else "design.json"
     design = stream_store.design_from_json(workspace.read(name, made_by="generate"))
     images = load_test_set(workspace, integer.input_shape)
+    simulation = Simulation(workspace, integer, design, load_plan(workspace), options, progress)
 
     def work() -> None:
         runs: tuple[tuple[Mode, int | None], ...] = (
@@ -242,19 +238,27 @@ def verify(workspace: Workspace, options: VerifyOptions, progress: Progress) -> 
                 continue
             chosen = images[:count]
             try:
-                reports.append(
-                    _simulate(workspace, integer, design, mode, chosen, options, progress)
-                )
+                reports.append(simulation.compare(mode, chosen))
             except ToolNotFoundError as error:
                 # a bare Debian lacks the library that cocotb needs; the other bench does not
                 if mode == "fast" or options.fast_images == 0:
                     raise
                 skipped.append(str(error))
-        _write_result(
-            workspace, "verify", {"reports": [asdict(r) for r in reports], "skipped": skipped}
-        )
+        fastest: Mode = "cocotb" if options.fast_images == 0 else "fast"
+        passed = all(r.passed for r in reports)
+        cycles = simulation.count(fastest, images) if passed else None
+        result = {
+            "reports": [asdict(r) for r in reports],
+            "skipped": skipped,
+            "cycles": cycles and asdict(cycles),
+        }
+        _write_result(workspace, "verify", result)
         for failed in (r for r in reports if not r.passed):
-            raise VerifyError(_fault(failed))
+            raise VerifyError(fault(failed))
+        if cycles is not None and not cycles.passed:
+            raise VerifyError(
+                f"An image takes {cycles.simulated:g} cycles, and {cycles.predicted:g} by the model"
+            )
 
     workspace.run(
         "verify",
@@ -265,46 +269,11 @@ def verify(workspace: Workspace, options: VerifyOptions, progress: Progress) -> 
     )
 
 
-def _simulate(
-    workspace: Workspace,
-    integer: IntegerNetwork,
-    design: StreamDesign,
-    mode: Mode,
-    images: FloatArray,
-    options: VerifyOptions,
-    progress: Progress,
-) -> VerifyReport:
-    task = f"Verification of {len(images)} images ({mode})"
-    progress(task, 0.0)
-    report = verify_design(
-        integer,
-        design,
-        images,
-        mode=mode,
-        layers=options.layers,
-        seed=options.seed,
-        jobs=-1,
-        build_dir=workspace.path("simulation"),
-        progress=lambda done, total: progress(task, done / total),
-    )
-    progress(task, 1.0)
-    return report
-
-
-def _fault(report: VerifyReport) -> str:
-    """One sentence on what a simulation found wrong."""
-    what = report.fault or (
-        f"{report.words_differed} of {report.words_compared} words differ, the first at "
-        f"{report.first_difference}"
-    )
-    waveform = f"; waveform: {report.waveform}" if report.waveform else ""
-    return f"The Verilog is not the golden model ({report.mode}): {what}{waveform}"
-
-
 def synthesise(workspace: Workspace, options: SynthOptions, progress: Progress) -> None:
     """Synthesise, place, route and pack; write the bitstream and ``results/synth.json``."""
     design = stream_store.design_from_json(workspace.read("design.json", made_by="generate"))
     board = find_board(options.board)
+    check_memories(load_plan(workspace), board)
 
     def work() -> None:
         # the files of the last run are about to be replaced one by one
@@ -344,16 +313,24 @@ def build(
     workspace: Workspace,
     model: Path,
     approximate_options: ApproximateOptions,
-    effort: int,
+    generate_options: GenerateOptions,
     verify_options: VerifyOptions,
     synth_options: SynthOptions,
     progress: Progress,
 ) -> None:
-    """Run every stage; those whose inputs have not changed are skipped."""
+    """Run every stage; those whose inputs have not changed are skipped.
+
+    The hardware is for the family of the board, and an NFU has the board's tile if none is given.
+    """
     board = find_board(synth_options.board)
+    check_layers(generate_options.backend, verify_options)
+    generate_options = replace(generate_options, family=board.family)
+    if generate_options.backend == "nfu" and generate_options.tile is None:
+        generate_options = replace(generate_options, tile=board.nfu_tile)
     import_model(workspace, model)
     approximate(workspace, approximate_options, progress)
-    generate(workspace, GenerateOptions(family=board.family, effort=effort), progress)
+    generate(workspace, generate_options, progress)
+    check_memories(load_plan(workspace), board)
     verify(workspace, verify_options, progress)
     synthesise(workspace, synth_options, progress)
     report(workspace)

@@ -24,14 +24,17 @@ group             keys
 ``operations``    an image: ``additions``, ``shifts``, ``multiplications``, ``comparisons``, without
                   any sharing; ``float_additions``, ``float_multiplications``,
                   ``float_functions`` of the float network
-``hardware``      ``adders`` in adder graphs; ``cycles_per_image``; ``latency_cycles`` from the
-                  first pixel in to the last result out; ``board``, ``part``; ``luts``, ``ffs``,
+``hardware``      ``backend``; ``adders`` in adder graphs (None for an NFU), ``nfu``: ``tile``
+                  [Tn, Ti], ``instructions``, and the share of ``busy`` cycles of the program (None
+                  otherwise); ``cycles_per_image``; ``latency_cycles`` from the first pixel in to
+                  the last result out; ``board``, ``part``; ``luts``, ``ffs``,
                   ``brams``, ``dsps`` of all that is in the bitstream; ``core``, the same of the
                   network alone; ``capacity``, the same of the FPGA; ``clock_mhz``, the highest
                   that place and route achieved, ``target_mhz`` that it aimed at, ``board_mhz`` of
                   the board's oscillator; ``images_per_second`` and ``latency_us`` at ``clock_mhz``
 ``verification``  ``passed``; ``images``; ``words_compared``, ``words_differed``; ``skipped``, why
-                  a bench did not run; ``runs``, each
+                  a bench did not run; ``cycles`` of an image ``predicted`` and ``simulated``
+                  without stalls (None if no simulation was held to it); ``runs``, each
                   with ``mode``, ``images``, ``words_compared``, ``words_differed``, ``cycles``,
                   ``cycles_per_image``, ``seed``, ``stall``, ``simulator``, ``layers``, ``fault``,
                   ``first_difference`` and ``waveform``
@@ -41,7 +44,8 @@ group             keys
 ``seconds``       wall-clock time by stage; ``steps`` inside ``synth``
 ``stages``        ``done``, ``failed``, ``out of date`` or ``not run``, by stage
 ``files``         paths in the workspace of what exists: ``bitstream``, ``report``, ``verilog``,
-                  ``script``, which repeats synthesis by hand
+                  ``program`` of an NFU as text, its ``memory`` as bytes, ``script``, which repeats
+                  synthesis by hand
 ``commands``      that make the workspace again
 ``limits``        sentences: what the numbers do not say
 ================  ==================================================================================
@@ -65,6 +69,7 @@ from hwgen.approx.measure import mean_terms
 from hwgen.approx.types import ApproxNetwork
 from hwgen.boards import BOARDS
 from hwgen.errors import DataError
+from hwgen.flow.backends import Plan, interval, latency, load_plan
 from hwgen.flow.commands import reproduce
 from hwgen.flow.intervals import share_interval
 from hwgen.flow.layers import layer_table
@@ -75,7 +80,7 @@ from hwgen.integer import store as integer_store
 from hwgen.integer.types import IntegerNetwork
 from hwgen.network import storage as network_store
 from hwgen.network.types import Network
-from hwgen.stream import store as stream_store
+from hwgen.nfu.design import NfuPlan
 from hwgen.stream.plan import PipelinePlan
 from hwgen.toolchain.doctor import tool_versions
 
@@ -109,7 +114,7 @@ class Findings:
     network: Network | None = None
     approx: ApproxNetwork | None = None
     integer: IntegerNetwork | None = None
-    plan: PipelinePlan | None = None
+    plan: Plan | None = None
     front: Front | None = None
     approximate: _Json | None = None
     verify: _Json | None = None
@@ -139,8 +144,7 @@ def gather(workspace: Workspace) -> Findings:
             approximate=read_result(workspace, "approximate"),
         )
     if states["generate"] == "done":
-        plan = stream_store.plan_from_json(workspace.path("plan.json").read_text())
-        found = replace(found, plan=plan)
+        found = replace(found, plan=load_plan(workspace))
     if states["verify"] in ("done", "failed"):
         found = replace(found, verify=read_result(workspace, "verify"))
     if states["synth"] == "done":
@@ -310,17 +314,19 @@ def _operations(approx: ApproxNetwork | None) -> _Json | None:
     }
 
 
-def _hardware(plan: PipelinePlan | None, synth: _Json | None) -> _Json | None:
+def _hardware(plan: Plan | None, synth: _Json | None) -> _Json | None:
     if plan is None:
         return None
     area = {key: synth["top"][key] if synth else None for key in _AREA}
     clock = synth["fmax_mhz"] if synth else None
-    cycles, latency = plan.timing.interval, plan.timing.image + 1
+    cycles = interval(plan)
     capacity = BOARDS[synth["board"]].capacity if synth else None
     return {
-        "adders": plan.adders,
+        "backend": "nfu" if isinstance(plan, NfuPlan) else "stream",
+        "adders": None if isinstance(plan, NfuPlan) else plan.adders,
+        "nfu": _nfu(plan) if isinstance(plan, NfuPlan) else None,
         "cycles_per_image": cycles,
-        "latency_cycles": latency,
+        "latency_cycles": latency(plan),
         "board": synth["board"] if synth else None,
         "part": synth["part"] if synth else None,
         **area,
@@ -330,7 +336,15 @@ def _hardware(plan: PipelinePlan | None, synth: _Json | None) -> _Json | None:
         "target_mhz": synth["target_mhz"] if synth else None,
         "board_mhz": synth["clock_mhz"] if synth else None,
         "images_per_second": clock * 1e6 / cycles if clock else None,
-        "latency_us": latency / clock if clock else None,
+        "latency_us": latency(plan) / clock if clock else None,
+    }
+
+
+def _nfu(plan: NfuPlan) -> _Json:
+    return {
+        "tile": [plan.config.tn, plan.config.ti],
+        "instructions": plan.instructions,
+        "busy": plan.busy / plan.program_cycles,
     }
 
 
@@ -338,8 +352,11 @@ def _verification(result: _Json | None) -> _Json | None:
     if result is None:
         return None
     runs = [_run(report) for report in result["reports"]]
+    cycles = result.get("cycles")
+    held = cycles is None or cycles["predicted"] == cycles["simulated"]
     return {
-        "passed": bool(runs) and all(run["passed"] for run in runs),
+        "passed": bool(runs) and all(run["passed"] for run in runs) and held,
+        "cycles": cycles,
         "images": max((run["images"] for run in runs), default=0),
         "words_compared": sum(run["words_compared"] for run in runs),
         "words_differed": sum(run["words_differed"] for run in runs),
@@ -370,7 +387,8 @@ def _layers(found: Findings) -> list[_Json] | None:
     errors = found.approximate.get("output_errors")
     instances = found.synth["instances"] if found.synth else None
     luts = {name: area["luts"] for name, area in instances} if instances else None
-    rows = layer_table(found.approx, found.integer, found.plan, errors, luts)
+    plan = found.plan if isinstance(found.plan, PipelinePlan) else None
+    rows = layer_table(found.approx, found.integer, plan, errors, luts)
     return [
         {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(row).items()}
         for row in rows
@@ -400,7 +418,12 @@ def _seconds(workspace: Workspace, synth: _Json | None) -> _Json:
 
 
 def _files(workspace: Workspace, synth: _Json | None) -> dict[str, str]:
-    names = {"verilog": "design.v", "report": "report.html"}
+    names = {
+        "verilog": "design.v",
+        "program": "program.nfu",
+        "memory": "image.bin",
+        "report": "report.html",
+    }
     if synth:
         names["script"] = f"synthesis/{synth['script']}"
         if synth["bitstream"]:

@@ -59,6 +59,7 @@ def facts(summary: _Group) -> list[tuple[str, str]]:
         ("accuracy", _accuracy(summary["accuracy"])),
         ("an image", _operations(summary["operations"])),
         ("adders", _adders(summary["hardware"])),
+        ("NFU", _nfu(summary["hardware"])),
         ("area", _area(summary["hardware"])),
         ("speed", _speed(summary["hardware"])),
         ("verified", _verified(summary["verification"])),
@@ -131,7 +132,19 @@ def _operations(operations: _Group | None) -> str:
 
 
 def _adders(hardware: _Group | None) -> str:
-    return "" if hardware is None else f"{number(hardware['adders'])} in adder graphs"
+    if hardware is None or hardware["adders"] is None:
+        return ""
+    return f"{number(hardware['adders'])} in adder graphs"
+
+
+def _nfu(hardware: _Group | None) -> str:
+    if hardware is None or hardware["nfu"] is None:
+        return ""
+    nfu = hardware["nfu"]
+    return (
+        f"{nfu['tile'][0]} x {nfu['tile'][1]}, {number(nfu['instructions'])} instructions; "
+        f"{percent(nfu['busy'])} of the program's cycles add up weights"
+    )
 
 
 def _area(hardware: _Group | None) -> str:

@@ -78,7 +78,13 @@ def tiles(summary: _Group) -> tuple[Tile, ...]:
         remark = f"of {number(verification['words_compared'])} words"
         found.append(Tile(number(verification["words_differed"]), "words differed", remark))
     if hardware:
-        found.append(Tile(number(hardware["adders"]), "adders", "in adder graphs"))
+        if hardware["nfu"] is None:
+            found.append(Tile(number(hardware["adders"]), "adders", "in adder graphs"))
+        else:
+            tile = " \u00d7 ".join(str(size) for size in hardware["nfu"]["tile"])
+            found.append(
+                Tile(tile, "NFU", f"{number(hardware['nfu']['instructions'])} instructions")
+            )
         if hardware["luts"] is not None:
             found.append(Tile(number(hardware["luts"]), "LUTs", str(hardware["board"])))
         cycles = f"{number(hardware['cycles_per_image'])} cycles each"

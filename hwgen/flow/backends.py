@@ -1,0 +1,146 @@
+"""The back ends: each makes a streaming design of an integer network, and a plan that tells of it.
+
+``stream`` builds every layer as a datapath of its own; ``nfu`` compiles the network for a
+programmable unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import assert_never
+
+from hwgen.approx.types import ApproxNetwork
+from hwgen.boards import Board
+from hwgen.errors import ResourceError
+from hwgen.flow.notes import weight_notes
+from hwgen.flow.options import Backend, GenerateOptions
+from hwgen.flow.progress import Progress
+from hwgen.flow.workspace import Workspace
+from hwgen.integer.types import IntegerNetwork
+from hwgen.nfu import store as nfu_store
+from hwgen.nfu.assembler import disassemble
+from hwgen.nfu.design import NfuPlan, build_system
+from hwgen.nfu.image import memory_bytes
+from hwgen.stream import store as stream_store
+from hwgen.stream.plan import PipelinePlan, plan_pipeline
+from hwgen.stream.verilog import emit_both
+
+__all__ = [
+    "GENERATED",
+    "Plan",
+    "backend_of",
+    "check_memories",
+    "generate_files",
+    "interval",
+    "latency",
+    "load_plan",
+]
+
+Plan = PipelinePlan | NfuPlan
+
+_PLAN = {"stream": "plan.json", "nfu": "nfu.json"}
+
+GENERATED: Mapping[Backend, tuple[str, ...]] = MappingProxyType(
+    {
+        "stream": (_PLAN["stream"], "design.json", "design_taps.json", "design.v"),
+        "nfu": (_PLAN["nfu"], "design.json", "design.v", "program.nfu", "image.bin"),
+    }
+)
+"""Files that each back end writes."""
+
+_TILE = (4, 4)
+
+
+def generate_files(
+    integer: IntegerNetwork, approx: ApproxNetwork, options: GenerateOptions, progress: Progress
+) -> dict[str, str | bytes]:
+    """Contents of the files that the chosen back end writes, by name."""
+    match options.backend:
+        case "stream":
+            return _stream(integer, approx, options, progress)
+        case "nfu":
+            return _nfu(integer, options, progress)
+        case _:
+            assert_never(options.backend)
+
+
+def _stream(
+    integer: IntegerNetwork, approx: ApproxNetwork, options: GenerateOptions, progress: Progress
+) -> dict[str, str | bytes]:
+    progress("Adder graphs", 0.0)
+    plan = plan_pipeline(integer, jobs=-1, family=options.family, effort=options.effort)
+    progress("Adder graphs", 1.0)
+    progress("Verilog", 0.0)
+    design, tapped = emit_both(plan, notes=weight_notes(approx), jobs=-1)
+    progress("Verilog", 1.0)
+    return {
+        "plan.json": stream_store.plan_to_json(plan),
+        "design.v": design.verilog,
+        "design.json": stream_store.design_to_json(design),
+        "design_taps.json": stream_store.design_to_json(tapped),
+    }
+
+
+def _nfu(
+    integer: IntegerNetwork, options: GenerateOptions, progress: Progress
+) -> dict[str, str | bytes]:
+    progress("NFU", 0.0)
+    built = build_system(integer, tile=options.tile or _TILE)
+    progress("NFU", 1.0)
+    config, compiled = built.plan.config, built.compiled
+    return {
+        "nfu.json": nfu_store.plan_to_json(built.plan),
+        "design.v": built.design.verilog,
+        "design.json": stream_store.design_to_json(built.design),
+        "program.nfu": disassemble(compiled.program),
+        "image.bin": memory_bytes(config, compiled.program, compiled.memory),
+    }
+
+
+def backend_of(workspace: Workspace) -> Backend:
+    """The back end that generated the design in a workspace."""
+    chosen: Backend = workspace.record("generate").get("options", {}).get("backend", "stream")
+    return chosen
+
+
+def load_plan(workspace: Workspace) -> Plan:
+    """The plan of the design in a workspace.
+
+    Raises
+    ------
+    DataError
+        If there is none, or it is damaged.
+    """
+    backend = backend_of(workspace)
+    text = workspace.read(_PLAN[backend], made_by="generate")
+    return nfu_store.plan_from_json(text) if backend == "nfu" else stream_store.plan_from_json(text)
+
+
+def interval(plan: Plan) -> float:
+    """Cycles from one image to the next if neither side waits."""
+    return plan.interval if isinstance(plan, NfuPlan) else plan.timing.interval
+
+
+def latency(plan: Plan) -> int:
+    """Cycles from the first pixel of an image to the last of its result."""
+    return plan.interval if isinstance(plan, NfuPlan) else plan.timing.image + 1
+
+
+def check_memories(plan: Plan, board: Board) -> None:
+    """Refuse a design whose memories alone are larger than the board's.
+
+    Raises
+    ------
+    ResourceError
+        If they are; the message has the sizes.
+    """
+    if not isinstance(plan, NfuPlan):
+        return
+    needed, there = sum(bits for _, bits in plan.memories), board.capacity.bram_bits
+    if needed > there:
+        sizes = ", ".join(f"{what} {bits:,}" for what, bits in plan.memories)
+        raise ResourceError(
+            f"The NFU's memories need {needed:,} bits ({sizes}) beside its buffers, and the block "
+            f"RAM of {board.title} has {there:,}: choose a larger board or a smaller network"
+        )

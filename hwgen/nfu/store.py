@@ -1,0 +1,22 @@
+"""JSON form of the plan of an NFU system, exact both ways."""
+
+from __future__ import annotations
+
+from hwgen import serial
+from hwgen.nfu.config import DyadicLane, NfuConfig
+from hwgen.nfu.design import NfuPlan
+from hwgen.nfu.image import MemoryMap, Region
+
+__all__ = ["plan_from_json", "plan_to_json"]
+
+_CLASSES = (DyadicLane, MemoryMap, NfuConfig, NfuPlan, Region)
+
+
+def plan_to_json(plan: NfuPlan) -> str:
+    """JSON text of a plan."""
+    return serial.dumps(plan)
+
+
+def plan_from_json(text: str) -> NfuPlan:
+    """The plan that :func:`plan_to_json` wrote; :class:`DataError` if the text is damaged."""
+    return serial.loads(text, _CLASSES, NfuPlan)
