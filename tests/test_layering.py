@@ -43,7 +43,7 @@ _MAY_IMPORT: dict[str, set[str]] = {
         *("errors", "numeric", "serial", "network", "approx", "integer", "shiftadd"),
         *("stream", "nfu", "sim", "boards", "toolchain", "report", "finetune"),
     },
-    "cli": {"errors", "flow", "boards", "report", "toolchain"},
+    "cli": {"errors", "flow", "boards", "report", "toolchain", "nfu"},
 }
 
 
