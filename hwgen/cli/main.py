@@ -18,6 +18,7 @@ from hwgen.cli.fit import fit
 from hwgen.cli.front import front
 from hwgen.cli.generate import generate
 from hwgen.cli.import_model import import_model
+from hwgen.cli.nfu import nfu
 from hwgen.cli.optimize import optimize
 from hwgen.cli.report import report
 from hwgen.cli.synth import synth
@@ -61,6 +62,7 @@ for command in (
     complexity,
     fit,
     optimize,
+    nfu,
     doctor,
     boards,
 ):

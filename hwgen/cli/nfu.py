@@ -1,0 +1,304 @@
+"""``hwgen nfu``: programs of the NFU as text, as words, in the executor and in the cycle model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hwgen.cli._console import print_json
+from hwgen.cli._options import JSON
+from hwgen.cli._result import write_file
+from hwgen.cli._table import print_table
+from hwgen.errors import ResourceError
+from hwgen.nfu.assembler import disassemble
+from hwgen.nfu.chart import draw_trace, save
+from hwgen.nfu.config import NfuConfig
+from hwgen.nfu.cycles import count_cycles, schedule
+from hwgen.nfu.files import load_image, read_program, save_image, to_bytes, to_hex
+from hwgen.nfu.golden import execute
+from hwgen.nfu.isa import FIELDS, Instruction, encode
+from hwgen.nfu.memory import MemoryImage
+from hwgen.nfu.metrics import bandwidth, moved_bytes
+from hwgen.nfu.timing import LOADS, Timing, rate
+
+__all__ = ["nfu"]
+
+_PATH = click.Path(path_type=Path, dir_okay=False)
+_PROGRAM = click.argument("program", type=_PATH, metavar="PROGRAM")
+_IMAGE = click.argument("image", type=_PATH, metavar="IMAGE.npz")
+_PORTS = (*LOADS, "store")
+
+
+class _Rate(click.ParamType[tuple[str, int, int]]):
+    name = "port=words/cycles"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int, int]:
+        port, _, figures = str(value).partition("=")
+        words, _, cycles = figures.partition("/")
+        try:
+            found = (port, int(words), int(cycles or "1"))
+            rate(*found[1:])
+        except ValueError:
+            self.fail(f"{value!r} is not a port and its words in so many cycles, such as sb=1/4")
+        if port not in _PORTS:
+            self.fail(f"{port!r} is not a port; they are {', '.join(_PORTS)}", param, ctx)
+        return found
+
+
+def _timing_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    latency = click.option(
+        "--latency",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        metavar="CYCLES",
+        help="Cycles from a request for a load to its first word.",
+    )
+    rates = click.option(
+        "--rate",
+        "rates",
+        type=_Rate(),
+        multiple=True,
+        metavar="PORT=WORDS/CYCLES",
+        help=f"Words of a port ({', '.join(_PORTS)}) in so many cycles; 1 a cycle by default.",
+    )
+    return latency(rates(function))
+
+
+def _timing(latency: int, rates: tuple[tuple[str, int, int], ...]) -> Timing:
+    patterns = {
+        port if port == "store" else f"{port}_words": rate(words, cycles)
+        for port, words, cycles in rates
+    }
+    return Timing(latency, patterns)
+
+
+@click.group(short_help="Assemble, run and time programs of the NFU.")
+def nfu() -> None:
+    """Work with programs of the NFU, the programmable layer processor.
+
+    A PROGRAM is text (one instruction a line; any suffix), words in hexadecimal digits, a line an
+    instruction (.hex), or bytes (.bin). IMAGE.npz holds the memory that it works on and the
+    parameters of the NFU; 'hwgen.nfu.files.save_image' writes it. docs/nfu.md explains the
+    instructions.
+
+    \b
+        hwgen nfu asm sums.nfu --out sums.hex
+        hwgen nfu disasm sums.hex
+        hwgen nfu run sums.nfu image.npz
+        hwgen nfu cycles sums.nfu image.npz --latency 20 --rate sb=1/4
+        hwgen nfu trace sums.nfu image.npz --out sums.png
+    """
+
+
+@nfu.command(short_help="Text to instruction words.")
+@_PROGRAM
+@click.option(
+    "--out",
+    type=_PATH,
+    metavar="FILE",
+    help="Write to FILE: bytes if it ends in .bin, hexadecimal words if in .hex. By default "
+    "hexadecimal words are printed.",
+)
+@JSON
+def asm(program: Path, out: Path | None, as_json: bool) -> None:
+    """Assemble PROGRAM into instruction words.
+
+    A line is an instruction: slots divided by '|', each a name and the fields that are not 0.
+    '#' begins a comment, and a line that ends in '\\' goes on in the next.
+
+    \b
+        SB size=2 rows=2 | NBIN size=2 positions=1 | NBOUT groups=1 store=1 target=2 \\
+          | NFU op=MULT
+        CP end=1
+    \b
+        hwgen nfu asm sums.nfu
+        hwgen nfu asm sums.nfu --out sums.bin
+    """
+    instructions = read_program(program)
+    if out is not None:
+        if out.suffix not in (".bin", ".hex"):
+            raise click.UsageError(f"--out must end in .bin or .hex, not {out.suffix!r}")
+        binary = out.suffix == ".bin"
+        write_file(out, to_bytes(instructions) if binary else to_hex(instructions).encode())
+    if as_json:
+        print_json({"words": [f"{encode(one):x}" for one in instructions]})
+    elif out is None:
+        click.echo(to_hex(instructions), nl=False)
+
+
+@nfu.command(short_help="Instruction words to text.")
+@_PROGRAM
+@click.option("--out", type=_PATH, metavar="FILE", help="Write to FILE instead of printing.")
+@JSON
+def disasm(program: Path, out: Path | None, as_json: bool) -> None:
+    """Write PROGRAM as text, which 'hwgen nfu asm' reads back.
+
+    \b
+        hwgen nfu disasm sums.hex
+        hwgen nfu disasm sums.bin --out sums.nfu
+    """
+    instructions = read_program(program)
+    text = disassemble(instructions)
+    if out is not None:
+        write_file(out, text.encode())
+    if as_json:
+        print_json({"instructions": [_fields(one) for one in instructions]})
+    elif out is None:
+        click.echo(text, nl=False)
+
+
+@nfu.command(short_help="Run in the golden executor.")
+@_PROGRAM
+@_IMAGE
+@click.option(
+    "--out", type=_PATH, metavar="AFTER.npz", help="Write memory as it is after the program."
+)
+@JSON
+def run(program: Path, image: Path, out: Path | None, as_json: bool) -> None:
+    """Run PROGRAM on IMAGE.npz exactly, and print what it stores.
+
+    A program that breaks a rule is refused: one that reads what nothing wrote, overwrites what a
+    run still reads, or loads what is not stored yet.
+
+    \b
+        hwgen nfu run sums.nfu image.npz
+        hwgen nfu run sums.nfu image.npz --out after.npz
+    """
+    config, memory = load_image(image)
+    done = execute(config, read_program(program), memory)
+    if out is not None:
+        after = MemoryImage(memory.rows, memory.tables, done.activations)
+        try:
+            save_image(out, config, after)
+        except OSError as error:
+            raise ResourceError(f"Cannot write {str(out)!r}: {error.strerror}") from None
+    if as_json:
+        stores = [{"address": one.address, "values": one.values} for one in done.stores]
+        print_json({"stores": stores})
+        return
+    rows = [(str(s.address), " ".join(map(str, s.values))) for s in done.stores]
+    print_table(("word", "values"), rows, numbers=("word",))
+
+
+@nfu.command(short_help="Count cycles, and why it waits.")
+@_PROGRAM
+@_IMAGE
+@_timing_options
+@JSON
+def cycles(
+    program: Path,
+    image: Path,
+    latency: int,
+    rates: tuple[tuple[str, int, int], ...],
+    as_json: bool,
+) -> None:
+    """Count the cycles of PROGRAM, which are those of the hardware, and its stalls by cause.
+
+    The program is run first, since only one that keeps the rules has these cycles.
+
+    \b
+        hwgen nfu cycles sums.nfu image.npz
+        hwgen nfu cycles sums.nfu image.npz --latency 20 --rate sb=1/4 --rate nbin=1/2
+    """
+    config, _, instructions = _checked(program, image)
+    timing = _timing(latency, rates)
+    count = count_cycles(config, instructions, timing)
+    moved = moved_bytes(config, instructions)
+    if as_json:
+        print_json(
+            {
+                "cycles": count.total,
+                "rows": count.busy,
+                "stalls": count.stalls,
+                "starts": count.starts,
+                "bytes": moved,
+                "bandwidth": bandwidth(config, timing),
+            }
+        )
+        return
+    lines = [("cycles until done", count.total), ("rows issued", count.busy)]
+    lines += [(f"stall: {cause}", n) for cause, n in count.stalls.items() if n]
+    rows = [(what, f"{n:,}", f"{n / count.total:.1%}") for what, n in lines]
+    rows += [
+        (f"{port}: bytes moved", f"{n:,}", f"{n / count.total:.2f} a cycle")
+        for port, n in moved.items()
+    ]
+    print_table(("", "number", "share"), rows, numbers=("number", "share"))
+
+
+@nfu.command(short_help="Draw units and buffers over cycles.")
+@_PROGRAM
+@_IMAGE
+@_timing_options
+@click.option(
+    "--out", type=_PATH, required=True, metavar="FILE", help="Picture: .png, .svg or .pdf."
+)
+@click.option("--from", "begin", type=click.IntRange(0), default=0, metavar="CYCLE", help="First.")
+@click.option("--to", "end", type=click.IntRange(1), metavar="CYCLE", help="Last; by default all.")
+@JSON
+def trace(
+    program: Path,
+    image: Path,
+    latency: int,
+    rates: tuple[tuple[str, int, int], ...],
+    out: Path,
+    begin: int,
+    end: int | None,
+    as_json: bool,
+) -> None:
+    """Draw what the loaders, the run and the store do in each cycle, and the words of the buffers.
+
+    Stalls are coloured by their cause. A chart of more than some thousand cycles shows little: name
+    those of interest.
+
+    \b
+        hwgen nfu trace sums.nfu image.npz --out sums.png
+        hwgen nfu trace sums.nfu image.npz --latency 20 --from 400 --to 900 --out part.svg
+    """
+    config, memory, instructions = _checked(program, image)
+    found = schedule(config, instructions, _timing(latency, rates))
+    last = found.total if end is None else end
+    if begin > min(last, found.total):
+        raise click.UsageError(f"--from must be at most {min(last, found.total)}, not {begin}")
+    figure = draw_trace(config, instructions, memory.rows, found, window=(begin, last + 1))
+    try:
+        save(figure, out)
+    except ValueError as error:
+        raise click.UsageError(f"--out: {error}") from None
+    if as_json:
+        spans = [
+            {
+                "unit": span.unit,
+                "instruction": span.instruction,
+                "begin": span.begin,
+                "end": span.end,
+                "stall": span.cause,
+            }
+            for span in found.spans()
+            if span.end >= begin and span.begin <= last
+        ]
+        print_json({"cycles": found.total, "spans": spans})
+
+
+def _checked(program: Path, image: Path) -> tuple[NfuConfig, MemoryImage, tuple[Instruction, ...]]:
+    config, memory = load_image(image)
+    instructions = read_program(program)
+    execute(config, instructions, memory)
+    return config, memory, instructions
+
+
+def _fields(one: Instruction) -> dict[str, object]:
+    """Fields that are not 0."""
+    values: dict[str, object] = {}
+    for spec in FIELDS:
+        value = getattr(one, spec.attribute)
+        if value:
+            name = f"{spec.slot} {spec.name}"
+            values[name] = value if spec.values is None else spec.values(value).name
+    return values

@@ -1,0 +1,132 @@
+"""``hwgen nfu``: a program through every command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hwgen.nfu.config import NfuConfig
+from hwgen.nfu.cycles import count_cycles
+from hwgen.nfu.files import load_image, read_program, save_image
+from hwgen.nfu.memory import MemoryImage, pack_rows, pack_scales
+from hwgen.nfu.timing import Timing, rate
+
+Hwgen = Callable[..., tuple[int, str, str]]
+
+_TEXT = """\
+SB size=2 rows=2 | NBIN size=2 positions=1 | NBOUT groups=1 store=1 target=2 \\
+  | NFU op=MULT
+CP end=1
+"""
+_SUMS = "SB size=2 rows=2 | NBIN size=2 positions=1 | NBOUT groups=1 store=1 target=2 | NFU op=MULT"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    """A program that adds up 8 inputs four ways, and the inputs 0 to 7."""
+    config = NfuConfig(nfu3_lanes=4)
+    image = MemoryImage(
+        pack_rows(config, np.ones((2, 4, 4, 1), dtype=np.int64), [0, 1], [0, 1]),
+        pack_scales(config, np.ones((1, 4, 2), dtype=np.int64), np.zeros((1, 4), dtype=np.int64)),
+        np.arange(16),
+    )
+    program, memory = tmp_path / "sums.nfu", tmp_path / "image.npz"
+    program.write_text(_TEXT)
+    save_image(memory, config, image)
+    return program, memory
+
+
+@pytest.mark.parametrize("suffix", ["hex", "bin"])
+def test_there_and_back(
+    hwgen: Hwgen, files: tuple[Path, Path], tmp_path: Path, suffix: str
+) -> None:
+    words, back = tmp_path / f"p.{suffix}", tmp_path / "back.nfu"
+    assert hwgen("nfu", "asm", files[0], "--out", words) == (0, "", "")
+    assert hwgen("nfu", "disasm", words, "--out", back) == (0, "", "")
+    assert back.read_text() == f"{_SUMS}\nCP end=1\n"
+    status, printed, _ = hwgen("nfu", "disasm", words)
+    assert (status, printed) == (0, back.read_text())
+
+
+def test_words_and_fields(hwgen: Hwgen, files: tuple[Path, Path]) -> None:
+    status, printed, _ = hwgen("nfu", "asm", files[0])
+    words = printed.split()
+    assert status == 0
+    assert [len(word) for word in words] == [80, 80]
+    assert int(words[1], 16) == 1
+    _, printed, _ = hwgen("nfu", "asm", files[0], "--json")
+    assert [int(w, 16) for w in json.loads(printed)["words"]] == [int(w, 16) for w in words]
+    _, printed, _ = hwgen("nfu", "disasm", files[0], "--json")
+    first, last = json.loads(printed)["instructions"]
+    assert first["NFU op"] == "MULT"
+    assert first["NBOUT target"] == 2
+    assert last == {"CP end": 1}
+
+
+def test_run(hwgen: Hwgen, files: tuple[Path, Path], tmp_path: Path) -> None:
+    after = tmp_path / "after.npz"
+    status, printed, _ = hwgen("nfu", "run", *files, "--out", after)
+    assert status == 0
+    assert printed.split() == ["word", "values", "2", "28", "28", "28", "28"]
+    np.testing.assert_array_equal(load_image(after)[1].activations[8:12], [28] * 4)
+    _, printed, _ = hwgen("nfu", "run", *files, "--json")
+    assert json.loads(printed) == {"stores": [{"address": 2, "values": [28] * 4}]}
+
+
+def test_cycles(hwgen: Hwgen, files: tuple[Path, Path]) -> None:
+    arguments = ("nfu", "cycles", *files, "--latency", 5, "--rate", "sb=1/3")
+    config, _ = load_image(files[1])
+    count = count_cycles(config, read_program(files[0]), Timing(5, {"sb_words": rate(1, 3)}))
+    _, printed, _ = hwgen(*arguments, "--json")
+    told = json.loads(printed)
+    assert (told["cycles"], told["rows"], told["stalls"]) == (count.total, 2, count.stalls)
+    assert told["bytes"] == {"sb": 2 * 12, "nbin": 2 * 4, "table": 0, "store": 4}
+    status, printed, _ = hwgen(*arguments)
+    assert status == 0
+    assert f"{count.total} " in printed
+    assert "stall: sb" in printed
+
+
+def test_trace(hwgen: Hwgen, files: tuple[Path, Path], tmp_path: Path) -> None:
+    picture = tmp_path / "t.svg"
+    status, printed, _ = hwgen("nfu", "trace", *files, "--out", picture, "--from", 3, "--json")
+    assert status == 0
+    assert "load SB" in picture.read_text()
+    spans = json.loads(printed)["spans"]
+    assert {"sb", "nbin", "run", "store"} == {span["unit"] for span in spans}
+    assert min(span["end"] for span in spans) >= 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("asm", "{p}", "--out", "p.txt"), "--out must end in .bin or .hex, not '.txt'"),
+        (("asm", "no.nfu"), "Cannot read 'no.nfu': No such file or directory"),
+        (("run", "{p}", "{p}"), "must be an NPZ file of a memory image"),
+        (("run", "{i}", "{i}"), "is not text; is it a .bin file?"),
+        (("cycles", "{p}", "{i}", "--rate", "sb"), "'sb' is not a port and its words"),
+        (("cycles", "{p}", "{i}", "--rate", "sb=2/1"), "'sb=2/1' is not a port and its words"),
+        (("cycles", "{p}", "{i}", "--rate", "x=1"), "they are sb, nbin, table, store"),
+        (("trace", "{p}", "{i}", "--out", "t.xyz"), "Suffix of a picture must be .png, .svg"),
+        (("trace", "{p}", "{i}", "--out", "t.png", "--from", "99"), "--from must be at most"),
+    ],
+)
+def test_refused(
+    hwgen: Hwgen, files: tuple[Path, Path], arguments: tuple[str, ...], message: str
+) -> None:
+    p, i = files
+    status, _, error = hwgen("nfu", *(each.format(p=p, i=i) for each in arguments))
+    assert status != 0
+    assert message in error
+
+
+def test_a_program_that_breaks_a_rule(hwgen: Hwgen, files: tuple[Path, Path]) -> None:
+    files[0].write_text("SB rows=2 | NBIN positions=1 | NBOUT groups=1 | NFU op=MULT\nCP end=1\n")
+    for command in (("run",), ("cycles",), ("trace", "--out", "t.png")):
+        status, _, error = hwgen("nfu", command[0], *files, *command[1:])
+        assert status == 1
+        assert "Instruction 0: Word 0 of SB is read before it is written" in error
