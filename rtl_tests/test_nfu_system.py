@@ -12,7 +12,7 @@ from nfu_networks import random_layers, suitable_config
 from streambench import run_stream
 
 from hwgen.nfu.compile import compile_network
-from hwgen.nfu.cycles import FixedTiming, count_cycles
+from hwgen.nfu.cycles import count_cycles
 from hwgen.nfu.system import NfuSystem, frame_cycles
 from hwgen.sim.golden import run
 
@@ -22,7 +22,7 @@ def _check(seed: int, *, tn: int, ti: int) -> None:
     network = random_layers(rng, layers=int(rng.integers(1, 4)), size=4)
     config = replace(suitable_config(rng), tn=tn, ti=ti, nfu3_lanes=1)
     compiled = compile_network(network, config)
-    program = count_cycles(config, compiled.program, FixedTiming(latency=1)).total
+    program = count_cycles(config, compiled.program).total
     interval = frame_cycles(config, compiled, program)
     images = images_for(network, 4, seed)
     expected = run(network, images)

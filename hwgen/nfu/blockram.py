@@ -103,7 +103,7 @@ class WordServer(wiring.Component):
 class BlockMemory(wiring.Component):
     """A memory of exactly the needed width and depth a port, with its contents from the start.
 
-    Times are those of :class:`hwgen.nfu.cycles.FixedTiming` with a latency of 1.
+    Times are those of :class:`hwgen.nfu.timing.Timing` as it is by default.
 
     Parameters
     ----------

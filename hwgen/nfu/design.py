@@ -9,7 +9,7 @@ from hwgen.integer.types import IntegerNetwork
 from hwgen.network.types import Shape
 from hwgen.nfu.compile import CompiledNetwork, compile_network
 from hwgen.nfu.config import NfuConfig
-from hwgen.nfu.cycles import FixedTiming, count_cycles
+from hwgen.nfu.cycles import count_cycles
 from hwgen.nfu.fit import fit_config
 from hwgen.nfu.golden import execute
 from hwgen.nfu.image import MemoryMap, memory_map
@@ -70,7 +70,7 @@ def build_system(
     compiled = compile_network(network, config)
     # the cycle model takes programs that the executor accepts
     execute(config, compiled.program, compiled.memory)
-    count = count_cycles(config, compiled.program, FixedTiming(latency=1))
+    count = count_cycles(config, compiled.program)
     inputs, outputs = network.ranges(network.input_name), network.ranges(network.output)
     system = NfuSystem(config, compiled, input_ranges=inputs, output_ranges=outputs)
     plan = NfuPlan(
