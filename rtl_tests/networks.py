@@ -84,10 +84,18 @@ class Sketch:
         return self.add(op, x, shape=shape, name=name)
 
     def max_pool(self, x: str, kernel: int = 2, stride: int = 2, pad: int = 0) -> str:
+        return self.max_pool_of(x, (kernel, kernel), (stride, stride), (pad,) * 4)
+
+    def max_pool_of(
+        self,
+        x: str,
+        kernel: tuple[int, int],
+        strides: tuple[int, int],
+        pads: tuple[int, int, int, int],
+    ) -> str:
         shape = self.network.shape(x)
-        op = MaxPool((kernel, kernel), (stride, stride), (pad,) * 4)
-        out = window_shape(shape[1:], op.kernel, op.strides, op.pads, (1, 1))
-        return self.add(op, x, shape=(shape[0], *out))
+        out = window_shape(shape[1:], kernel, strides, pads, (1, 1))
+        return self.add(MaxPool(kernel, strides, pads), x, shape=(shape[0], *out))
 
     def sum_pool(
         self,

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from networks import images_for
-from nfu_networks import random_layers, suitable_config
+from nfu_networks import random_graph, suitable_config
 from nfubench import random_timing, run_nfu
 
 from hwgen.nfu.compile import compile_network
@@ -17,8 +17,8 @@ from hwgen.sim.golden import run
 
 def _check(seed: int, *, tiles: tuple[int, ...] = (1, 2, 4)) -> None:
     rng = np.random.default_rng(seed)
-    network = random_layers(rng, layers=int(rng.integers(1, 4)), size=4)
-    config = suitable_config(rng, tiles=tiles)
+    network = random_graph(rng, layers=int(rng.integers(1, 5)), size=4)
+    config = suitable_config(rng, tiles=tiles, exponents=16)
     compiled = compile_network(network, config)
     image = images_for(network, 3, seed)[2:]  # the first two are the extremes
     memory = compiled.with_image(image[0])
@@ -28,7 +28,7 @@ def _check(seed: int, *, tiles: tuple[int, ...] = (1, 2, 4)) -> None:
     assert (result.starts, result.total) == (count.starts, count.total)
     for one in result.stores:
         memory.activations[one.address * config.tn : (one.address + 1) * config.tn] = one.values
-    np.testing.assert_array_equal(compiled.output.read(memory.activations), run(network, image)[0])
+    np.testing.assert_array_equal(compiled.result(memory.activations), run(network, image)[0])
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -1,44 +1,54 @@
-"""Where feature maps lie in memory: channels innermost, in blocks, with a border of zeros."""
+"""Where feature maps lie in memory: channels innermost, in blocks, with a border around them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from hwgen.errors import UnsupportedError
+from hwgen.integer.types import Concat, Conv, IntegerNetwork
 from hwgen.network.types import Pads, Shape
 from hwgen.nfu.config import NfuConfig
-from hwgen.numeric import IntArray
+from hwgen.nfu.layers import Layer, is_part
+from hwgen.numeric import IntArray, Range
 
-__all__ = ["FeatureMap"]
+__all__ = ["FeatureMap", "place"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FeatureMap:
-    """A feature map in memory as [y][x][channel].
+    """A feature map in memory as [y][x][channel], or a part of the channels of one.
 
     Parameters
     ----------
     address : int
-        Element where it begins, a multiple of Tn and Ti.
+        Element where the whole map begins, a multiple of Tn and Ti.
     shape : (int, int, int)
         (C, H, W) without padding and border.
     border : (int, int, int, int)
-        Zeros above, to the left, below, to the right.
+        Pixels above, to the left, below, to the right.
     channels : int
-        Channels with those that fill the last block.
+        Elements of a pixel of the whole map.
+    span : (int, int)
+        Those of them [from, to) that belong to this map, multiples of Tn and Ti.
+    slots : int64 array
+        (C,): element of the pixel where each channel lies.
+    shifts : int64 array
+        (C,): a value of the tensor is its element times ``2**shift``.
+    ranges : tuple of Range
+        (C,): bounds of the elements.
     """
 
     address: int
     shape: Shape
     border: Pads
     channels: int
-
-    @classmethod
-    def place(cls, address: int, shape: Shape, border: Pads, config: NfuConfig) -> FeatureMap:
-        """Feature map with channels padded to whole words of both sides."""
-        block = max(config.tn, config.ti)
-        return cls(address, shape, border, -(-shape[0] // block) * block)
+    span: tuple[int, int]
+    slots: IntArray
+    shifts: IntArray
+    ranges: tuple[Range, ...]
 
     @property
     def height(self) -> int:
@@ -55,23 +65,155 @@ class FeatureMap:
         """Elements of memory."""
         return self.height * self.width * self.channels
 
+    @property
+    def signed(self) -> bool:
+        """Whether any element can be negative."""
+        return any(r.lo < 0 for r in self.ranges)
+
     def element(self, y: int, x: int) -> int:
-        """Element of channel 0 of a pixel, which may lie in the border."""
-        return self.address + self.channels * (
-            (y + self.border[0]) * self.width + x + self.border[1]
-        )
+        """First element of the span of a pixel, which may lie in the border."""
+        pixel = (y + self.border[0]) * self.width + x + self.border[1]
+        return self.address + self.channels * pixel + self.span[0]
+
+    def channels_at(self, first: int, count: int) -> list[int | None]:
+        """Channel of each of ``count`` elements from element ``first`` of the span on."""
+        channel = dict(zip(self.slots.tolist(), range(len(self.slots)), strict=True))
+        begin = self.span[0] + first
+        return [channel.get(slot) for slot in range(begin, begin + count)]
 
     def write(self, memory: IntArray, values: IntArray) -> None:
         """Put (C, H, W) ``values`` into ``memory``."""
-        self._view(memory)[...] = values.transpose(1, 2, 0)
+        self._pixels(memory)[:, :, self.slots] = (values >> self.shifts[:, None, None]).transpose(
+            1, 2, 0
+        )
 
     def read(self, memory: IntArray) -> IntArray:
         """(C, H, W) values from ``memory``."""
-        return np.array(self._view(memory).transpose(2, 0, 1))
+        elements = self._pixels(memory)[:, :, self.slots].transpose(2, 0, 1)
+        return elements << self.shifts[:, None, None]
 
-    def _view(self, memory: IntArray) -> IntArray:
-        c, h, w = self.shape
+    def _pixels(self, memory: IntArray) -> IntArray:
         top, left = self.border[:2]
         whole = memory[self.address : self.address + self.size]
         pixels = whole.reshape(self.height, self.width, self.channels)
-        return pixels[top : top + h, left : left + w, :c]
+        return pixels[top : top + self.shape[1], left : left + self.shape[2]]
+
+
+def place(
+    network: IntegerNetwork, layers: Sequence[Layer], config: NfuConfig
+) -> tuple[dict[str, FeatureMap], IntArray]:
+    """Every stored tensor, one behind the other, and memory with their borders in it.
+
+    A border is as wide as the padding of the layers that read. It holds zeros, or, if the reader
+    takes the maximum of signed values, the least value.
+
+    Raises
+    ------
+    UnsupportedError
+        If a maximum and a sum need the border of a map of signed values, which cannot be both.
+    """
+    placer = _Placer(network, config, layers)
+    names = [network.input_name, *(layer.output for layer in layers), *placer.parts]
+    memory = np.zeros(0, dtype=np.int64)
+    for name in names:
+        if name not in placer.inside:
+            whole = placer.place_root(name, len(memory))
+            memory = np.append(memory, np.full(whole.size, placer.fill(name)))
+            whole.write(memory, np.zeros(whole.shape, dtype=np.int64))
+    return placer.maps, memory
+
+
+class _Placer:
+    def __init__(self, network: IntegerNetwork, config: NfuConfig, layers: Sequence[Layer]) -> None:
+        self.network = network
+        self.block = max(config.tn, config.ti)
+        self.layers = layers
+        self.writers = {layer.output: layer for layer in layers}
+        self.parts = {  # the stored tensors of each concatenation, in order
+            node.name: [
+                x if is_part(network, x) else f"{node.name}/{k}" for k, x in enumerate(node.inputs)
+            ]
+            for node in network.nodes
+            if isinstance(node.op, Concat)
+        }
+        self.inside = {part for parts in self.parts.values() for part in parts}
+        self.maps: dict[str, FeatureMap] = {}
+
+    def place_root(self, name: str, address: int) -> FeatureMap:
+        """Place a tensor that lies in no other, and those that lie in it."""
+        border: Pads = (0, 0, 0, 0)
+        for _, op in self._readers(name):
+            a, b, c, d = (max(pair) for pair in zip(border, op.pads, strict=True))
+            border = (a, b, c, d)
+        elements = self._size(name)
+
+        def put(tensor: str, begin: int) -> FeatureMap:
+            """Place a tensor from element ``begin`` of a pixel on."""
+            end = begin + self._size(tensor)
+            slots = np.arange(begin, begin + self._shape(tensor)[0])
+            shifts = self._shifts(tensor)
+            if tensor in self.parts:
+                inner = []
+                for part in self.parts[tensor]:
+                    inner.append(put(part, begin))
+                    begin = inner[-1].span[1]
+                slots = np.concatenate([part.slots for part in inner])
+            ranges = tuple(
+                Range(r.lo >> shift, r.hi >> shift)
+                for r, shift in zip(self._ranges(tensor), shifts.tolist(), strict=True)
+            )
+            span = end - self._size(tensor), end
+            self.maps[tensor] = FeatureMap(
+                address, self._shape(tensor), border, elements, span, slots, shifts, ranges
+            )
+            return self.maps[tensor]
+
+        return put(name, 0)
+
+    def fill(self, name: str) -> int:
+        """What the border of a placed tensor holds."""
+        whole = self.maps[name]
+        padded = [layer for layer, op in self._readers(name) if any(op.pads)]
+        if not whole.signed or not any(layer.maximum for layer in padded):
+            return 0
+        if not all(layer.maximum for layer in padded):
+            raise UnsupportedError(
+                f"Layer {name!r}: a padded maximum and a padded sum read its signed values, and "
+                "the border cannot hold both the least value and zero"
+            )
+        return min(r.lo for r in whole.ranges)
+
+    def _readers(self, name: str) -> list[tuple[Layer, Conv]]:
+        return [
+            (layer, addend.op)
+            for layer in self.layers
+            for addend in layer.addends
+            if addend.tensor == name
+        ]
+
+    def _size(self, name: str) -> int:
+        """Elements of a pixel that a tensor takes."""
+        if name in self.parts:
+            return sum(map(self._size, self.parts[name]))
+        return -(-self._shape(name)[0] // self.block) * self.block
+
+    def _shape(self, name: str) -> Shape:
+        return self.writers[name].node.shape if name in self.writers else self.network.shape(name)
+
+    def _ranges(self, name: str) -> tuple[Range, ...]:
+        writer = self.writers.get(name)
+        if writer is None or writer.scale is not None:
+            return self.network.ranges(name)
+        return writer.node.ranges
+
+    def _shifts(self, name: str) -> IntArray:
+        """Shift of each channel, which a concatenation brings in."""
+        if name in self.parts:
+            node = self.network.node(name)
+            assert isinstance(node.op, Concat)
+            pairs = zip(self.parts[name], node.op.shifts, strict=True)
+            return np.concatenate([self._shifts(part) + shift for part, shift in pairs])
+        writer = self.writers.get(name)
+        if writer is not None and writer.keeps_shifts:
+            return self._shifts(writer.addends[0].tensor)
+        return np.zeros(self._shape(name)[0], dtype=np.int64)

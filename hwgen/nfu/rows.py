@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from hwgen.errors import UnsupportedError
-from hwgen.integer.types import Conv, Requantise
+from hwgen.integer.types import Conv
 from hwgen.nfu.config import NfuConfig
+from hwgen.nfu.layers import Layer
+from hwgen.nfu.layout import FeatureMap
 from hwgen.numeric import IntArray, csd, odd_part
 
 __all__ = ["Scaling", "TapRow", "layer_scaling", "tap_rows"]
@@ -16,8 +19,9 @@ __all__ = ["Scaling", "TapRow", "layer_scaling", "tap_rows"]
 
 @dataclass(frozen=True, eq=False)
 class TapRow:
-    """The terms (Tn, Ti, terms) of one SB row, of tap (ky, kx) and a block of Ti inputs."""
+    """Terms (Tn, Ti, terms) of an SB row, of an addend's tap (ky, kx) and a block of Ti inputs."""
 
+    addend: int
     ky: int
     kx: int
     block: int
@@ -45,63 +49,86 @@ def _digits(weights: IntArray) -> IntArray:
     return np.array(flat, dtype=np.int64).reshape(*weights.shape, most)
 
 
-def _dense(op: Conv, filters: int, channels: int) -> IntArray:
-    """Weights (filters, channels, KH, KW) with zeros where groups do not read."""
-    count, per_group = op.weight.shape[:2]
-    weights = np.zeros((filters, channels, *op.kernel), dtype=np.int64)
-    for o in range(count):
-        first = o // (count // op.groups) * per_group
-        weights[o, first : first + per_group] = op.weight[o]
-    return weights
-
-
-def tap_rows(config: NfuConfig, op: Conv, channels: int) -> list[list[TapRow]]:
-    """Surviving rows of each output group (Tn filters), in the order of taps.
+def tap_rows(
+    config: NfuConfig, layer: Layer, sources: Sequence[FeatureMap], target: FeatureMap
+) -> list[list[TapRow]]:
+    """Surviving rows of each output group (Tn filters), by addend and then in the order of taps.
 
     Parameters
     ----------
     config : NfuConfig
         Parameters.
-    op : Conv
+    layer : Layer
         The layer.
-    channels : int
-        Channels of its input with those that fill the last block.
+    sources : sequence of FeatureMap
+        What each addend reads.
+    target : FeatureMap
+        What the layer writes.
 
     Raises
     ------
     UnsupportedError
         If a weight has an exponent that the lane has not.
     """
+    result = []
+    for group in range(-(-target.shape[0] // config.tn)):
+        filters = target.channels_at(group * config.tn, config.tn)
+        rows: list[TapRow] = []
+        for number, (addend, source) in enumerate(zip(layer.addends, sources, strict=True)):
+            shifts = np.zeros_like(source.shifts) if layer.keeps_shifts else source.shifts
+            rows.extend(_addend_rows(config, number, addend.op, source, shifts, filters))
+        result.append(rows)
+    return result
+
+
+def _addend_rows(
+    config: NfuConfig,
+    addend: int,
+    op: Conv,
+    source: FeatureMap,
+    shifts: IntArray,
+    filters: Sequence[int | None],
+) -> Iterator[TapRow]:
     tn, ti, terms = config.tn, config.ti, config.lane.terms
-    groups = -(-len(op.weight) // tn)
-    digits = _digits(_dense(op, groups * tn, channels))
+    per_group = op.weight.shape[1]
+    places: dict[int, tuple[int, IntArray]] = {}  # by lane: first channel, elements of the span
+    kernels: dict[int, IntArray] = {}
+    for lane, filter_ in enumerate(filters):
+        if filter_ is not None:
+            first = filter_ // (len(op.weight) // op.groups) * per_group
+            places[lane] = first, source.slots[first : first + per_group] - source.span[0]
+            kernels[lane] = op.weight[filter_]
+    blocks = np.unique(np.concatenate([at // ti for _, at in places.values()]))
+    weights = np.zeros((tn, len(blocks), ti, *op.kernel), dtype=np.int64)
+    for lane, (first, at) in places.items():
+        shift = shifts[first : first + per_group].reshape(-1, 1, 1)
+        weights[lane, np.searchsorted(blocks, at // ti), at % ti] = kernels[lane] << shift
+    digits = _digits(weights)
     if np.abs(digits).max() >= 1 << config.lane.exponents:
         raise UnsupportedError(
             f"Weights have exponents up to {int(np.abs(digits).max()).bit_length() - 1}, and the "
             f"lane has {config.lane.exponents}; give it more"
         )
-    spare = -digits.shape[-1] % terms
-    digits = np.pad(digits, [(0, 0)] * 4 + [(0, spare)])
-    # (groups, KH, KW, blocks, parts, Tn, Ti, terms)
-    kh, kw = op.kernel
-    split = digits.reshape(groups, tn, channels // ti, ti, kh, kw, -1, terms)
-    split = split.transpose(0, 4, 5, 2, 6, 1, 3, 7)
-    alive = split.any(axis=(5, 6, 7))
-    rows: list[list[TapRow]] = [[] for _ in range(groups)]
-    for group, ky, kx, block, part in np.argwhere(alive).tolist():
-        rows[group].append(TapRow(ky, kx, block, split[group, ky, kx, block, part]))
-    return rows
+    digits = np.pad(digits, [(0, 0)] * 5 + [(0, -digits.shape[-1] % terms)])
+    # (Tn, blocks, Ti, KH, KW, parts, terms) to (KH, KW, blocks, parts, Tn, Ti, terms)
+    split = digits.reshape(*weights.shape, -1, terms).transpose(3, 4, 1, 5, 0, 2, 6)
+    alive = split.any(axis=(4, 5, 6))
+    for ky, kx, block, part in np.argwhere(alive).tolist():
+        yield TapRow(addend, ky, kx, int(blocks[block]), split[ky, kx, block, part])
 
 
-def layer_scaling(config: NfuConfig, op: Conv, scale: Requantise | None) -> Scaling:
-    """NFU-3 for a layer and the requantisation that follows it, or for its sums as they are.
+def layer_scaling(config: NfuConfig, layer: Layer) -> Scaling:
+    """NFU-3 for a layer's sums, or for sums that are stored as they are but for their bias.
+
+    A channel whose output is the same for all sums has multiplier 0, so that it needs no exponent.
 
     Raises
     ------
     UnsupportedError
         If a multiplier depends on the position or does not fit the table.
     """
-    count = len(op.weight)
+    bias, scale = layer.bias, layer.scale
+    count = len(bias)
     if scale is None:
         multipliers, shifts, bounds = np.ones(count, np.int64), np.zeros(count, np.int64), None
     else:
@@ -111,14 +138,24 @@ def layer_scaling(config: NfuConfig, op: Conv, scale: Requantise | None) -> Scal
         shifts = np.broadcast_to(scale.shift.ravel(), count)
         bounds = (scale.lo, scale.hi)
     factors, downs, constants = [], [], []
-    for multiplier, shift, bias in zip(
-        multipliers.tolist(), shifts.tolist(), op.bias.tolist(), strict=True
+    for multiplier, shift, added, sums in zip(
+        multipliers.tolist(), shifts.tolist(), bias.tolist(), layer.node.ranges, strict=True
     ):
         odd, twos = odd_part(multiplier) if multiplier else (0, shift)
         down, up = max(0, shift - twos), max(0, twos - shift)
-        factors.append(odd << up)
-        downs.append(down)
-        constants.append((bias * odd << up) + (1 << down >> 1))
+        ends = sums.scale(odd << up)
+        half = 1 << down >> 1
+        lo, hi = ((end + half) >> down for end in (ends.lo, ends.hi))
+        if bounds is not None:
+            lo, hi = (min(max(y, bounds[0]), bounds[1]) for y in (lo, hi))
+        if scale is not None and lo == hi:
+            factors.append(0)
+            downs.append(0)
+            constants.append(lo)
+        else:
+            factors.append(odd << up)
+            downs.append(down)
+            constants.append((added * odd << up) + half)
     most = max(downs)
     together = [f << (most - down) for f, down in zip(factors, downs, strict=True)]
     widened = [c << (most - down) for c, down in zip(constants, downs, strict=True)]

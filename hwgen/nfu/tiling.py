@@ -1,44 +1,75 @@
-"""How one layer is cut into runs that fit the buffers."""
+"""The ways in which one layer can be cut into runs that fit the buffers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from hwgen.errors import ResourceError
-from hwgen.integer.types import Conv
-from hwgen.network.types import Shape
+import numpy as np
+
 from hwgen.nfu.config import NfuConfig
+from hwgen.nfu.layers import Layer
 from hwgen.nfu.layout import FeatureMap
 from hwgen.nfu.rows import TapRow
+from hwgen.numeric import IntArray
 
-__all__ = ["Chunk", "Step", "Tiling", "choose_tiling", "steps"]
+__all__ = ["Band", "Chunk", "Step", "Tiling", "band_height", "candidates", "pitch", "steps"]
+
+_Interval = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Band:
+    """Input that NBin holds: for kernel rows ``taps`` of an addend, blocks of channels."""
+
+    addend: int
+    taps: _Interval
+    blocks: _Interval
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Part of a sum: kernel rows ``taps`` and blocks of input channels ``blocks``, [from, to)."""
+    """Part of a sum: of what a band holds, kernel rows ``taps`` and ``blocks``."""
 
-    taps: tuple[int, int]
-    blocks: tuple[int, int]
+    band: Band
+    taps: _Interval
+    blocks: _Interval
 
     def holds(self, row: TapRow) -> bool:
         """Whether a row belongs to this part."""
         in_taps = self.taps[0] <= row.ky < self.taps[1]
-        return in_taps and self.blocks[0] <= row.block < self.blocks[1]
+        in_blocks = self.blocks[0] <= row.block < self.blocks[1]
+        return row.addend == self.band.addend and in_taps and in_blocks
+
+    def count(self, counts: Sequence[IntArray]) -> IntArray:
+        """Rows of each output group; for ``counts`` see :func:`candidates`."""
+        part: IntArray = counts[self.band.addend][:, slice(*self.taps), slice(*self.blocks)]
+        return np.asarray(part.sum(axis=(1, 2)))
 
 
 @dataclass(frozen=True)
 class Tiling:
     """Cuts of a layer.
 
-    ``columns`` outputs of a row are computed at a time; ``chunks`` make up a sum; ``groups`` are
-    the output groups [from, to) of each tile.
+    Parameters
+    ----------
+    columns : int
+        Outputs of a row that are computed at a time.
+    lines : int
+        Output rows whose partial sums stay in NBout, so that the weights of a chunk serve them all.
+    tiles : tuple
+        Output groups [from, to) that are computed together, and the chunks of their sums.
+    pixels_first : bool
+        Whether all tiles are computed for some pixels, or all pixels with one tile.
+    wide : bool
+        Whether NBin holds whole rows of the feature map, border included.
     """
 
     columns: int
-    chunks: tuple[Chunk, ...]
-    groups: tuple[tuple[int, int], ...]
+    lines: int
+    tiles: tuple[tuple[_Interval, tuple[Chunk, ...]], ...]
+    pixels_first: bool
+    wide: bool
 
 
 @dataclass(frozen=True)
@@ -48,103 +79,169 @@ class Step:
     y: int
     x: int
     columns: int
-    groups: tuple[int, int]
+    groups: _Interval
     chunk: Chunk
     first: bool
     last: bool
 
 
-def choose_tiling(
-    config: NfuConfig,
-    op: Conv,
-    source: FeatureMap,
-    output_shape: Shape,
-    rows: Sequence[Sequence[TapRow]],
-) -> Tiling:
-    """The tiling with fewest chunks of a sum, then fewest cuts of a row, that fits.
-
-    Half of each buffer is for a run, half for the loads of the next.
-
-    Raises
-    ------
-    ResourceError
-        If not even one kernel row of one output and one block of channels fits.
-    """
-    for chunks in _chunks(op.kernel[0], source.channels // config.ti):
-        for cuts in range(1, output_shape[2] + 1):
-            columns = -(-output_shape[2] // cuts)
-            if _input_words(op, columns, chunks[0]) > config.nbin_depth // 2:
-                continue
-            if columns > config.nbout_depth // 2:
-                continue
-            groups = _group_tiles(config, rows, chunks, columns)
-            if groups is not None:
-                return Tiling(columns, chunks, groups)
-    raise ResourceError(
-        "One kernel row of one block of channels does not fit half of each buffer; make them deeper"
-    )
-
-
-def _chunks(kernel_rows: int, blocks: int) -> Iterator[tuple[Chunk, ...]]:
-    """Ways to cut a sum, the largest chunk first: by kernel rows, then by channels as well."""
-    for size in range(kernel_rows, 0, -1):
-        starts = range(0, kernel_rows, size)
-        yield tuple(Chunk((k, min(k + size, kernel_rows)), (0, blocks)) for k in starts)
-    for size in range(blocks - 1, 0, -1):
-        yield tuple(
-            Chunk((k, k + 1), (b, min(b + size, blocks)))
-            for k in range(kernel_rows)
-            for b in range(0, blocks, size)
-        )
-
-
-def steps(tiling: Tiling, output_shape: Shape) -> Iterator[Step]:
-    """Runs of a layer in order.
-
-    Weights stay in SB while whole sums are computed with them; where sums have several chunks,
-    their partial sums stay in NBout instead.
-    """
-    whole = len(tiling.chunks) == 1
-    pixels = [
-        (y, x) for y in range(output_shape[1]) for x in range(0, output_shape[2], tiling.columns)
+def steps(tiling: Tiling, height: int, width: int) -> Iterator[Step]:
+    """Runs of a layer with outputs of ``height`` rows and ``width`` columns, in order."""
+    bands = [
+        (y, x) for x in range(0, width, tiling.columns) for y in range(0, height, tiling.lines)
     ]
-    pairs = [(g, p) for g in tiling.groups for p in pixels]
-    if not whole:
-        pairs = [(g, p) for p in pixels for g in tiling.groups]
-    for groups, (y, x) in pairs:
-        columns = min(tiling.columns, output_shape[2] - x)
-        for k, chunk in enumerate(tiling.chunks):
-            yield Step(y, x, columns, groups, chunk, k == 0, k == len(tiling.chunks) - 1)
+    pairs = [(tile, band) for tile in tiling.tiles for band in bands]
+    if tiling.pixels_first:
+        pairs = [(tile, band) for band in bands for tile in tiling.tiles]
+    for (groups, chunks), (top, x) in pairs:
+        columns = min(tiling.columns, width - x)
+        for k, chunk in enumerate(chunks):
+            for y in range(top, min(top + tiling.lines, height)):
+                yield Step(y, x, columns, groups, chunk, k == 0, k == len(chunks) - 1)
 
 
-def _input_words(op: Conv, columns: int, chunk: Chunk) -> int:
-    """NBin words that a run of so many outputs reads, gaps included."""
-    height = (chunk.taps[1] - chunk.taps[0] - 1) * op.dilations[0] + 1
-    width = (columns - 1) * op.strides[1] + (op.kernel[1] - 1) * op.dilations[1] + 1
-    return height * width * (chunk.blocks[1] - chunk.blocks[0])
+def pitch(layer: Layer, source: FeatureMap, tiling: Tiling, addend: int) -> int:
+    """Pixels from one input row to the next in NBin."""
+    return source.width if tiling.wide else _window_width(layer, addend, tiling.columns)
 
 
-def _group_tiles(
+def band_height(layer: Layer, band: Band) -> int:
+    """Input rows that a band holds for one output row."""
+    return (band.taps[1] - band.taps[0] - 1) * layer.addends[band.addend].op.dilations[0] + 1
+
+
+def candidates(
     config: NfuConfig,
-    rows: Sequence[Sequence[TapRow]],
-    chunks: Sequence[Chunk],
-    columns: int,
-) -> tuple[tuple[int, int], ...] | None:
-    """Longest tiles of groups that fit SB, the table and NBout; None if one group does not."""
-    needs = [
-        [max(config.turns, sum(map(chunk.holds, group))) for chunk in chunks] for group in rows
-    ]
-    most = min(config.table_depth // 2 // config.turns, config.nbout_depth // 2 // columns)
-    tiles, begin = [], 0
-    while begin < len(rows):
-        end, used = begin, [0] * len(chunks)
-        while end < min(len(rows), begin + most):
-            longer = [a + b for a, b in zip(used, needs[end], strict=True)]
-            if max(longer) > config.sb_depth // 2:
-                break
-            end, used = end + 1, longer
-        if end == begin:
+    layer: Layer,
+    sources: Sequence[FeatureMap],
+    counts: Sequence[IntArray],
+) -> Iterator[Tiling]:
+    """Tilings that fit.
+
+    Buffers are used whole or, so that the loads of a run come while the one before it works, by
+    halves.
+
+    Parameters
+    ----------
+    config : NfuConfig
+        Parameters.
+    layer : Layer
+        The layer.
+    sources : sequence of FeatureMap
+        What each addend reads.
+    counts : sequence of int64 array
+        For each addend, the SB rows of each (output group, kernel row, block of inputs).
+    """
+    _, height, width = layer.node.shape
+    seen = set()
+    for columns in _shares(width):
+        for wide in (True, False) if columns == width else (False,):
+            bands = _bands(config, layer, sources, columns, wide=wide)
+            if bands is None:
+                continue
+            for share in (2, 1):
+                for lines in [k for k in _shares(height) if k * columns <= config.nbout_depth]:
+                    tiles = _tiles(config, layer, counts, bands, columns * lines, share)
+                    if tiles is None or (
+                        lines > 1 and all(len(chunks) == 1 for _, chunks in tiles)
+                    ):
+                        continue
+                    for pixels_first in (False, True) if len(tiles) > 1 else (False,):
+                        tiling = Tiling(columns, lines, tiles, pixels_first, wide)
+                        if tiling not in seen:
+                            seen.add(tiling)
+                            yield tiling
+
+
+def _shares(count: int) -> list[int]:
+    """The whole, its half, its third and so on, rounded up, each once."""
+    cuts = [*range(1, 5), *(2**k for k in range(3, count.bit_length())), count]
+    return list(dict.fromkeys(-(-count // k) for k in sorted(set(cuts)) if k <= count))
+
+
+def _window_width(layer: Layer, addend: int, columns: int) -> int:
+    op = layer.addends[addend].op
+    return (columns - 1) * op.strides[1] + (op.kernel[1] - 1) * op.dilations[1] + 1
+
+
+def _bands(
+    config: NfuConfig, layer: Layer, sources: Sequence[FeatureMap], columns: int, *, wide: bool
+) -> list[Band] | None:
+    """Largest parts of each addend's input that fit NBin; None if the smallest does not.
+
+    Whole rows of a map need all of its blocks.
+    """
+    result: list[Band] = []
+    for addend, source in enumerate(sources):
+        blocks = (source.span[1] - source.span[0]) // config.ti
+        if wide and blocks * config.ti != source.channels:
             return None
-        tiles.append((begin, end))
-        begin = end
-    return tuple(tiles)
+        across = source.width if wide else _window_width(layer, addend, columns)
+        for bands in _splits(layer.addends[addend].op.kernel[0], blocks):
+            taps, part = bands[0]
+            band = Band(addend, taps, part)
+            if wide and part != (0, blocks):
+                return None
+            if band_height(layer, band) * across * (part[1] - part[0]) <= config.nbin_depth:
+                result.extend(Band(addend, *one) for one in bands)
+                break
+        else:
+            return None
+    return result
+
+
+def _splits(taps: int, blocks: int) -> Iterator[list[tuple[_Interval, _Interval]]]:
+    """Ways to cut a sum, the largest part first: by kernel rows, then by channels as well."""
+    for size in range(taps, 0, -1):
+        yield [((k, min(k + size, taps)), (0, blocks)) for k in range(0, taps, size)]
+    for size in range(blocks - 1, 0, -1):
+        yield [
+            ((k, k + 1), (b, min(b + size, blocks)))
+            for k in range(taps)
+            for b in range(0, blocks, size)
+        ]
+
+
+def _chunks(bands: Sequence[Band], cut: int) -> list[Chunk] | None:
+    """The chunks of the ``cut``-th way to cut each band further; None if there are no more."""
+    result: list[Chunk] = []
+    more = False
+    for band in bands:
+        (top, bottom), (begin, end) = band.taps, band.blocks
+        ways = list(_splits(bottom - top, end - begin))
+        more |= cut < len(ways)
+        for taps, blocks in ways[min(cut, len(ways) - 1)]:
+            at = (taps[0] + top, taps[1] + top), (blocks[0] + begin, blocks[1] + begin)
+            result.append(Chunk(band, *at))
+    return result if more else None
+
+
+def _tiles(
+    config: NfuConfig,
+    layer: Layer,
+    counts: Sequence[IntArray],
+    bands: Sequence[Band],
+    pixels: int,
+    share: int,
+) -> tuple[tuple[_Interval, tuple[Chunk, ...]], ...] | None:
+    """Fewest chunks, then longest tiles, that fit 1 / ``share`` of SB, the table and NBout."""
+    most = config.nbout_depth // share // pixels
+    most = min(most, config.table_depth // share // config.turns)
+    groups = len(counts[0])
+    cut = 0
+    while most and (chunks := _chunks(bands, cut)) is not None:
+        found = np.stack([chunk.count(counts) for chunk in chunks], axis=1)
+        needs = np.maximum(found, config.turns)
+        tiles, begin = [], 0
+        while begin < groups:
+            used = needs[begin : begin + most].cumsum(axis=0).max(axis=1)
+            end = begin + int((used <= config.sb_depth // share).sum())
+            alive = np.flatnonzero(found[begin:end].any(axis=0)).tolist() or [0]
+            if end == begin or (layer.maximum and len(alive) > 1):
+                break
+            tiles.append(((begin, end), tuple(chunks[k] for k in alive)))
+            begin = end
+        else:
+            return tuple(tiles)
+        cut += 1
+    return None

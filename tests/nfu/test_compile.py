@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import NETWORKS, Sketch, images_for
-from nfu_networks import random_layers, suitable_config
+from nfu_networks import random_graph, random_layers, suitable_config
 
 from hwgen.errors import ResourceError, UnsupportedError
-from hwgen.integer.types import Conv, IntegerNetwork
+from hwgen.integer.ranges import output_ranges
+from hwgen.integer.types import ArgMax, Concat, Conv, IntegerNetwork
 from hwgen.nfu.compile import compile_network
 from hwgen.nfu.config import DyadicLane, NfuConfig
 from hwgen.nfu.cycles import count_cycles
@@ -24,7 +25,7 @@ def _check(network: IntegerNetwork, config: NfuConfig, seed: int = 0) -> None:
     compiled = compile_network(network, config)
     image = images_for(network, 3, seed)[2:]  # the first two are the extremes
     result = execute(config, compiled.program, compiled.with_image(image[0]))
-    got = compiled.output.read(result.activations)
+    got = compiled.result(result.activations)
     np.testing.assert_array_equal(got, run(network, image)[0])
 
 
@@ -34,6 +35,14 @@ def test_random_networks(seed: int, layers: int) -> None:
     rng = np.random.default_rng(seed)
     network = random_layers(rng, layers=layers)
     _check(network, suitable_config(rng), seed)
+
+
+@given(st.integers(0, 1 << 32), st.integers(1, 5))
+@settings(derandomize=True, max_examples=80, deadline=None)
+def test_random_graphs(seed: int, layers: int) -> None:
+    rng = np.random.default_rng(seed)
+    network = random_graph(rng, layers=layers)
+    _check(network, suitable_config(rng, exponents=16), seed)
 
 
 @pytest.mark.parametrize("groups", [2, 3, 6])
@@ -46,10 +55,13 @@ def test_groups_and_depthwise(groups: int) -> None:
 
 
 def _with_weights(network: IntegerNetwork, weight: np.ndarray) -> IntegerNetwork:
-    node = network.nodes[0]
+    """The network with other weights in its first layer, which may not need more bits."""
+    node, *others = network.nodes
     assert isinstance(node.op, Conv)
     op = replace(node.op, weight=weight)
-    return replace(network, nodes=(replace(node, op=op), *network.nodes[1:]))
+    sources = [network.ranges(node.inputs[0])]
+    ranges = output_ranges(op, sources, network.input_shape, node.shape)
+    return replace(network, nodes=(replace(node, op=op, ranges=ranges), *others))
 
 
 def _layer(channels: int, outputs: int, size: int, kernel: int) -> IntegerNetwork:
@@ -152,9 +164,38 @@ def test_what_the_parameters_do_not_hold(arguments: dict, message: str) -> None:
 
 def test_buffers_that_are_too_small() -> None:
     with pytest.raises(ResourceError, match="Layer 't0': One kernel row of one block of"):
-        compile_network(_layer(8, 24, 8, 3), NfuConfig(nbin_depth=4))
+        compile_network(_layer(8, 24, 8, 3), NfuConfig(nbin_depth=2))
+
+
+@pytest.mark.parametrize(
+    "name", ["classifier", "bare", "depthwise", "mean", "residual", "small", "twice"]
+)
+def test_whole_networks(name: str) -> None:
+    config = NfuConfig(activation_width=12, product_width=48, scale_exponents=32)
+    _check(NETWORKS[name](), config)
 
 
 def test_operators_to_come() -> None:
-    with pytest.raises(UnsupportedError, match="Layer 't0': the NFU's compiler has no SumPool"):
+    with pytest.raises(UnsupportedError, match="Layer 't2': the NFU has no MaxPool yet"):
         compile_network(NETWORKS["pools"](), NfuConfig())
+    with pytest.raises(UnsupportedError, match="Layer 't2': the NFU has no PiecewiseLinear yet"):
+        compile_network(NETWORKS["tanh"](), NfuConfig())
+
+
+def test_an_argmax_inside() -> None:
+    s = Sketch((4, 1, 1))
+    x = s.add(ArgMax(), "image", shape=(1, 1, 1))
+    network = s.done(s.conv(x, 2, (1, 1)))
+    with pytest.raises(UnsupportedError, match="Layer 't0': ArgMax is left to who reads the outp"):
+        compile_network(network, NfuConfig())
+
+
+def test_a_concatenation_of_signed_and_unsigned_values() -> None:
+    s = Sketch((2, 3, 3))
+    x = s.requantise(s.conv("image", 2, (1, 1)), lo=-128, hi=127)
+    y = s.requantise(s.conv("image", 2, (1, 1)))
+    x = s.add(Concat((0, 0)), x, y, shape=(4, 3, 3))
+    network = s.done(s.conv(x, 2))
+    with pytest.raises(UnsupportedError, match="Layer 't5': Input reaches from 13 to 255"):
+        compile_network(network, NfuConfig())
+    _check(network, NfuConfig(activation_width=9, product_width=48, scale_exponents=32))

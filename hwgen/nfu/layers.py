@@ -1,0 +1,166 @@
+"""What the operators of an integer network are on an NFU: sums, or maxima, of convolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import assert_never
+
+import numpy as np
+
+from hwgen.errors import UnsupportedError
+from hwgen.integer.types import (
+    Add,
+    ArgMax,
+    Concat,
+    Conv,
+    IntegerNetwork,
+    IntNode,
+    MaxPool,
+    PiecewiseLinear,
+    Requantise,
+    SumPool,
+)
+from hwgen.numeric import IntArray
+
+__all__ = ["Addend", "Layer", "lower"]
+
+
+@dataclass(frozen=True, eq=False)
+class Addend:
+    """A convolution of the stored tensor ``tensor``; the bias of ``op`` is the layer's."""
+
+    tensor: str
+    op: Conv
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One layer of the NFU.
+
+    Parameters
+    ----------
+    node : IntNode
+        The operator whose sums (or greatest values) NFU-2 computes.
+    addends : tuple of Addend
+        What is summed up; in a layer with ``maximum`` there is one, whose weights are 0 and 1, and
+        the greatest of its products is taken.
+    scale : Requantise or None
+        What NFU-3 does with the sums; None if they are stored as they are.
+    output : str
+        Stored tensor that the layer writes.
+    """
+
+    node: IntNode
+    addends: tuple[Addend, ...]
+    scale: Requantise | None
+    output: str
+    maximum: bool = False
+
+    @property
+    def keeps_shifts(self) -> bool:
+        """Whether it hands on the elements of its input, whatever their shifts."""
+        return isinstance(self.node.op, MaxPool | Concat)
+
+    @property
+    def bias(self) -> IntArray:
+        """Constant (C,) of each sum."""
+        return np.sum([addend.op.bias for addend in self.addends], axis=0, dtype=np.int64)
+
+
+def lower(network: IntegerNetwork) -> tuple[list[Layer], str]:
+    """Layers of ``network`` in order, and the stored tensor from which the output is read.
+
+    An ArgMax at the end is left to who reads the output. Concatenations are no layers, apart from
+    copies ``NAME/k`` of those of their inputs that are needed elsewhere too: the others are written
+    where the concatenation lies.
+
+    Raises
+    ------
+    UnsupportedError
+        If an operator is none of the NFU's.
+    """
+    output = network.output
+    if output != network.input_name and isinstance(network.node(output).op, ArgMax):
+        output = network.node(output).inputs[0]
+    layers = [layer for node in network.nodes for layer in _layers(network, node)]
+    return layers, output
+
+
+def _layers(network: IntegerNetwork, node: IntNode) -> Iterator[Layer]:
+    channels = len(node.ranges)
+    match node.op:
+        case Conv() as op:
+            yield _scaled(network, node, (Addend(node.inputs[0], op),))
+        case SumPool() as op:
+            ones = np.ones((channels, 1, *op.kernel), dtype=np.int64)
+            pool = Conv(ones, np.zeros(channels, np.int64), op.strides, op.pads, groups=channels)
+            yield _scaled(network, node, (Addend(node.inputs[0], pool),))
+        case Add() as op:
+            pairs = zip(node.inputs, op.shifts, strict=True)
+            addends = tuple(Addend(name, _identity(channels, shift)) for name, shift in pairs)
+            yield _scaled(network, node, addends)
+        case Requantise() as op:
+            if not _is_fused(network, node):
+                addend = Addend(node.inputs[0], _identity(channels))
+                # the range of the sums is that of the input
+                source = IntNode(
+                    *(node.name, node.op, node.inputs, node.shape),
+                    *(network.ranges(node.inputs[0]), node.scale, node.origin),
+                )
+                yield Layer(source, (addend,), op, node.name)
+        case Concat():
+            for k, name in enumerate(node.inputs):
+                if not is_part(network, name):
+                    shape, ranges = network.shape(name), network.ranges(name)
+                    copy = IntNode(
+                        *(node.name, node.op, (name,), shape, ranges),
+                        *(network.scale(name), node.origin),
+                    )
+                    addend = Addend(name, _identity(shape[0]))
+                    yield Layer(copy, (addend,), None, f"{node.name}/{k}")
+        case ArgMax():
+            if node.name != network.output:
+                raise UnsupportedError(
+                    f"Layer {node.name!r}: ArgMax is left to who reads the output, so nothing can "
+                    "follow it"
+                )
+        case MaxPool() | PiecewiseLinear():
+            kind = type(node.op).__name__
+            raise UnsupportedError(f"Layer {node.name!r}: the NFU has no {kind} yet")
+        case _:
+            assert_never(node.op)
+
+
+def is_part(network: IntegerNetwork, tensor: str) -> bool:
+    """Whether a tensor lies in the concatenation that reads it, and nowhere else."""
+    consumers = network.consumers(tensor)
+    return (
+        tensor not in (network.input_name, network.output)
+        and len(consumers) == 1
+        and isinstance(consumers[0].op, Concat)
+        and consumers[0].inputs.count(tensor) == 1
+    )
+
+
+def _identity(channels: int, shift: int = 0) -> Conv:
+    weight = np.full((channels, 1, 1, 1), 1 << shift, dtype=np.int64)
+    return Conv(weight, np.zeros(channels, np.int64), groups=channels)
+
+
+def _scaled(network: IntegerNetwork, node: IntNode, addends: tuple[Addend, ...]) -> Layer:
+    """The layer with the requantisation that alone reads its sums, if there is one."""
+    consumers = network.consumers(node.name)
+    if len(consumers) == 1 and isinstance(consumers[0].op, Requantise):
+        if _is_fused(network, consumers[0]):
+            return Layer(node, addends, consumers[0].op, consumers[0].name)
+    return Layer(node, addends, None, node.name)
+
+
+def _is_fused(network: IntegerNetwork, node: IntNode) -> bool:
+    """Whether the requantisation ``node`` belongs to the layer whose sums it reads."""
+    source = node.inputs[0]
+    if source in (network.input_name, network.output):
+        return False
+    is_sum = isinstance(network.node(source).op, Conv | SumPool | Add)
+    return is_sum and len(network.consumers(source)) == 1

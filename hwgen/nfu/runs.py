@@ -1,0 +1,214 @@
+"""The runs of a layer: what each finds in the buffers, and what it loads."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hwgen.nfu.config import NfuConfig
+from hwgen.nfu.cycles import Work
+from hwgen.nfu.isa import Nfu1, Nfu2In
+from hwgen.nfu.layers import Layer
+from hwgen.nfu.layout import FeatureMap
+from hwgen.nfu.tiling import Chunk, Step, Tiling, band_height, pitch, steps
+from hwgen.nfu.timing import LOADS
+from hwgen.numeric import IntArray
+
+__all__ = ["Buffers", "Fields", "Placed", "layer_runs", "work_of"]
+
+Fields = dict[str, int]
+"""Some fields of an instruction; the others are 0."""
+
+
+class _Ring:
+    """What lies in a circular buffer, filled from one end.
+
+    Addresses count on without wrapping. What the run before reads begins at ``busy``; nothing may
+    be written over it without an instruction in between.
+    """
+
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
+        self.end = 0
+        self.busy = 0
+        self.held: dict[object, tuple[int, int]] = {}
+
+    def take(self, key: object, size: int) -> tuple[int, bool, bool]:
+        """Address of what ``key`` names, whether it must be loaded, and whether to wait first."""
+        load = key not in self.held
+        wait = load and self._extend(self.end + size)
+        if load:
+            self.held[key] = (self.end - size, size)
+        self.busy = self.held[key][0]
+        return self.busy % self.depth, load, wait
+
+    def _extend(self, end: int) -> bool:
+        wait = end - self.depth > self.busy
+        self.end = end
+        self.held = {k: (at, n) for k, (at, n) in self.held.items() if at >= end - self.depth}
+        return wait
+
+
+class _BandRing(_Ring):
+    """NBin: input rows of one band, of which those that are there are not loaded again."""
+
+    def __init__(self, depth: int) -> None:
+        super().__init__(depth)
+        self.key: object = None
+        self.rows = (0, 0)  # that are there, [from, to)
+        self.origin = 0  # where row 0 would lie
+
+    def take_rows(
+        self, key: object, row_words: int, top: int, height: int
+    ) -> tuple[int, tuple[int, int], bool]:
+        """Address of input row ``top``, the rows [from, to) to be loaded, and whether to wait."""
+        if key != self.key or not self.rows[0] <= top < self.rows[1]:
+            self.key, self.rows = key, (top, top)
+            self.origin = self.end - top * row_words
+        first, loaded = self.rows
+        bottom = max(loaded, top + height)
+        wait = bottom > loaded and self._extend(self.origin + bottom * row_words)
+        kept = -(-(self.end - self.depth - self.origin) // row_words)
+        self.rows = (max(first, kept), bottom)
+        self.busy = self.origin + top * row_words
+        return self.busy % self.depth, (loaded, bottom), wait
+
+
+@dataclass
+class Buffers:
+    """State of the buffers between two instructions."""
+
+    config: NfuConfig
+    sb: _Ring = field(init=False)
+    table: _Ring = field(init=False)
+    nbin: _BandRing = field(init=False)
+    nbout: _Ring = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sb = _Ring(self.config.sb_depth)
+        self.table = _Ring(self.config.table_depth)
+        self.nbin = _BandRing(self.config.nbin_depth)
+        self.nbout = _Ring(self.config.nbout_depth)
+
+    def copy(self) -> Buffers:
+        """The same state, to be changed apart."""
+        return copy.deepcopy(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """Where what a layer needs lies in memory.
+
+    ``rows`` holds, for each chunk of a tile, its first SB row in memory and their number;
+    ``tables`` is the first word of the layer's scales.
+    """
+
+    layer: Layer
+    sources: Sequence[FeatureMap]
+    target: FeatureMap
+    rows: Mapping[tuple[tuple[int, int], Chunk], tuple[int, int]]
+    tables: int
+
+
+def layer_runs(buffers: Buffers, placed: Placed, tiling: Tiling) -> Iterator[Fields]:
+    """Fields of the instructions of a layer, but for those that are the same in all its runs."""
+    config, layer = buffers.config, placed.layer
+    words = placed.target.channels // config.tn
+    _, height, width = layer.node.shape
+    fence = 1
+    for step in steps(tiling, height, width):
+        groups = step.groups[1] - step.groups[0]
+        name = layer.output
+        source, count = placed.rows[step.groups, step.chunk]
+        address, load, wait = buffers.sb.take((name, step.groups, step.chunk), count)
+        values: Fields = {"nfu_op": Nfu1.MULT, "sb_address": address, "sb_rows": count}
+        if load:
+            values |= {"sb_source": source, "sb_target": address, "sb_size": count}
+        size = groups * config.turns
+        address, load, wait_table = buffers.table.take((name, step.groups), size)
+        values |= {"table_address": address, "nbout_groups": groups}
+        if load:
+            source = placed.tables + step.groups[0] * config.turns
+            values |= {"table_source": source, "table_target": address, "table_size": size}
+        size = step.columns * groups
+        address, _, wait_out = buffers.nbout.take((name, step.groups, step.y, step.x), size)
+        values |= {"nbout_address": address, "nbin_positions": step.columns}
+        if not step.first:
+            values["nfu_in"] = Nfu2In.NBOUT
+        if step.last:
+            at = placed.target.element(step.y, step.x) // config.tn + step.groups[0]
+            values |= {"nbout_store": 1, "nbout_target": at, "nbout_stride": words}
+        loads, wait_in = _input(buffers, placed, tiling, step, values)
+        if wait_in or (not loads and (wait or wait_table or wait_out)):
+            loads.insert(0, {})  # by the instruction after it the run before has read
+        instructions = [*loads, values]
+        instructions[0]["cp_fence"] = fence
+        fence = 0
+        yield from instructions
+
+
+def _input(
+    buffers: Buffers, placed: Placed, tiling: Tiling, step: Step, values: Fields
+) -> tuple[list[Fields], bool]:
+    """Give a run its input fields.
+
+    Returns instructions for all loads but the last, which is the run's own, and whether they must
+    wait.
+    """
+    config, layer, band = buffers.config, placed.layer, step.chunk.band
+    op, source = layer.addends[band.addend].op, placed.sources[band.addend]
+    begin, end = band.blocks
+    blocks = end - begin
+    across = pitch(layer, source, tiling, band.addend)
+    top = step.y * op.strides[0] - op.pads[0] + band.taps[0] * op.dilations[0]
+    left = step.x * op.strides[1] - op.pads[1]
+    key = (layer.output, band, step.x)
+    row_words = across * blocks
+    height = band_height(layer, band)
+    base, (first, last), wait = buffers.nbin.take_rows(key, row_words, top, height)
+    corner = -source.border[1] if tiling.wide else left  # the first pixel of each row in NBin
+    values |= {
+        "nbin_address": (base + (left - corner) * blocks) % config.nbin_depth,
+        "nbin_stride": op.strides[1] * blocks,
+        "nbin_signed": int(source.signed),
+    }
+    across = min(across, source.width - source.border[1] - corner)
+    if blocks * config.ti < source.channels:
+        pieces = [(y, x, blocks) for y in range(first, last) for x in range(across)]
+    elif across == source.width:
+        pieces = [(first, 0, (last - first) * row_words)]
+    else:
+        pieces = [(y, 0, across * blocks) for y in range(first, last)]
+    loads = [
+        {
+            "nbin_source": source.element(y, corner + x) // config.ti + begin,
+            "nbin_target": (base + (y - top) * row_words + x * blocks) % config.nbin_depth,
+            "nbin_size": size,
+        }
+        for y, x, size in pieces
+        if size
+    ]
+    if loads:
+        values |= loads.pop()
+    return loads, wait
+
+
+def work_of(instructions: Sequence[Fields]) -> Work:
+    """What the cycle model needs of instructions."""
+
+    def column(name: str) -> IntArray:
+        return np.array([one.get(name, 0) for one in instructions], dtype=np.int64)
+
+    positions = column("nbin_positions")
+    nop = column("nfu_op") == Nfu1.NOP
+    return Work(
+        loads=np.stack([column(f"{port}_size") for port in LOADS], axis=1),
+        rows=np.where(nop, 1, positions * column("sb_rows")),
+        nop=nop,
+        partial=column("nfu_in") == Nfu2In.NBOUT,
+        fence=column("cp_fence") == 1,
+        words=positions * column("nbout_groups") * column("nbout_store"),
+    )
