@@ -200,7 +200,6 @@ def random_config(rng: np.random.Generator) -> NfuConfig:
         product_width=int(rng.integers(accumulator, 64)),
         address_width=int(rng.integers(8, 25)),
         maximum=bool(rng.integers(0, 2)),
-        queue_depth=int(rng.integers(2, 4)),
     )
 
 

@@ -63,5 +63,5 @@ def test_synthesis(tmp_path: Path) -> None:
     verilog = emit(config, name="small")
     assert verilog.count("no_rw_check") == 5  # index words, SB, NBin, table, NBout
     (result,) = synthesise(SynthesisJob({"small.v": verilog}, "small", "ice40", tmp_path))
-    # 9 + 20 bits of SB, 16 of NBin, 48 of the table, twice 32 of NBout, 16 a block
-    assert result.area.brams == 1 + 2 + 1 + 3 + 2 * 2
+    # 9 + 20 bits of SB, 16 of NBin, 48 of the table, 32 of NBout, 16 a block
+    assert result.area.brams == 1 + 2 + 1 + 3 + 2

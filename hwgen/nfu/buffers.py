@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Module, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.nfu.config import NfuConfig
-from hwgen.nfu.control import load_layout, store_fields
-from hwgen.nfu.isa import Nfu1
+from hwgen.nfu.control import UpTo2, load_layout, store_fields
 
 __all__ = ["Loader", "StoreUnit", "request_layout", "store_layout"]
 
@@ -74,41 +73,51 @@ class Loader(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        ahead, waiting = Signal(range(3)), Signal(range(3))
-        left, requested, complete = Signal.like(self.i.payload.size), Signal(), Signal()
-        idle = left == 0
+        m.submodules.ahead = ahead = UpTo2()
+        m.submodules.waiting = waiting = UpTo2()
+        size = self.i.payload.size
+        left = Signal.like(size)
+        active, requested, last = Signal(), Signal(), Signal()
+        taken, complete = Signal(), Signal()
         m.d.comb += [
-            self.i.ready.eq(idle & (ahead != 2)),
-            self.request.valid.eq(~idle & ~requested),
-            self.words.ready.eq(~idle & requested),
-            self.write.eq(self.words.valid & self.words.ready),
-            self.loaded.eq(waiting != 0),
-            complete.eq(
-                Mux(idle, self.i.valid & self.i.ready & (self.i.payload.size == 0),
-                    self.write & (left == 1))
-            ),
-        ]  # fmt: skip
-        m.d.sync += [
-            ahead.eq(ahead + complete - self.read),
-            waiting.eq(waiting + complete - self.begun),
+            self.i.ready.eq(~active & ~ahead.two),
+            taken.eq(self.i.valid & self.i.ready),
+            self.request.valid.eq(active & ~requested),
+            self.words.ready.eq(requested),
+            self.write.eq(self.words.valid & requested),
+            complete.eq((taken & (size == 0)) | (self.write & last)),
+            ahead.up.eq(complete),
+            ahead.down.eq(self.read),
+            waiting.up.eq(complete),
+            waiting.down.eq(self.begun),
+            self.loaded.eq(waiting.some),
         ]
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [
-                left.eq(self.i.payload.size),
-                self.address.eq(self.i.payload.target),
-                self.request.payload.address.eq(self.i.payload.source),
-                self.request.payload.size.eq(self.i.payload.size),
-                requested.eq(0),
-            ]
         with m.If(self.request.valid & self.request.ready):
             m.d.sync += requested.eq(1)
         with m.If(self.write):
-            m.d.sync += [left.eq(left - 1), self.address.eq(self.address + 1)]
+            m.d.sync += [
+                left.eq(left - 1),
+                last.eq(left == 2),
+                self.address.eq(self.address + 1),
+            ]
+            with m.If(last):
+                m.d.sync += [active.eq(0), requested.eq(0)]
+        with m.If(taken):
+            m.d.sync += [
+                active.eq(size != 0),
+                left.eq(size),
+                last.eq(size == 1),
+                self.address.eq(self.i.payload.target),
+                self.request.payload.address.eq(self.i.payload.source),
+                self.request.payload.size.eq(size),
+            ]
         return m
 
 
 class StoreUnit(wiring.Component):
     """Stores what runs have written to NBout, one word a cycle.
+
+    Holds two runs: one to store, and one behind it.
 
     Parameters
     ----------
@@ -117,11 +126,20 @@ class StoreUnit(wiring.Component):
 
     Members
     -------
-    i : :py:`In(stream.Signature(store_fields(config)))`
+    begun : :py:`In(1)`
+        A run begins, for which there must be room.
+    i : :py:`In(store_fields(config))`
+        What it stores.
+    room : :py:`Out(1)`
+        There is room for another run.
+    storing : :py:`Out(1)`
+        There are runs with a store that is not complete.
     written : :py:`In(1)`
         A run has written its last word.
     stored : :py:`Out(1)`
-        The instruction is complete.
+        An instruction is complete.
+    active : :py:`Out(1)`
+        Words are read from NBout.
     read : :py:`Out(1)`
     address : :py:`Out(range(nbout_depth))`
         Port of NBout; the word comes a cycle after ``read`` and stays until the next.
@@ -134,9 +152,13 @@ class StoreUnit(wiring.Component):
         values = data.ArrayLayout(signed(config.accumulator_width), config.tn)
         super().__init__(
             {
-                "i": In(stream.Signature(store_fields(config))),
+                "begun": In(1),
+                "i": In(store_fields(config)),
+                "room": Out(1),
+                "storing": Out(1),
                 "written": In(1),
                 "stored": Out(1),
+                "active": Out(1),
                 "read": Out(1),
                 "address": Out(range(config.nbout_depth)),
                 "values": In(values),
@@ -146,56 +168,61 @@ class StoreUnit(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        m.submodules.finished = finished = UpTo2()  # runs written and whose store has not begun
+        behind = Signal(store_fields(self.config), reset_less=True)
         one = Signal(store_fields(self.config), reset_less=True)
-        finished = Signal(range(3))  # runs written and whose store has not begun
-        active, unread, last = Signal(), Signal(), Signal()
+        waits, held = Signal(), Signal()  # whether there is a run in each
         group = Signal.like(one.nbout_groups)
         position = Signal.like(one.nbin_positions)
         window = Signal(self.config.address_width)
-        following = self.i.payload
-        begin, nothing, sent = Signal(), Signal(), Signal()
-        group_last = group == 1
+        move, begin, sent, last = Signal(), Signal(), Signal(), Signal()
+        last_group, last_position = Signal(), Signal()
         m.d.comb += [
-            self.i.ready.eq(~active & (finished != 0)),
-            begin.eq(self.i.valid & self.i.ready),
-            nothing.eq((following.nfu_op == Nfu1.NOP) | ~following.nbout_store),
+            self.room.eq(~(waits & held)),
+            self.storing.eq((waits & behind.stores) | (held & one.stores)),
+            move.eq(waits & ~held),
+            begin.eq(held & ~self.active & ~self.o.valid & finished.some),
+            finished.up.eq(self.written),
+            finished.down.eq(begin),
             sent.eq(self.o.valid & self.o.ready),
-            self.read.eq(unread & (~self.o.valid | self.o.ready)),
-            self.stored.eq((begin & nothing) | (sent & last)),
+            self.read.eq(self.active & (~self.o.valid | self.o.ready)),
+            self.stored.eq((begin & ~one.stores) | (sent & last)),
             self.o.payload["values"].eq(self.values),
+            last_group.eq(group + 1 == one.nbout_groups),
         ]
-        m.d.sync += finished.eq(finished + self.written - begin)
+        with m.If(move):
+            m.d.sync += [
+                waits.eq(0),
+                held.eq(1),
+                one.eq(behind),
+                self.address.eq(behind.nbout_address),
+                window.eq(behind.nbout_target),
+                group.eq(0),
+                position.eq(behind.nbin_positions),
+                last_position.eq(behind.nbin_positions == 1),
+            ]
+        with m.If(self.begun):
+            m.d.sync += [waits.eq(1), behind.eq(self.i)]
+        with m.If(begin):
+            m.d.sync += self.active.eq(one.stores)
+        with m.If(self.stored):
+            m.d.sync += held.eq(0)
         with m.If(sent):
             m.d.sync += self.o.valid.eq(0)
-            with m.If(last):
-                m.d.sync += active.eq(0)
-        address = Signal(self.config.address_width)  # of the word to be read, in memory
         with m.If(self.read):
             m.d.sync += [
                 self.o.valid.eq(1),
-                self.o.payload.address.eq(address),
-                last.eq(group_last & (position == 1)),
+                self.o.payload.address.eq(window + group),
+                last.eq(last_group & last_position),
                 self.address.eq(self.address + 1),
-                address.eq(address + 1),
-                group.eq(group - 1),
+                group.eq(group + 1),
             ]
-            with m.If(group_last):
+            with m.If(last_group):
                 m.d.sync += [
-                    group.eq(one.nbout_groups),
+                    group.eq(0),
                     position.eq(position - 1),
-                    address.eq(window + one.nbout_stride),
+                    last_position.eq(position == 2),
                     window.eq(window + one.nbout_stride),
-                    unread.eq(position != 1),
+                    self.active.eq(~last_position),
                 ]
-        with m.If(begin & ~nothing):
-            m.d.sync += [
-                one.eq(following),
-                active.eq(1),
-                unread.eq(1),
-                self.address.eq(following.nbout_address),
-                address.eq(following.nbout_target),
-                window.eq(following.nbout_target),
-                group.eq(following.nbout_groups),
-                position.eq(following.nbin_positions),
-            ]
         return m

@@ -78,8 +78,6 @@ class NfuConfig:
         Bits of an address in memory, 8 to 24.
     maximum : bool
         Whether NFU-2 can take the maximum of rows (max pooling).
-    queue_depth : int
-        Instructions that wait in front of each unit, 2 to 16.
 
     Raises
     ------
@@ -102,7 +100,6 @@ class NfuConfig:
     product_width: int = 40
     address_width: int = 24
     maximum: bool = False
-    queue_depth: int = 2
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -128,7 +125,6 @@ class NfuConfig:
         _check_power("Number of exponents of a scale", self.scale_exponents, 32)
         _check_between("Product width", self.product_width, self.accumulator_width, 63)
         _check_between("Address width", self.address_width, 8, 24)
-        _check_between("Queue depth", self.queue_depth, 2, 16)
 
     @property
     def offset_width(self) -> int:

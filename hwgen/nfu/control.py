@@ -9,15 +9,15 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.nfu.config import NfuConfig
-from hwgen.nfu.isa import FIELDS, WORD_WIDTH, FieldSpec, Nfu1, Nfu2In
+from hwgen.nfu.isa import FIELDS, WORD_WIDTH, FieldSpec, Nfu1
 from hwgen.nfu.timing import LOADS
-from hwgen.stream.common import next_count
 
 __all__ = [
     "Dispatcher",
-    "Queue",
-    "Sequencer",
+    "Slot",
+    "UpTo2",
     "chosen",
+    "flight_fields",
     "instruction_layout",
     "load_layout",
     "run_fields",
@@ -71,15 +71,13 @@ def load_layout(config: NfuConfig, port: str) -> data.StructLayout:
     )
 
 
-def run_fields(config: NfuConfig) -> data.StructLayout:
-    """What a run needs of an instruction."""
+def flight_fields(config: NfuConfig) -> data.StructLayout:
+    """What the stages behind the sequencer need of an instruction."""
     return _fields(
         config,
         [
-            *("sb_address", "sb_rows", "table_address", "nbout_address"),
-            *("nbin_address", "nbin_stride", "nbin_positions", "nbin_signed"),
+            *("nbin_signed", "table_address", "nbout_address"),
             *(
-                "nfu_op",
                 "nfu_combine",
                 "nfu_in",
                 "nfu_out",
@@ -93,14 +91,19 @@ def run_fields(config: NfuConfig) -> data.StructLayout:
 
 
 def store_fields(config: NfuConfig) -> data.StructLayout:
-    """What a store needs of an instruction."""
-    return _fields(
-        config,
-        [
-            *("nbout_address", "nbout_groups", "nbout_store", "nbout_target", "nbout_stride"),
-            *("nbin_positions", "nfu_op"),
-        ],
+    """What a store needs of an instruction; ``stores`` is 0 if there is none."""
+    names = ("nbin_positions", "nbout_address", "nbout_groups", "nbout_target", "nbout_stride")
+    fields = _fields(config, names)
+    return data.StructLayout({**{name: field.shape for name, field in fields}, "stores": 1})
+
+
+def run_fields(config: NfuConfig) -> data.StructLayout:
+    """What the sequencer takes of an instruction, for itself and for what follows it."""
+    issue = _fields(
+        config, ["sb_address", "sb_rows", "nbin_address", "nbin_stride", "nbin_positions", "nfu_op"]
     )
+    parts = (issue, flight_fields(config), store_fields(config))
+    return data.StructLayout({name: field.shape for part in parts for name, field in part})
 
 
 def token_layout(config: NfuConfig) -> data.StructLayout:
@@ -122,8 +125,10 @@ def chosen(pair: data.View, which: Value) -> data.View:
     return data.View(first.shape(), Mux(which, second.as_value(), first.as_value()))
 
 
-class Queue(wiring.Component):
-    """First in, first out, ``depth`` entries; an entry can be taken a cycle after it came.
+class Slot(wiring.Component):
+    """Queue of one entry, which can be taken a cycle after it came, and replaced in the next.
+
+    A free slot takes whatever is offered, so that the enable of its entry waits for nothing.
 
     Members
     -------
@@ -131,37 +136,42 @@ class Queue(wiring.Component):
     o : :py:`Out(stream.Signature(layout))`
     """
 
-    def __init__(self, layout: data.StructLayout, *, depth: int) -> None:
+    def __init__(self, layout: data.StructLayout) -> None:
         self.layout = layout
-        self.depth = depth
         super().__init__({"i": In(stream.Signature(layout)), "o": Out(stream.Signature(layout))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        entries = [
-            Signal(self.layout, name=f"entry{k}", reset_less=True) for k in range(self.depth)
-        ]
-        head, tail = Signal(range(self.depth)), Signal(range(self.depth))
-        level, after = Signal(range(self.depth + 1)), Signal(range(self.depth + 1))
-        full, push, pop = Signal(), Signal(), Signal()
-        m.d.comb += [
-            self.i.ready.eq(~full),
-            self.o.valid.eq(level != 0),
-            push.eq(self.i.valid & ~full),
-            pop.eq(self.o.valid & self.o.ready),
-            after.eq(level + push - pop),
-        ]
-        m.d.sync += [level.eq(after), full.eq(after == self.depth)]
-        with m.If(push):
-            m.d.sync += tail.eq(next_count(tail, self.depth))
-        with m.If(pop):
-            m.d.sync += head.eq(next_count(head, self.depth))
-        for k, entry in enumerate(entries):
-            # a free entry takes whatever is offered, so that its enable does not wait for valid
-            with m.If(~full & (tail == k)):
-                m.d.sync += entry.eq(self.i.payload)
-            with m.If(head == k):
-                m.d.comb += self.o.payload.eq(entry)
+        entry = Signal(self.layout, reset_less=True)
+        full = Signal()
+        m.d.comb += [self.i.ready.eq(~full), self.o.valid.eq(full), self.o.payload.eq(entry)]
+        with m.If(full):
+            m.d.sync += full.eq(~self.o.ready)
+        with m.Else():
+            m.d.sync += [full.eq(self.i.valid), entry.eq(self.i.payload)]
+        return m
+
+
+class UpTo2(wiring.Component):
+    """Counter from 0 to 2, each of whose bits is a register and depends on four signals alone.
+
+    Members
+    -------
+    up, down : :py:`In(1)`
+        Never up at 2 or down at 0, unless both.
+    some, two : :py:`Out(1)`
+        Whether the count is at least 1, and whether it is 2.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({"up": In(1), "down": In(1), "some": Out(1), "two": Out(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        with m.If(self.up & ~self.down):
+            m.d.sync += [self.some.eq(1), self.two.eq(self.some)]
+        with m.If(self.down & ~self.up):
+            m.d.sync += [self.some.eq(self.two), self.two.eq(0)]
         return m
 
 
@@ -179,7 +189,6 @@ class Dispatcher(wiring.Component):
         Instructions; none is taken after the end.
     sb, nbin, table : :py:`Out(stream.Signature(load_layout(config, port)))`
     run : :py:`Out(stream.Signature(run_fields(config)))`
-    store : :py:`Out(stream.Signature(store_fields(config)))`
     stored : :py:`In(1)`
         An instruction is complete.
     done : :py:`Out(1)`
@@ -193,7 +202,6 @@ class Dispatcher(wiring.Component):
                 "i": In(stream.Signature(unsigned(WORD_WIDTH))),
                 **{port: Out(stream.Signature(load_layout(config, port))) for port in LOADS},
                 "run": Out(stream.Signature(run_fields(config))),
-                "store": Out(stream.Signature(store_fields(config))),
                 "stored": In(1),
                 "done": Out(1),
             }
@@ -202,9 +210,9 @@ class Dispatcher(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         one = data.View(instruction_layout(), self.i.payload)
-        pending = Signal(range(self.config.queue_depth + 2))
+        pending = Signal(3)  # two that wait, two that are not stored
         ended, go = Signal(), Signal()
-        outputs = [*(getattr(self, port) for port in LOADS), self.run, self.store]
+        outputs = [*(getattr(self, port) for port in LOADS), self.run]
         ready = ~ended & ~(one.cp_fence & (pending != 0))
         for output in outputs:
             ready &= output.ready
@@ -222,111 +230,8 @@ class Dispatcher(wiring.Component):
             for name in ("source", "target", "size"):
                 target = getattr(self, port).payload[name]
                 m.d.comb += target.eq(one[f"{port}_{name}"])
-        for output in (self.run, self.store):
-            for name, _ in output.payload.shape():
-                m.d.comb += output.payload[name].eq(one[name])
-        return m
-
-
-class Sequencer(wiring.Component):
-    """Issues the rows of run after run, one a cycle.
-
-    Parameters
-    ----------
-    config : :class:`NfuConfig`
-        Parameters.
-
-    Members
-    -------
-    i : :py:`In(stream.Signature(run_fields(config)))`
-    loaded : :py:`In(1)`
-        The loads of the next run are complete.
-    stored, written : :py:`In(1)`
-        A run is stored; a run has left the pipeline.
-    begun : :py:`Out(1)`
-        A run begins: its first row is issued in the next cycle.
-    runs : :py:`Out(ArrayLayout(run_fields(config), 2))`
-        The two runs that may be in the pipeline.
-    row : :py:`Out(range(sb_depth))`
-        SB row that is issued.
-    base : :py:`Out(range(nbin_depth))`
-        Origin of the window.
-    token : :py:`Out(token_layout(config))`
-    """
-
-    def __init__(self, config: NfuConfig) -> None:
-        self.config = config
-        super().__init__(
-            {
-                "i": In(stream.Signature(run_fields(config))),
-                "loaded": In(1),
-                "stored": In(1),
-                "written": In(1),
-                "begun": Out(1),
-                "runs": Out(data.ArrayLayout(run_fields(config), 2)),
-                "row": Out(range(config.sb_depth)),
-                "base": Out(range(config.nbin_depth)),
-                "token": Out(token_layout(config)),
-            }
-        )
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        run = Signal()
-        position = Signal.like(self.i.payload.nbin_positions)
-        rows_left = Signal.like(self.i.payload.sb_rows)
-        busy, run_first, window_first = Signal(), Signal(), Signal()
-        unstored, flying = Signal(range(3)), Signal(range(3))
-        one, following = chosen(self.runs, run), self.i.payload
-        # what ends a run is compared a cycle ahead, since the next may begin in its last cycle
-        nop, window_last, position_last = Signal(), Signal(), Signal()
-        end = busy & (nop | (window_last & position_last))
-
-        drained = (following.nfu_in == Nfu2In.RESET) | (flying == 0)
-        m.d.comb += [
-            self.i.ready.eq((~busy | end) & self.loaded & (unstored != 2) & drained),
-            self.begun.eq(self.i.valid & self.i.ready),
-            self.token.valid.eq(busy & ~nop),
-            self.token.end.eq(end),
-            self.token.run_first.eq(run_first),
-            self.token.window_first.eq(window_first),
-            self.token.run.eq(run),
-        ]
-        m.d.sync += [
-            unstored.eq(unstored + self.begun - self.stored),
-            flying.eq(flying + self.begun - self.written),
-        ]
-        with m.If(busy):
-            m.d.sync += [
-                self.row.eq(Mux(window_last, one.sb_address, self.row + 1)),
-                rows_left.eq(Mux(window_last, one.sb_rows, rows_left - 1)),
-                window_first.eq(window_last),
-                window_last.eq(Mux(window_last, one.sb_rows == 1, rows_left == 2)),
-                run_first.eq(0),
-            ]
-            with m.If(window_last):
-                m.d.sync += [
-                    position.eq(position - 1),
-                    position_last.eq(position == 2),
-                    self.base.eq(self.base + one.nbin_stride),
-                ]
-        with m.If(end):
-            m.d.sync += busy.eq(0)
-        with m.If(self.begun):
-            m.d.sync += [
-                busy.eq(1),
-                run.eq(~run),
-                run_first.eq(1),
-                window_first.eq(1),
-                self.row.eq(following.sb_address),
-                self.base.eq(following.nbin_address),
-                rows_left.eq(following.sb_rows),
-                position.eq(following.nbin_positions),
-                nop.eq(following.nfu_op == Nfu1.NOP),
-                window_last.eq(following.sb_rows == 1),
-                position_last.eq(following.nbin_positions == 1),
-            ]
-            for k in range(2):
-                with m.If(run != k):
-                    m.d.sync += self.runs[k].eq(following)
+        for name, _ in self.run.payload.shape():
+            if name != "stores":
+                m.d.comb += self.run.payload[name].eq(one[name])
+        m.d.comb += self.run.payload.stores.eq((one.nfu_op != Nfu1.NOP) & one.nbout_store)
         return m

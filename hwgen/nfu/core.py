@@ -10,11 +10,12 @@ from amaranth.lib.wiring import In, Out
 
 from hwgen.nfu.buffers import Loader, StoreUnit, request_layout, store_layout
 from hwgen.nfu.config import NfuConfig
-from hwgen.nfu.control import Dispatcher, Queue, Sequencer, chosen, token_layout
-from hwgen.nfu.cycles import read_stage, tree_levels, write_stage
+from hwgen.nfu.control import Dispatcher, Slot, chosen, token_layout
+from hwgen.nfu.cycles import drain_stage, read_stage, tree_levels, write_stage
 from hwgen.nfu.isa import WORD_WIDTH, Nfu2In, Nfu2Out
 from hwgen.nfu.lanes import Lanes
 from hwgen.nfu.post import Nfu3, scale_layout
+from hwgen.nfu.sequencer import Sequencer
 from hwgen.nfu.timing import LOADS
 from hwgen.nfu.tree import Nfu2
 from hwgen.stream.common import Registers
@@ -77,7 +78,7 @@ class Nfu(wiring.Component):
             width, depth = self._buffers[port]
             loader = Loader(self.config, port, width=width, depth=depth)
             loaders[port] = m.submodules[f"{port}_loader"] = loader
-            self._queue(m, getattr(dispatcher, port), loader.i, name=port)
+            self._slot(m, getattr(dispatcher, port), loader.i, name=port)
             wiring.connect(m, loader.request, wiring.flipped(getattr(self, f"{port}_request")))
             wiring.connect(m, wiring.flipped(getattr(self, f"{port}_words")), loader.words)
             m.d.comb += [
@@ -85,26 +86,28 @@ class Nfu(wiring.Component):
                 loader.read.eq(written if port == "table" else released),
             ]
             loaded &= loader.loaded
-        self._queue(m, dispatcher.run, sequencer.i, name="run")
-        self._queue(m, dispatcher.store, store.i, name="store")
+        self._slot(m, dispatcher.run, sequencer.i, name="run")
         wiring.connect(m, store.o, wiring.flipped(self.store))
         m.d.comb += [
             sequencer.loaded.eq(loaded),
-            sequencer.stored.eq(store.stored),
-            sequencer.written.eq(written),
+            sequencer.room.eq(store.room),
+            sequencer.storing.eq(store.storing),
+            sequencer.drained.eq(tokens[drain_stage(self.config)].end),
+            store.begun.eq(sequencer.begun),
             store.written.eq(written),
             dispatcher.stored.eq(store.stored),
             self.begun.eq(sequencer.begun),
             self.done.eq(dispatcher.done),
         ]
+        for name, _ in store.i.shape():
+            m.d.comb += store.i[name].eq(sequencer.following[name])
         self._datapath(m, sequencer, loaders, store, tokens)
         return m
 
-    def _queue(self, m: Module, source: Any, sink: Any, *, name: str) -> None:
-        queue = Queue(sink.payload.shape(), depth=self.config.queue_depth)
-        m.submodules[f"{name}_queue"] = queue
-        wiring.connect(m, source, queue.i)
-        wiring.connect(m, queue.o, sink)
+    def _slot(self, m: Module, source: Any, sink: Any, *, name: str) -> None:
+        m.submodules[f"{name}_slot"] = slot = Slot(sink.payload.shape())
+        wiring.connect(m, source, slot.i)
+        wiring.connect(m, slot.o, sink)
 
     def _tokens(self, m: Module, sequencer: Sequencer) -> list[Any]:
         """The token of the row in each stage, reset to none."""
@@ -172,13 +175,18 @@ class Nfu(wiring.Component):
             depth=config.nbout_depth,
             init=[],
         )
-        partial, stores, write = nbout.read_port(), nbout.read_port(), nbout.write_port()
+        # while a store reads, no run is in the pipeline that continues partial sums
+        read, write = nbout.read_port(), nbout.write_port()
         at = accumulate - 1
         word = self._group_address(m, sequencer, tokens[at], ends(at), name="partial")
-        m.d.comb += partial.addr.eq(word)
+        run = chosen(sequencer.runs, tokens[at].run)
+        m.d.comb += [
+            read.addr.eq(Mux(store.active, store.address, word)),
+            read.en.eq(store.read | (tokens[at].valid & (run.nfu_in == Nfu2In.NBOUT))),
+        ]
         run = chosen(sequencer.runs, tokens[accumulate].run)
         for n in range(config.tn):
-            m.d.comb += nfu2.partial[n].eq(Mux(run.nfu_in == Nfu2In.NBOUT, partial.data[n], 0))
+            m.d.comb += nfu2.partial[n].eq(Mux(run.nfu_in == Nfu2In.NBOUT, read.data[n], 0))
 
         scales = data.ArrayLayout(scale_layout(config), config.nfu3_lanes)
         table = self._memory(
@@ -207,9 +215,7 @@ class Nfu(wiring.Component):
             write.addr.eq(word),
             write.en.eq(ends(at)),
             write.data.eq(nfu3.o),
-            stores.addr.eq(store.address),
-            stores.en.eq(store.read),
-            store.values.eq(stores.data),
+            store.values.eq(read.data),
         ]
 
     def _read_rows(

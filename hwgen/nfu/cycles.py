@@ -27,6 +27,7 @@ __all__ = [
     "Span",
     "Work",
     "count_cycles",
+    "drain_stage",
     "read_stage",
     "scale_levels",
     "schedule",
@@ -67,6 +68,15 @@ def scale_levels(config: NfuConfig) -> int:
 def write_stage(config: NfuConfig) -> int:
     """Cycles from the issue of a group's last row to that in which NBout is written."""
     return 10 + tree_levels(config) + scale_levels(config) + config.turns
+
+
+def drain_stage(config: NfuConfig) -> int:
+    """Cycles from the issue of a run's last row to that in which it no longer holds another back.
+
+    The next run's first row can be issued three cycles later, and reads partial sums in the stage
+    before the accumulators': in the cycle after these are written.
+    """
+    return write_stage(config) - 6 - tree_levels(config)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +154,7 @@ class Schedule:
     work : Work
         The program.
     dispatched : int64 array (n,)
-        Every unit's queue has the instruction from the next cycle on.
+        The loaders and the sequencer can take the instruction from the next cycle on.
     taken, requested, loaded : int64 array (n, ports)
         A loader takes the instruction; memory takes its request; its last word comes. All are the
         same where there is no load.
@@ -245,7 +255,7 @@ def schedule(
     _fill(
         *(work.loads, work.rows, work.nop, work.partial, work.fence, work.words),
         *timing.tables,
-        *(timing.latency, config.queue_depth, read_stage(), write_stage(config)),
+        *(timing.latency, read_stage(), drain_stage(config), write_stage(config)),
         *(events, loads, stalls),
     )
     total = int(events[-1, _STORED]) + 1
@@ -289,8 +299,8 @@ def _fill(
     before: tuple[IntArray, ...],
     at: tuple[IntArray, ...],
     latency: int,
-    depth: int,
     read_after: int,
+    drain_after: int,
     write_after: int,
     events: IntArray,
     loads: IntArray,
@@ -298,17 +308,19 @@ def _fill(
 ) -> None:
     """Fill in the events. What one sees of another's event, it sees a cycle later."""
     ports = sizes.shape[1]
+    fetched = 0
     for k in range(len(rows)):
-        # dispatch: offered, room in every queue, and at a fence nothing that is not stored
+        # dispatch: offered, all slots free, and at a fence nothing that is not stored
         dispatched = _open_cycle(before, at, 0, events[k - 1, _DISPATCHED] + 1 if k else 0, 1)
-        if k >= depth:
-            dispatched = max(dispatched, events[k - depth, _STARTED] + 1)
-            dispatched = max(dispatched, events[k - depth, _STORING] + 1)
+        if k:
+            dispatched = max(dispatched, fetched + 1)
             for p in range(ports):
-                dispatched = max(dispatched, loads[k - depth, p, _TAKEN] + 1)
-        if fence[k] and k:
-            dispatched = max(dispatched, events[k - 1, _STORED] + 1)
+                dispatched = max(dispatched, loads[k - 1, p, _TAKEN] + 1)
+            if fence[k]:
+                dispatched = max(dispatched, events[k - 1, _STORED] + 1)
         events[k, _DISPATCHED] = dispatched
+        # the sequencer's own slot is free when the run before has begun
+        fetched = max(dispatched + 1, events[k - 1, _STARTED] + 1) if k else dispatched + 1
 
         for p in range(ports):
             taken = dispatched + 1
@@ -328,19 +340,21 @@ def _fill(
             loads[k, p, _REQUESTED] = requested
             loads[k, p, _LOADED] = loaded
 
-        # the run: an instruction may begin in the last cycle of the one before
+        # the run may begin in the last cycle of the one before; it is decided a cycle ahead
         earliest = events[k - 1, _STARTED] + rows[k - 1] if k else -1
         started, waits = earliest, earliest + 1
         for cause in range(_START):
             until = -1
             if cause == _FETCH:
-                until = dispatched
+                until = fetched + 1
             elif cause < _NBOUT:
-                until = loads[k, cause - _FIRST_LOAD, _LOADED]
+                until = loads[k, cause - _FIRST_LOAD, _LOADED] + 1
             elif cause == _NBOUT and k >= 2:
-                until = events[k - 2, _STORED]
+                until = events[k - 2, _STORED] + 1
             elif cause == _DRAIN and partial[k] and k:
-                until = events[k - 1, _WRITTEN]
+                until = earliest + drain_after + 1
+                if words[k - 1]:
+                    until = max(until, events[k - 1, _STORED] + 1)
             started = max(started, until + 1)
             stalls[k, cause] = max(0, until + 1 - waits)
             waits += stalls[k, cause]
@@ -349,9 +363,9 @@ def _fill(
         events[k, _STARTED] = started
         events[k, _WRITTEN] = started + rows[k] + write_after
 
-        storing = events[k, _WRITTEN] + 1
-        if k:
-            storing = max(storing, events[k - 1, _STORED] + 1)
+        # the store has taken over the run when that before is stored
+        moved = max(started, events[k - 1, _STORED]) + 1 if k else started + 1
+        storing = max(events[k, _WRITTEN], moved) + 1
         events[k, _STORING] = storing
         # NBout is read in the next cycle, and the word is there in that after it
         stored = storing

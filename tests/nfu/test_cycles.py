@@ -19,16 +19,16 @@ _LOAD = "SB size=2 rows=2 | NBIN size=2 positions=1 | NBOUT groups=1 store=1 tar
 
 
 def test_cycles_of_a_run() -> None:
-    """Counted by hand: dispatch, queue, request, latency, words; then rows, pipeline, store."""
+    """Counted by hand: dispatch, slot, request, latency, words; then rows, pipeline, store."""
     config = NfuConfig(nfu3_lanes=4)
     program = assemble(f"{_LOAD.replace('positions=1', 'positions=3')}\nCP end=1")
     count = count_cycles(config, program)
-    # 0 dispatch, 1 load taken, 2 request, 3 and 4 words, 5 start, 6 to 11 rows; 11 start
-    assert count.starts == (5, 11)
+    # 0 dispatch, 1 load taken, 2 request, 3 and 4 words, 5 seen, 6 start, 7 to 12 rows; 12 start
+    assert count.starts == (6, 12)
     assert count.busy == 6
-    # the last row's sums are written 15 cycles later (11 + 2 levels + 2 levels); 27 store taken,
-    # 28 first read, 29 to 31 words; 32 the store of the end is taken
-    assert count.total == 33
+    # the last row's sums are written 15 cycles later (11 + 2 levels + 2 levels); 28 store taken,
+    # 29 first read, 30 to 32 words; 33 the end's run takes its place, 34 its store is taken
+    assert count.total == 35
     assert count.total == count.busy + sum(count.stalls.values())
 
 
@@ -64,7 +64,7 @@ def test_random_work(seed: int) -> None:
     rng = np.random.default_rng(seed)
     patterns = {name: np.append(rng.random(20) < rng.random(), True) for name in GATES}
     timing = Timing(int(rng.integers(1, 5)), patterns)
-    work, config = _work(rng, 12), NfuConfig(queue_depth=int(rng.integers(2, 5)))
+    work, config = _work(rng, 12), NfuConfig()
     found = schedule(config, work, timing)
 
     def opens(name: str, begin: int, end: int) -> int:
@@ -98,14 +98,24 @@ def test_spans() -> None:
     assert list(found.spans()) == [
         Span("sb", 0, 2, 4),
         Span("nbin", 0, 2, 4),
-        Span("run", 0, 0, 0, "fetch"),
-        Span("run", 0, 1, 4, "sb"),
-        Span("run", 0, 5, 5, "start"),
-        Span("run", 0, 6, 7),
-        Span("store", 0, 24, 25),
-        Span("run", 1, 8, 8, "nop"),
-        Span("run", 2, 9, 26, "fetch"),
+        Span("run", 0, 0, 2, "fetch"),
+        Span("run", 0, 3, 5, "sb"),
+        Span("run", 0, 6, 6, "start"),
+        Span("run", 0, 7, 8),
+        Span("store", 0, 25, 26),
+        Span("run", 1, 9, 9, "start"),
+        Span("run", 1, 10, 10, "nop"),
+        Span("run", 2, 11, 28, "fetch"),
     ]
+
+
+@pytest.mark.parametrize(("rows", "cycles"), [(1, 3), (2, 3), (3, 3), (4, 4)])
+def test_short_runs(rows: int, cycles: int) -> None:
+    """The next run is there three cycles after the one before began."""
+    ones = np.ones(9, dtype=np.int64)
+    never, none = ones < 0, np.zeros((9, 3), dtype=np.int64)
+    work = Work(none, rows * ones, never, never, never, 0 * ones)
+    assert np.diff(count_cycles(NfuConfig(nfu3_lanes=4), work).starts[:2]) == cycles
 
 
 def test_long_runs_cost_no_more() -> None:

@@ -112,7 +112,6 @@ def test_documented_table_is_the_instruction_set() -> None:
         ({"sb_depth": 100}, "Depth of sb must be a power of two from 2 to 4096, not 100"),
         ({"product_width": 23}, "Product width must be from 24 to 63, not 23"),
         ({"nfu3_lanes": 8}, "Lanes of NFU-3 must be a power of two up to 4, not 8"),
-        ({"queue_depth": 1}, "Queue depth must be from 2 to 16, not 1"),
     ],
 )
 def test_bad_parameters(arguments: dict[str, int], message: str) -> None:
