@@ -54,7 +54,7 @@ def test_each_parameter_is_the_least(seed: int, tile: tuple[int, int]) -> None:
 
 
 def test_buffers_grow_where_a_layer_needs_it() -> None:
-    for width, depth in ((200, 512), (300, 1024)):
+    for width, depth in ((400, 512), (600, 1024)):
         s = Sketch((1, 1, width + 10), seed=1)
         network = s.done(s.conv("image", 2, (1, width)))
         assert fit_config(network, tn=2, ti=1).nbin_depth == depth
