@@ -12,7 +12,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from hwgen.nfu.config import DyadicLane, NfuConfig
+from hwgen.nfu.config import DyadicLane, NfuConfig, Segments
 from hwgen.nfu.verilog import emit
 from hwgen.toolchain.synthesis import SynthesisJob, synthesise
 
@@ -23,6 +23,8 @@ KINDS = {
     "4 x 4": BASE,
     "4 x 4, NFU-3 of 4 lanes": replace(BASE, nfu3_lanes=4),
     "4 x 4, lanes of two terms": replace(BASE, lane=DyadicLane(2, 8)),
+    "4 x 4, maxima": replace(BASE, maximum=True),
+    "4 x 4, functions of 16 segments": replace(BASE, function=Segments(16, 10)),
     "8 x 8": replace(BASE, tn=8, ti=8),
 }
 

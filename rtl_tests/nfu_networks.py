@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from networks import Sketch
 
-from hwgen.integer.types import Add, ArgMax, Concat, IntegerNetwork
-from hwgen.nfu.config import DyadicLane, NfuConfig
+from hwgen.integer.types import Add, ArgMax, Concat, IntegerNetwork, PiecewiseLinear
+from hwgen.nfu.config import DyadicLane, NfuConfig, Segments
+from hwgen.nfu.function import function_words, table_function
+from hwgen.nfu.isa import Instruction, Nfu1, Nfu2In, Nfu2Out
+from hwgen.nfu.memory import MemoryImage, pack_rows, pack_scales
+from hwgen.numeric import Range
 
-__all__ = ["random_graph", "random_layers", "suitable_config"]
+__all__ = ["FunctionCase", "function_case", "random_graph", "random_layers", "suitable_config"]
 
 
 def random_layers(rng: np.random.Generator, *, layers: int, size: int = 6) -> IntegerNetwork:
@@ -119,3 +125,101 @@ def suitable_config(
         product_width=48,
         scale_exponents=32,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class FunctionCase:
+    """A program that applies a function to ``pixels`` (P, C), and where P words of C results go.
+
+    Results fill whole groups of Tn channels from element ``output`` on.
+    """
+
+    config: NfuConfig
+    op: PiecewiseLinear
+    pixels: np.ndarray
+    program: tuple[Instruction, ...]
+    image: MemoryImage
+    output: int
+
+    def results(self, activations: np.ndarray) -> np.ndarray:
+        """(P, C) results in the memory after the program."""
+        count, channels = self.pixels.shape
+        return activations[self.output :].reshape(count, -1)[:, :channels]
+
+
+def function_case(rng: np.random.Generator, *, staged: bool) -> FunctionCase:
+    """A function of random segments, of each channel or of all, on activations of a random width.
+
+    ``staged`` leaves the activations in NBout, as a requantisation would, and goes on from there.
+    """
+    tn = int(rng.choice([1, 2, 4]))
+    width = int(rng.integers(4, 11))
+    segments = Segments(int(rng.choice([2, 4, 8, 16])), width + int(rng.integers(1, 3)))
+    config = NfuConfig(
+        tn=tn, ti=int(rng.choice([1, 2, 4])), activation_width=width, function=segments,
+        nfu3_lanes=int(rng.choice([n for n in (1, 2, 4) if n <= tn])), nbout_depth=32,
+        scale_terms=3, table_depth=256,
+    )  # fmt: skip
+    signed = bool(rng.integers(0, 2))
+    inputs = Range(-1 << (width - 1), (1 << (width - 1)) - 1) if signed else Range(0, 2**width - 1)
+    count, channels = 3, int(rng.integers(1, 8))
+    functions = channels if rng.random() < 0.5 else 1
+    kept = int(rng.integers(1, segments.count + 1))
+    # one breakpoint in four is out of reach, below or above
+    reach = (inputs.lo - 20, inputs.hi + 20) if kept < segments.count else (inputs.lo, inputs.hi)
+    slopes = rng.integers(-1, 2, (functions, kept, 2)) << rng.integers(0, 8, (functions, kept, 2))
+    op = PiecewiseLinear(
+        np.sort(rng.integers(*reach, (functions, kept - 1)), axis=1),
+        slopes.sum(axis=2),
+        rng.integers(-1000, 1000, (functions, kept)),
+        int(rng.integers(0, 8)),
+        *((-128, 127) if rng.random() < 0.5 else (0, 255)),
+    )
+    pixels = rng.integers(inputs.lo, inputs.hi + 1, (count, channels))
+
+    block = max(config.tn, config.ti)
+    wide = -(-channels // block) * block
+    groups, blocks = -(-channels // tn), wide // config.ti
+    rows = max(config.turns, -(-tn // config.ti))
+    terms = np.zeros((groups, rows, tn, config.ti, 1), dtype=np.int64)
+    offsets = np.zeros((groups, rows), dtype=np.int64)
+    for channel in range(channels):
+        (group, n), (at, i) = divmod(channel, tn), divmod(channel, config.ti)
+        row = at % max(1, tn // config.ti)
+        terms[group, row, n, i, 0] = 1
+        offsets[group, row] = at
+    last = np.zeros((groups, rows), dtype=np.int64)
+    last[:, -1] = 1
+    nothing = np.zeros_like(terms)
+    packed = pack_rows(
+        config,
+        np.concatenate([terms, nothing]).reshape(-1, tn, config.ti, 1),
+        np.tile(offsets.ravel(), 2),
+        np.tile(last.ravel(), 2),
+    )
+    memory = np.zeros((count, wide), dtype=np.int64)
+    memory[:, :channels] = pixels
+    words = function_words(config, table_function(config, op, inputs))
+    one = (config.nfu3_lanes, config.scale_terms)
+    output = memory.size
+    image = MemoryImage(
+        packed,
+        (*words, *pack_scales(config, np.eye(1, one[1], dtype=np.int64).repeat(one[0], 0)[None],
+                              np.zeros((1, one[0]), dtype=np.int64))),
+        np.concatenate([memory.ravel(), np.zeros(count * groups * tn, dtype=np.int64)]),
+    )  # fmt: skip
+    take = Instruction(
+        sb_size=2 * groups * rows, sb_rows=groups * rows, nbin_size=count * blocks,
+        nbin_positions=count, nbin_stride=blocks, nbin_signed=signed, nbout_groups=groups,
+        table_size=len(image.tables), table_address=len(words), table_shared=1, nfu_op=Nfu1.MULT,
+        nfu_out=Nfu2Out.NFU3,
+    )  # fmt: skip
+    apply = Instruction(
+        sb_address=groups * rows if staged else 0, sb_rows=groups * rows, nbin_positions=count,
+        nbin_stride=blocks, nbin_signed=signed, nbout_groups=groups, nbout_store=1,
+        nbout_target=output // tn, nbout_stride=groups, table_shared=functions == 1,
+        nfu_op=Nfu1.MULT, nfu_in=Nfu2In.NBOUT if staged else Nfu2In.RESET, nfu_out=Nfu2Out.NFU3,
+        nfu_function=1, nfu_shift=op.shift, nfu_saturate=1, nfu_low=op.lo, nfu_high=op.hi,
+    )  # fmt: skip
+    program = (take, apply, Instruction(cp_end=1))
+    return FunctionCase(config, op, pixels, program, image, output)

@@ -13,7 +13,7 @@ from amaranth.hdl import ClockDomain, Module
 from amaranth.sim import Simulator
 
 from hwgen.errors import VerifyError
-from hwgen.nfu.config import DyadicLane, NfuConfig
+from hwgen.nfu.config import DyadicLane, NfuConfig, Segments
 from hwgen.nfu.core import Nfu
 from hwgen.nfu.golden import Store, execute
 from hwgen.nfu.isa import Instruction, encode
@@ -24,7 +24,7 @@ __all__ = ["NfuRun", "random_config", "random_program", "random_timing", "run_nf
 
 
 _ROUTES = 16
-"""Rows at the beginning of memory that a maximum can take."""
+"""Rows at the beginning of memory whose sums are activations, for maxima and functions."""
 
 
 def random_timing(
@@ -184,6 +184,10 @@ def random_config(rng: np.random.Generator) -> NfuConfig:
     width = int(rng.integers(4, 17))
     accumulator = int(rng.integers(width + 2, 49))
     tn = int(rng.choice([1, 2, 4]))
+    function = None
+    if rng.random() < 0.5:
+        wide = min(17, accumulator, width + int(rng.integers(1, 5)))
+        function = Segments(int(rng.choice([2, 4, 8, 16])), wide)
     return NfuConfig(
         tn=tn,
         nfu3_lanes=int(rng.choice([n for n in (1, 2, 4) if n <= tn])),
@@ -199,6 +203,7 @@ def random_config(rng: np.random.Generator) -> NfuConfig:
         scale_exponents=int(rng.choice([2, 8, 32])),
         product_width=int(rng.integers(accumulator, 64)),
         address_width=int(rng.integers(8, 25)),
+        function=function,
         maximum=bool(rng.integers(0, 2)),
     )
 
@@ -224,22 +229,28 @@ def random_program(
 
     Candidates are drawn until it accepts one, ``length`` times.
     """
-    rows, tables = 48, 40
+    rows, tables = 48, 48
     lane = config.lane
     last = rng.random(rows) < (0.4 if config.turns < 4 else 0.2)
     last[-1] = True
     offsets = rng.integers(0, 4, rows)
     terms = _random_terms(rng, (rows, config.tn, config.ti, lane.terms), lane.exponents)
-    if config.maximum:
+    if config.maximum or config.function is not None:
         terms[:_ROUTES] = _routes(rng, config, _ROUTES)
     scales = _random_terms(
         rng, (tables, config.nfu3_lanes, config.scale_terms), config.scale_exponents
     )
     bound = 1 << (config.product_width - 2)
     constants = rng.integers(-bound, bound, (tables, config.nfu3_lanes))
+    segments = 1 if config.function is None else config.function.count
+    begins = rng.integers(
+        *(-1 << (config.activation_width - 1), 1 << config.activation_width),
+        (tables // segments, segments, config.nfu3_lanes),
+    )
+    begins[:, 1:] = np.sort(begins[:, 1:], axis=1)
     image = MemoryImage(
         pack_rows(config, terms, offsets, last),
-        pack_scales(config, scales, constants),
+        pack_scales(config, scales, constants, begins.reshape(constants.shape)),
         rng.integers(0, 1 << config.activation_width, 32 * max(config.tn, config.ti)),
     )
     end = Instruction(cp_end=1)
@@ -266,18 +277,21 @@ def _candidate(
     half: int,
     op: int,
 ) -> Instruction:
-    def load(name: str, part: int, count: int) -> dict[str, int]:
+    def load(name: str, part: int, count: int, unit: int = 1) -> dict[str, int]:
+        part, count = part // unit, count // unit
         size = int(rng.integers(1, part + 1)) if rng.random() < 0.5 else 0
         source = int(rng.integers(0, count - size + 1))
         target = half * part + int(rng.integers(0, part - size + 1))
-        return {f"{name}_source": source, f"{name}_target": target, f"{name}_size": size}
+        fields = {"source": source, "target": target, "size": size}
+        return {f"{name}_{field}": value * unit for field, value in fields.items()}
 
-    values = load("table", 16, len(image.tables))
+    values = load("table", 16, len(image.tables), config.function.count if config.function else 1)
     values |= load("nbin", 8, len(image.activations) // config.ti)
     # rows that lie in SB as they lie in memory, so that the groups are known
     count = int(rng.integers(config.turns, config.turns + 7))
     maximum = config.maximum and rng.random() < 0.5
-    begin = int(rng.integers(0, _ROUTES + 1 - count if maximum else 32))
+    function = config.function is not None and rng.random() < 0.5
+    begin = int(rng.integers(0, _ROUTES + 1 - count if maximum or function else 32))
     values |= {"sb_source": begin, "sb_target": begin % 32, "sb_size": count}
     if begin + count > 32:
         values |= {"sb_source": 0, "sb_target": 0, "sb_size": 0}
@@ -292,6 +306,7 @@ def _candidate(
         "nbin_positions": int(rng.integers(1, 4)),
         "nbin_signed": rng.integers(0, 2),
         "table_address": half * 16,
+        "table_shared": rng.random() < 0.4,
         "nbout_address": int(rng.integers(0, 16)),
         "nbout_groups": int(last[begin : begin + count].sum()),
         "nbout_store": rng.random() < 0.7,
@@ -301,6 +316,7 @@ def _candidate(
         "nfu_combine": maximum,
         "nfu_in": rng.random() < 0.3 and not maximum,
         "nfu_out": rng.random() < 0.6,
+        "nfu_function": function,
         "nfu_shift": rng.integers(0, min(10, config.product_width)),
         "nfu_saturate": rng.random() < 0.6,
         "nfu_low": max(low, -limit),

@@ -9,39 +9,78 @@ from pathlib import Path
 import numpy as np
 import pytest
 from amaranth.back import rtlil
+from nfu_networks import function_case
 from nfubench import random_config, random_program, random_timing, run_nfu
 
-from hwgen.nfu.config import DyadicLane, NfuConfig
+from hwgen.nfu.assembler import assemble
+from hwgen.nfu.config import DyadicLane, NfuConfig, Segments
 from hwgen.nfu.core import Nfu
 from hwgen.nfu.cycles import count_cycles
 from hwgen.nfu.golden import execute
+from hwgen.nfu.isa import Instruction
+from hwgen.nfu.memory import MemoryImage, pack_rows, pack_scales
 from hwgen.nfu.timing import Timing
 from hwgen.nfu.verilog import emit
 from hwgen.toolchain.synthesis import SynthesisJob, synthesise
+
+
+def _compare(
+    config: NfuConfig, program: tuple[Instruction, ...], image: MemoryImage, timing: Timing
+) -> None:
+    golden = execute(config, program, image)
+    count = count_cycles(config, program, timing)
+    run = run_nfu(config, program, image, timing, deadline=count.total + 200)
+    assert run.stores == golden.stores
+    assert len(golden.stores) > 0
+    assert count.total == count.busy + sum(count.stalls.values())
+    assert (run.starts, run.total) == (count.starts, count.total)
 
 
 def _check(seed: int, length: int) -> None:
     rng = np.random.default_rng(seed)
     config = random_config(rng)
     program, image = random_program(config, rng, length=length)
-    golden = execute(config, program, image)
     fetch, request, data, store = rng.choice([0.3, 0.7, 1.0], 4).tolist()
     timings = (
         Timing(latency=int(rng.integers(1, 4))),
         random_timing(seed, fetch=fetch, request=request, data=data, store=store),
     )
     for timing in timings:
-        count = count_cycles(config, program, timing)
-        run = run_nfu(config, program, image, timing, deadline=count.total + 200)
-        assert run.stores == golden.stores
-        assert len(golden.stores) > 0
-        assert count.total == count.busy + sum(count.stalls.values())
-        assert (run.starts, run.total) == (count.starts, count.total)
+        _compare(config, program, image, timing)
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_random_programs(seed: int) -> None:
     _check(seed, length=14)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_functions(seed: int) -> None:
+    case = function_case(np.random.default_rng(seed), staged=bool(seed % 2))
+    _compare(case.config, case.program, case.image, Timing())
+
+
+def test_runs_of_different_scales_without_a_gap() -> None:
+    """Turns of the last group read the table when rows of the next run are under way."""
+    config = NfuConfig(nfu3_lanes=1, nbout_depth=32, function=Segments(2, 12))
+    ones = np.ones((4, 4, 4, 1), dtype=np.int64)
+    scales = np.zeros((8, 1, config.scale_terms), dtype=np.int64)
+    scales[:, 0, 0] = 1 << np.arange(8)
+    image = MemoryImage(
+        pack_rows(config, ones, [0] * 4, [0, 0, 0, 1]),
+        pack_scales(config, scales, np.arange(8)[:, None]),
+        np.arange(64),
+    )
+    run = "NBOUT groups=1 address={} store=1 target=4 | NFU op=MULT out=NFU3"
+    lines = [
+        "SB size=4 rows=4 | NBIN size=1 positions=1 | TABLE size=8 | NFU",
+        *(
+            f"SB rows=4 | NBIN positions=8 | TABLE {table} | {run.format(8 * k)}"
+            for k, table in enumerate(["shared=1", "", "address=1 shared=1", ""])
+        ),
+        "CP end=1",
+    ]
+    _compare(config, assemble("\n".join(lines)), image, Timing())
 
 
 @pytest.mark.slow

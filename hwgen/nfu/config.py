@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-__all__ = ["REFERENCE", "DyadicLane", "NfuConfig"]
+__all__ = ["REFERENCE", "DyadicLane", "NfuConfig", "Segments"]
 
 _TILES = (1, 2, 4, 8, 16)
 
@@ -50,6 +50,31 @@ class DyadicLane:
 
 
 @dataclass(frozen=True)
+class Segments:
+    """Piecewise-linear functions in NFU-3: a search for the segment, each with its own scale.
+
+    Parameters
+    ----------
+    count : int
+        Segments of a function, a power of two from 2 to 16.
+    width : int
+        Bits of what a function takes, which is signed; 5 to 17.
+    """
+
+    count: int = 16
+    width: int = 12
+
+    def __post_init__(self) -> None:
+        _check_power("Number of segments", self.count, 16)
+        _check_between("Input width of a function", self.width, 5, 17)
+
+    @property
+    def levels(self) -> int:
+        """Comparisons of the search."""
+        return (self.count - 1).bit_length()
+
+
+@dataclass(frozen=True)
 class NfuConfig:
     """Parameters of an NFU.
 
@@ -76,6 +101,8 @@ class NfuConfig:
         Bits of NFU-3 before its shift, at least ``accumulator_width`` and at most 63.
     address_width : int
         Bits of an address in memory, 8 to 24.
+    function : Segments or None
+        Whether NFU-3 has piecewise-linear functions.
     maximum : bool
         Whether NFU-2 can take the maximum of rows (max pooling).
 
@@ -99,6 +126,7 @@ class NfuConfig:
     scale_exponents: int = 16
     product_width: int = 40
     address_width: int = 24
+    function: Segments | None = None
     maximum: bool = False
 
     def __post_init__(self) -> None:
@@ -106,7 +134,7 @@ class NfuConfig:
             value = getattr(self, field.name)
             if field.name == "maximum" and type(value) is not bool:
                 raise TypeError(f"Parameter maximum must be True or False, not {value!r}")
-            if field.name not in ("lane", "maximum") and type(value) is not int:
+            if field.name not in ("lane", "function", "maximum") and type(value) is not int:
                 raise TypeError(f"Parameter {field.name} must be an integer, not {value!r}")
         for name in ("tn", "ti"):
             if getattr(self, name) not in _TILES:
@@ -125,6 +153,15 @@ class NfuConfig:
         _check_power("Number of exponents of a scale", self.scale_exponents, 32)
         _check_between("Product width", self.product_width, self.accumulator_width, 63)
         _check_between("Address width", self.address_width, 8, 24)
+        if self.function is not None:
+            if self.table_depth < 2 * self.function.count:
+                raise ValueError(
+                    f"Table of {self.table_depth} words must hold two functions of "
+                    f"{self.function.count} segments"
+                )
+            _check_between(
+                "Input width of a function", self.function.width, 5, self.accumulator_width
+            )
 
     @property
     def offset_width(self) -> int:
@@ -153,8 +190,9 @@ class NfuConfig:
 
     @property
     def scale_width(self) -> int:
-        """Bits of one channel in the table: the constant, then the codes of its multiplier."""
-        return self.product_width + self.scale_terms * (self.scale_exponent_width + 2)
+        """Bits of a scale in the table: constant, codes of the multiplier, begin of a segment."""
+        breakpoint = 0 if self.function is None else self.function.width
+        return self.product_width + self.scale_terms * (self.scale_exponent_width + 2) + breakpoint
 
     @property
     def table_width(self) -> int:

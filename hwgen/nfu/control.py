@@ -76,16 +76,9 @@ def flight_fields(config: NfuConfig) -> data.StructLayout:
     return _fields(
         config,
         [
-            *("nbin_signed", "table_address", "nbout_address"),
-            *(
-                "nfu_combine",
-                "nfu_in",
-                "nfu_out",
-                "nfu_shift",
-                "nfu_saturate",
-                "nfu_low",
-                "nfu_high",
-            ),
+            *("nbin_signed", "table_address", "table_shared", "nbout_address"),
+            *("nfu_combine", "nfu_in", "nfu_out"),
+            *("nfu_function", "nfu_shift", "nfu_saturate", "nfu_low", "nfu_high"),
         ],
     )
 

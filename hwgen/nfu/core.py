@@ -188,15 +188,10 @@ class Nfu(wiring.Component):
         for n in range(config.tn):
             m.d.comb += nfu2.partial[n].eq(Mux(run.nfu_in == Nfu2In.NBOUT, read.data[n], 0))
 
-        scales = data.ArrayLayout(scale_layout(config), config.nfu3_lanes)
-        table = self._memory(
-            m, loaders["table"], scales, loaders["table"].words.payload, name="table"
-        )
-        group = self._scale_address(m, sequencer, tokens[accumulate], ends(accumulate))
+        word = self._scale_address(m, sequencer, tokens[accumulate], ends(accumulate))
+        self._tables(m, loaders["table"], nfu3, word)
         m.d.comb += [
-            table.addr.eq(group),
             nfu3.sums.eq(nfu2.sums),
-            nfu3.scales.eq(table.data),
             nfu3.valid.eq(ends(accumulate + 1)),
             nfu3.run.eq(tokens[accumulate + 1].run),
         ]
@@ -204,6 +199,7 @@ class Nfu(wiring.Component):
             scale = sequencer.runs[k].nfu_out == Nfu2Out.NFU3
             m.d.comb += [
                 nfu3.runs[k].scale.eq(scale),
+                nfu3.runs[k].function.eq(sequencer.runs[k].nfu_function),
                 nfu3.runs[k].saturate.eq(scale & sequencer.runs[k].nfu_saturate),
             ]
             for name in ("shift", "low", "high"):
@@ -260,6 +256,28 @@ class Nfu(wiring.Component):
             ]
         return index.data[config.offset_width]
 
+    def _tables(self, m: Module, loader: Loader, nfu3: Nfu3, word: Value) -> None:
+        """The table: a memory, or one a lane of NFU-3 where each lane finds its own word."""
+        layout, payload = scale_layout(self.config), loader.words.payload
+        if self.config.function is None:
+            scales = data.ArrayLayout(layout, self.config.nfu3_lanes)
+            table = self._memory(m, loader, scales, payload, name="table")
+            m.d.comb += [table.addr.eq(word), nfu3.scales.eq(table.data)]
+            return
+        m.d.comb += [
+            nfu3.address.eq(word),
+            nfu3.write_address.eq(loader.address),
+            nfu3.write.eq(loader.write),
+        ]
+        for n in range(self.config.nfu3_lanes):
+            scale = payload.word_select(n, self.config.scale_width)
+            table = self._memory(m, loader, layout, scale[: layout.size], name=f"table{n}")
+            m.d.comb += [
+                table.addr.eq(nfu3.found[n]),
+                Value.cast(nfu3.scales[n]).eq(Value.cast(table.data)),
+                nfu3.breakpoints[n].eq(scale[layout.size :].as_signed()),
+            ]
+
     def _group_address(
         self, m: Module, sequencer: Sequencer, token: Any, ends: Value, *, name: str
     ) -> Value:
@@ -273,8 +291,14 @@ class Nfu(wiring.Component):
         return current
 
     def _scale_address(self, m: Module, sequencer: Sequencer, token: Any, ends: Value) -> Value:
-        """Address in the table: from a window's first on, ``turns`` words a group."""
-        origin = chosen(sequencer.runs, token.run).table_address
+        """Address in the table: from a window's first on, ``turns`` words or functions a group."""
+        run = chosen(sequencer.runs, token.run)
+        origin, function = run.table_address, self.config.function
+        size: Value = Const(1)
+        if function is not None:
+            size = Mux(run.nfu_function, function.count, 1)
+        size = Mux(run.table_shared, 0, size)
+        held = Signal(size.shape(), name="scale_size")
         following, current = Signal.like(origin, name="scale"), Signal.like(origin, name="scale_at")
         left = Signal(range(self.config.turns))
         first, restart = Signal(), Signal()
@@ -285,7 +309,11 @@ class Nfu(wiring.Component):
         with m.If(token.valid):
             m.d.sync += first.eq(restart & ~ends)
         with m.If(ends):
-            m.d.sync += [following.eq(current + 1), left.eq(self.config.turns - 1)]
+            m.d.sync += [
+                held.eq(size),
+                following.eq(current + size),
+                left.eq(self.config.turns - 1),
+            ]
         with m.Elif(left != 0):
-            m.d.sync += [following.eq(current + 1), left.eq(left - 1)]
+            m.d.sync += [following.eq(current + held), left.eq(left - 1)]
         return current

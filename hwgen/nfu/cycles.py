@@ -31,6 +31,7 @@ __all__ = [
     "read_stage",
     "scale_levels",
     "schedule",
+    "search_stages",
     "tree_levels",
     "write_stage",
 ]
@@ -65,9 +66,15 @@ def scale_levels(config: NfuConfig) -> int:
     return config.scale_terms.bit_length()
 
 
+def search_stages(config: NfuConfig) -> int:
+    """Cycles in which NFU-3 finds the segment of a function; every run passes them."""
+    return 0 if config.function is None else 2 * config.function.levels
+
+
 def write_stage(config: NfuConfig) -> int:
     """Cycles from the issue of a group's last row to that in which NBout is written."""
-    return 10 + tree_levels(config) + scale_levels(config) + config.turns
+    arithmetic = tree_levels(config) + scale_levels(config) + search_stages(config)
+    return 10 + arithmetic + config.turns
 
 
 def drain_stage(config: NfuConfig) -> int:

@@ -119,7 +119,8 @@ class _Machine:
         one = np.abs(terms).reshape(-1, config.tn, config.ti * terms.shape[3])
         self._routes = (one.sum(axis=2) <= 1).all(axis=1) & (terms >= 0).all(axis=(1, 2, 3))
         """Rows that give each neuron one input as it is, or none."""
-        self._multipliers, self._constants = unpack_scales(config, image.tables)
+        scales, self._constants, self._begins = unpack_scales(config, image.tables)
+        self._multipliers: IntArray = scales.sum(axis=-1)
         self._stored = np.zeros(len(self.activations), dtype=np.bool_)
 
     def step(self, one: Instruction) -> None:
@@ -185,15 +186,13 @@ class _Machine:
         if one.nfu_in == Nfu2In.NBOUT:
             sums = sums + self._nbout.read(out)
         sums = _wrap(sums, config.accumulator_width)
-        scales = _words(one.table_address, groups * config.turns, config.table_depth)
+        scales = self._scale_words(one)
         if one.nfu_out == Nfu2Out.NFU3:
-            sums = self._nfu3(one, sums.reshape(positions, groups, config.tn), scales)
-        else:
-            scales = scales[:0]
+            sums = self._nfu3(one, sums.reshape(positions, -1, config.nfu3_lanes), scales)
         self._nbout.write(out, sums.reshape(len(out), config.tn), "the store before")
         self._sb.hold(at)
         self._nbin.hold(inputs.ravel())
-        self._table.hold(scales)
+        self._table.hold(scales.ravel())
         self._nbout.hold(out if one.nbout_store else out[:0])
         if one.nbout_store:
             self._store(one, self._nbout.words[out])
@@ -213,9 +212,26 @@ class _Machine:
         found = np.logical_or.reduceat(present, starts, axis=0)
         return np.where(found, np.maximum.reduceat(lowest, starts, axis=1), 0)
 
+    def _scale_words(self, one: Instruction) -> IntArray:
+        """Words of the table (turns of a window, segments), none if the sums are not scaled."""
+        config = self.config
+        function = config.function if one.nfu_function else None
+        segments = 1 if function is None else function.count
+        if one.nfu_out != Nfu2Out.NFU3:
+            return np.zeros((0, segments), dtype=np.int64)
+        turns = one.nbout_groups * config.turns
+        needed = segments if one.table_shared else segments * turns
+        if needed > config.table_depth:
+            raise VerifyError(f"Scales of a run ({needed} words) do not fit the table")
+        if one.nfu_function and function is None:
+            raise VerifyError("NFU-3 has no functions; its parameters say so")
+        if one.table_address % segments:
+            raise VerifyError(f"Functions must begin at a multiple of {segments} in the table")
+        words = _words(one.table_address, needed, config.table_depth).reshape(-1, segments)
+        return np.broadcast_to(words, (turns, segments))
+
     def _nfu3(self, one: Instruction, sums: IntArray, scales: IntArray) -> IntArray:
-        if len(scales) > self.config.table_depth:
-            raise VerifyError(f"Scales of a run ({len(scales)} words) do not fit the table")
+        """Results of sums (positions, turns of a window, lanes of NFU-3)."""
         words = self._table.read(scales)
         if one.nfu_saturate and one.nfu_low > one.nfu_high:
             raise VerifyError(f"NFU-3 needs low <= high, not {one.nfu_low} > {one.nfu_high}")
@@ -224,14 +240,27 @@ class _Machine:
         limit = 1 << (self.config.accumulator_width - 1)
         if one.nfu_saturate and (one.nfu_low < -limit or one.nfu_high >= limit):
             raise VerifyError("Bounds of NFU-3 must fit the accumulator")
+        turn, lane = np.ogrid[: sums.shape[1], : sums.shape[2]]
+        word = words[turn, self._segments(sums, words)]
         # modulo 2**64, of which the product's width is less
-        multiplier = self._multipliers[words].sum(axis=-1).reshape(-1, self.config.tn)
-        constant = self._constants[words].reshape(-1, self.config.tn)
-        product = _wrap(sums * multiplier + constant, self.config.product_width)
-        shifted: IntArray = product >> one.nfu_shift
+        product = sums * self._multipliers[word, lane] + self._constants[word, lane]
+        shifted: IntArray = _wrap(product, self.config.product_width) >> one.nfu_shift
         if one.nfu_saturate:
             return saturate(shifted, one.nfu_low, one.nfu_high)
         return _wrap(shifted, self.config.accumulator_width)
+
+    def _segments(self, sums: IntArray, words: IntArray) -> IntArray:
+        """Segment of each sum, 0 without a function; ``words`` (turns, segments) in memory."""
+        function = self.config.function
+        if function is None or words.shape[1] == 1:
+            return np.zeros_like(sums)
+        begins = self._begins[words[:, 1:]]  # (turns, segments - 1, lanes)
+        if (np.diff(begins, axis=1) < 0).any():
+            raise VerifyError("Segments of a function must ascend")
+        limit = 1 << (function.width - 1)
+        if sums.min() < -limit or sums.max() >= limit:
+            raise VerifyError(f"A function takes {function.width} bits, and a sum has more")
+        return np.asarray((sums[:, :, None] >= begins).sum(axis=2), dtype=np.int64)
 
     def _store(self, one: Instruction, words: IntArray) -> None:
         tn = self.config.tn

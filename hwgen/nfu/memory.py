@@ -121,7 +121,9 @@ def unpack_rows(config: NfuConfig, words: Sequence[int]) -> tuple[IntArray, IntA
     return terms.reshape(shape), fields[:, 0], fields[:, 1]
 
 
-def pack_scales(config: NfuConfig, terms: IntArray, constants: IntArray) -> tuple[int, ...]:
+def pack_scales(
+    config: NfuConfig, terms: IntArray, constants: IntArray, breakpoints: IntArray | None = None
+) -> tuple[int, ...]:
     """Words of NFU-3's table, ``config.turns`` for each output group.
 
     Parameters
@@ -130,6 +132,8 @@ def pack_scales(config: NfuConfig, terms: IntArray, constants: IntArray) -> tupl
         (words, nfu3_lanes, terms of a scale): 0 or plus or minus a power of two.
     constants : int64 array
         (words, nfu3_lanes): what is added before the shift.
+    breakpoints : int64 array or None
+        (words, nfu3_lanes): least value of each segment, for functions; the first is not used.
 
     Raises
     ------
@@ -142,17 +146,30 @@ def pack_scales(config: NfuConfig, terms: IntArray, constants: IntArray) -> tupl
     for channel in range(config.nfu3_lanes):
         fields.append((constants[:, channel : channel + 1], config.product_width))
         fields.append((codes[:, channel], width + 2))
+        if config.function is not None:
+            begins = np.zeros_like(constants) if breakpoints is None else breakpoints
+            fields.append((begins[:, channel : channel + 1], config.function.width))
     return _pack(fields)
 
 
-def unpack_scales(config: NfuConfig, words: Sequence[int]) -> tuple[IntArray, IntArray]:
-    """Terms and constants of words of the table, as :func:`pack_scales` takes them."""
+def unpack_scales(config: NfuConfig, words: Sequence[int]) -> tuple[IntArray, IntArray, IntArray]:
+    """Terms, constants, breakpoints (0 without functions) of words, as :func:`pack_scales` has."""
     width = config.scale_exponent_width
     one = [config.product_width, *[width + 2] * config.scale_terms]
-    fields = _unpack(words, one * config.nfu3_lanes).reshape(len(words), -1, len(one))
-    sign = np.int64(1) << (config.product_width - 1)
-    constants: IntArray = (fields[:, :, 0] ^ sign) - sign
-    return _terms(fields[:, :, 1:], width), constants
+    if config.function is not None:
+        one.append(config.function.width)
+    shape = (len(words), config.nfu3_lanes, len(one))
+    fields = _unpack(words, one * config.nfu3_lanes).reshape(shape)
+    terms = _terms(fields[:, :, 1 : 1 + config.scale_terms], width)
+    constants = _signed(fields[:, :, 0], config.product_width)
+    if config.function is None:
+        return terms, constants, np.zeros_like(constants)
+    return terms, constants, _signed(fields[:, :, -1], config.function.width)
+
+
+def _signed(bits: IntArray, width: int) -> IntArray:
+    sign = np.int64(1) << (width - 1)
+    return np.asarray((bits ^ sign) - sign, dtype=np.int64)
 
 
 def pack_activations(config: NfuConfig, activations: IntArray, count: int) -> tuple[int, ...]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.control import chosen
-from hwgen.nfu.cycles import scale_levels
+from hwgen.nfu.cycles import scale_levels, search_stages
 from hwgen.nfu.lanes import code_layout, shifted_term
+from hwgen.nfu.segments import SegmentSearch
 from hwgen.nfu.tree import adder_tree
 from hwgen.stream.common import Registers
 
@@ -34,14 +37,22 @@ def run_layout() -> data.StructLayout:
     """What a run says of NFU-3; ``scale`` is 0 for sums that pass as they are."""
     bound = signed(_BOUND)
     return data.StructLayout(
-        {"scale": 1, "shift": unsigned(6), "saturate": 1, "low": bound, "high": bound}
+        {
+            "scale": 1,
+            "function": 1,
+            "shift": unsigned(6),
+            "saturate": 1,
+            "low": bound,
+            "high": bound,
+        }
     )
 
 
 class Nfu3(wiring.Component):
     """``saturate((sum * multiplier + constant) >> shift, low, high)`` of Tn sums.
 
-    A run may do without the saturation, or without all of it.
+    A run may do without the saturation, or without all of it. In a run of a function the segment of
+    each sum chooses multiplier and constant.
 
     Takes ``nfu3_lanes`` sums a cycle, so a word of Tn sums every ``config.turns`` cycles; the
     latency is :py:`latency` cycles.
@@ -59,25 +70,43 @@ class Nfu3(wiring.Component):
     run : :py:`In(1)`
         Which entry of ``runs`` it belongs to.
     scales : :py:`In(ArrayLayout(scale_layout(config), nfu3_lanes))`
-        Scales of the first sums; in the next cycles those of the next.
+        Scales of the first sums, ``search_stages(config)`` cycles after them; in the next cycles
+        those of the next.
     runs : :py:`In(ArrayLayout(run_layout(), 2))`
         Must not change while sums of the run are inside.
     o : :py:`Out(ArrayLayout(signed(accumulator_width), tn))`
+    address : :py:`In(range(table_depth))`
+        Word of the table for the first sums, a cycle before them. This port and those that follow
+        are there only if ``config.function`` is.
+    found : :py:`Out(ArrayLayout(table_depth.bit_length() - 1, nfu3_lanes))`
+        Word of each lane, a cycle before ``scales``.
+    write_address : :py:`In(range(table_depth))`
+    write : :py:`In(1)`
+    breakpoints : :py:`In(ArrayLayout(signed(width), nfu3_lanes))`
+        A word of the table that is written.
     """
 
     def __init__(self, config: NfuConfig) -> None:
         self.config = config
         sums = data.ArrayLayout(signed(config.accumulator_width), config.tn)
-        super().__init__(
-            {
-                "sums": In(sums),
-                "valid": In(1),
-                "run": In(1),
-                "scales": In(data.ArrayLayout(scale_layout(config), config.nfu3_lanes)),
-                "runs": In(data.ArrayLayout(run_layout(), 2)),
-                "o": Out(sums),
+        members: dict[str, Any] = {
+            "sums": In(sums),
+            "valid": In(1),
+            "run": In(1),
+            "scales": In(data.ArrayLayout(scale_layout(config), config.nfu3_lanes)),
+            "runs": In(data.ArrayLayout(run_layout(), 2)),
+            "o": Out(sums),
+        }
+        if config.function is not None:
+            word, lanes = (config.table_depth - 1).bit_length(), config.nfu3_lanes
+            members |= {
+                "address": In(word),
+                "found": Out(data.ArrayLayout(word, lanes)),
+                "write_address": In(word),
+                "write": In(1),
+                "breakpoints": In(data.ArrayLayout(signed(config.function.width), lanes)),
             }
-        )
+        super().__init__(members)
 
     @property
     def latency(self) -> int:
@@ -86,7 +115,7 @@ class Nfu3(wiring.Component):
 
     @property
     def _lane_latency(self) -> int:
-        return 2 + scale_levels(self.config) + 3
+        return search_stages(self.config) + 2 + scale_levels(self.config) + 3
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -108,8 +137,12 @@ class Nfu3(wiring.Component):
             run = [Mux(self.valid, self.run, held)]
         for stage in range(self._lane_latency - 1):
             run.append(registers.register(run[-1], 1, name=f"run_d{stage + 1}"))
-        at = 2 + scale_levels(self.config)
-        scale = chosen(self.runs, run[0]).scale
+        begin = search_stages(self.config)
+        if self.config.function is not None:
+            self._search(m, sums, chosen(self.runs, run[begin - 1]).function)
+            sums = [registers.delay(x, begin, name=f"sum{n}") for n, x in enumerate(sums)]
+        at = begin + 2 + scale_levels(self.config)
+        scale = chosen(self.runs, run[begin]).scale
         amount = chosen(self.runs, run[at]).shift
         amount = Mux(chosen(self.runs, run[at]).scale, amount, 0)
         fine = registers.register(amount[:_SHIFT_LOW], _SHIFT_LOW, name="fine")
@@ -135,6 +168,20 @@ class Nfu3(wiring.Component):
             m.d.comb += kept.eq(before)
         m.d.comb += self.o.as_value()[len(kept) :].eq(word)
         return m
+
+    def _search(self, m: Module, sums: list[Value], function: Value) -> None:
+        """Have the word of the table found for each lane."""
+        for n, x in enumerate(sums):
+            m.submodules[f"search{n}"] = search = SegmentSearch(self.config)
+            m.d.comb += [
+                search.address.eq(self.address),
+                search.x.eq(x),
+                search.function.eq(function),
+                self.found[n].eq(search.found),
+                search.write_address.eq(self.write_address),
+                search.write.eq(self.write),
+                search.breakpoint.eq(self.breakpoints[n]),
+            ]
 
     def _product(self, registers: Registers, x: Value, n: int, scale: Value) -> Value:
         """``sum * multiplier + constant`` of one channel, or the sum as it is."""

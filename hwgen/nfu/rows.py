@@ -10,9 +10,10 @@ import numpy as np
 from hwgen.errors import UnsupportedError
 from hwgen.integer.types import Conv
 from hwgen.nfu.config import NfuConfig
+from hwgen.nfu.digits import signed_digits
 from hwgen.nfu.layers import Layer
 from hwgen.nfu.layout import FeatureMap
-from hwgen.numeric import IntArray, csd, odd_part
+from hwgen.numeric import IntArray, odd_part
 
 __all__ = ["Scaling", "TapRow", "layer_scaling", "tap_rows"]
 
@@ -36,17 +37,6 @@ class Scaling:
     constants: IntArray
     shift: int
     bounds: tuple[int, int] | None
-
-
-def _digits(weights: IntArray) -> IntArray:
-    """Canonical signed digits of each weight: the array's shape and an axis of terms (at least 1).
-
-    Terms come in order, lowest exponent first, then zeros.
-    """
-    found = {w: [d.sign << d.exponent for d in csd(w)] for w in np.unique(weights).tolist()}
-    most = max([1, *(len(terms) for terms in found.values())])
-    flat = [found[w] + [0] * (most - len(found[w])) for w in weights.ravel().tolist()]
-    return np.array(flat, dtype=np.int64).reshape(*weights.shape, most)
 
 
 def tap_rows(
@@ -103,7 +93,7 @@ def _addend_rows(
     for lane, (first, at) in places.items():
         shift = shifts[first : first + per_group].reshape(-1, 1, 1)
         weights[lane, np.searchsorted(blocks, at // ti), at % ti] = kernels[lane] << shift
-    digits = _digits(weights)
+    digits = signed_digits(weights)
     if np.abs(digits).max() >= 1 << config.lane.exponents:
         raise UnsupportedError(
             f"Weights have exponents up to {int(np.abs(digits).max()).bit_length() - 1}, and the "
@@ -159,7 +149,7 @@ def layer_scaling(config: NfuConfig, layer: Layer) -> Scaling:
     most = max(downs)
     together = [f << (most - down) for f, down in zip(factors, downs, strict=True)]
     widened = [c << (most - down) for c, down in zip(constants, downs, strict=True)]
-    digits = _digits(np.array(together, dtype=np.int64))
+    digits = signed_digits(np.array(together, dtype=np.int64))
     if digits.shape[1] > config.scale_terms:
         raise UnsupportedError(
             f"Scales have up to {digits.shape[1]} terms, and NFU-3 has {config.scale_terms}; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from hwgen.errors import VerifyError
 from hwgen.nfu.assembler import assemble
-from hwgen.nfu.config import DyadicLane, NfuConfig
+from hwgen.nfu.config import DyadicLane, NfuConfig, Segments
 from hwgen.nfu.golden import Store, execute
 from hwgen.nfu.isa import Instruction
 from hwgen.nfu.memory import MemoryImage, pack_rows, pack_scales, unpack_rows, unpack_scales
@@ -41,10 +42,13 @@ def test_memory_words_round_trip(seed: int, tn: int, ti: int) -> None:
         np.testing.assert_array_equal(got, want)
     scales = _terms(rng, (3, 1, config.scale_terms), config.scale_exponents)
     constants = rng.integers(-(1 << 62), 1 << 62, (3, 1))
-    words = pack_scales(config, scales, constants)
-    assert max(words) < 1 << config.table_width
-    for got, want in zip(unpack_scales(config, words), (scales, constants), strict=True):
-        np.testing.assert_array_equal(got, want)
+    for function in (None, Segments(2, 9)):
+        one = replace(config, function=function)
+        begins = rng.integers(-256, 256, (3, 1)) if function else np.zeros((3, 1), dtype=np.int64)
+        words = pack_scales(one, scales, constants, begins)
+        assert max(words) < 1 << one.table_width
+        for got, want in zip(unpack_scales(one, words), (scales, constants, begins), strict=True):
+            np.testing.assert_array_equal(got, want)
 
 
 @pytest.mark.parametrize("value", [3, 1 << 8, -6])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hwgen.errors import DataError
 from hwgen.nfu.assembler import assemble, disassemble
-from hwgen.nfu.config import REFERENCE, DyadicLane, NfuConfig
+from hwgen.nfu.config import REFERENCE, DyadicLane, NfuConfig, Segments
 from hwgen.nfu.isa import (
     FIELDS,
     WORD_WIDTH,
@@ -112,9 +112,14 @@ def test_documented_table_is_the_instruction_set() -> None:
         ({"sb_depth": 100}, "Depth of sb must be a power of two from 2 to 4096, not 100"),
         ({"product_width": 23}, "Product width must be from 24 to 63, not 23"),
         ({"nfu3_lanes": 8}, "Lanes of NFU-3 must be a power of two up to 4, not 8"),
+        (
+            {"function": Segments(16, 9), "table_depth": 16},
+            "Table of 16 words must hold two functi",
+        ),
+        ({"function": Segments(2, 17), "accumulator_width": 16}, "Input width of a function must"),
     ],
 )
-def test_bad_parameters(arguments: dict[str, int], message: str) -> None:
+def test_bad_parameters(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         NfuConfig(**arguments)
 
@@ -126,6 +131,8 @@ def test_parameter_kinds() -> None:
         NfuConfig(maximum=1)
     with pytest.raises(ValueError, match="Number of exponents of a lane must be a power of two"):
         DyadicLane(exponents=5)
+    with pytest.raises(ValueError, match="Number of segments must be a power of two from 2 to 16"):
+        Segments(count=12)
 
 
 def test_reference_point() -> None:
