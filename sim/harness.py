@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hwgen.sim.words import word_count
 from hwgen.stream.design import StreamDesign
+from hwgen.toolchain.cpp import PRELUDE, UNDERSCORES
 
 __all__ = ["harness"]
 
@@ -16,15 +17,16 @@ def harness(design: StreamDesign, *, trace: bool) -> str:
     streams = [("o", word_count(design.output_layout))]
     streams += [(f"tap{tap.index}", word_count(tap.layout)) for tap in design.taps]
     sampling = "\n".join(
-        f"      if (top.tap{tap.index}{_U}valid) "
-        f"streams[{number}].put(top.tap{tap.index}{_U}payload);"
+        f"      if (top.tap{tap.index}{UNDERSCORES}valid) "
+        f"streams[{number}].put(top.tap{tap.index}{UNDERSCORES}payload);"
         for number, tap in enumerate(design.taps, start=1)
     )
     opening = "\n".join(
         f'  streams.emplace_back(folder + "/{name}.bin", {words});' for name, words in streams
     )
     return (
-        _TEMPLATE.replace("@IN_WORDS@", str(word_count(design.input_layout)))
+        _TEMPLATE.replace("@PRELUDE@", PRELUDE)
+        .replace("@IN_WORDS@", str(word_count(design.input_layout)))
         .replace("@IN_WIDTH@", str(design.input_layout.width))
         .replace("@OUT_WORDS@", str(word_count(design.output_layout)))
         .replace("@OPEN@", opening)
@@ -33,19 +35,8 @@ def harness(design: StreamDesign, *, trace: bool) -> str:
     )
 
 
-_U = "___05F"  # how Verilator spells the two underscores of a port's name
-
 _TEMPLATE = r"""// Drives a streaming design: words in from a file, words out to files.
-#include <algorithm>
-#include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <string>
-#include <vector>
-#include "Vtop.h"
-#include "verilated.h"
-#if @TRACE@
+@PRELUDE@#if @TRACE@
 #include "verilated_vcd_c.h"
 #endif
 
@@ -54,24 +45,6 @@ namespace {
 constexpr int IN_WORDS = @IN_WORDS@, IN_WIDTH = @IN_WIDTH@, OUT_WORDS = @OUT_WORDS@;
 constexpr uint32_t TOP_MASK = IN_WIDTH % 32 ? (1u << (IN_WIDTH % 32)) - 1 : 0xffffffffu;
 constexpr int RESET_CYCLES = 3;
-
-void set(CData& port, const uint32_t* w) { port = static_cast<CData>(w[0]); }
-void set(SData& port, const uint32_t* w) { port = static_cast<SData>(w[0]); }
-void set(IData& port, const uint32_t* w) { port = w[0]; }
-void set(QData& port, const uint32_t* w) { port = w[0] | static_cast<QData>(w[1]) << 32; }
-template <std::size_t N> void set(VlWide<N>& port, const uint32_t* w) {
-  std::memcpy(port.m_storage, w, N * sizeof(uint32_t));
-}
-void get(const CData& port, uint32_t* w) { w[0] = port; }
-void get(const SData& port, uint32_t* w) { w[0] = port; }
-void get(const IData& port, uint32_t* w) { w[0] = port; }
-void get(const QData& port, uint32_t* w) {
-  w[0] = static_cast<uint32_t>(port);
-  w[1] = static_cast<uint32_t>(port >> 32);
-}
-template <std::size_t N> void get(const VlWide<N>& port, uint32_t* w) {
-  std::memcpy(w, port.m_storage, N * sizeof(uint32_t));
-}
 
 struct Random {  // xorshift64*
   uint64_t state;
@@ -124,17 +97,6 @@ struct Stream {  // a file of words, and how many payloads passed
     count = 0;
   }
 };
-
-std::string argument(int argc, char** argv, const char* key) {
-  const std::size_t length = std::strlen(key);
-  for (int i = 1; i < argc; ++i)
-    if (!std::strncmp(argv[i], key, length) && argv[i][length] == '=') return argv[i] + length + 1;
-  std::fprintf(stderr, "argument %s is missing\n", key);
-  std::exit(3);
-}
-long long number(int argc, char** argv, const char* key) {
-  return std::strtoll(argument(argc, argv, key).c_str(), nullptr, 10);
-}
 
 }  // namespace
 
