@@ -16,7 +16,7 @@ from hwgen.errors import ResourceError, UnsupportedError
 from hwgen.integer.types import ArgMax, IntegerNetwork
 from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.cycles import count_cycles
-from hwgen.nfu.isa import Instruction, Nfu2Out
+from hwgen.nfu.isa import Instruction, Nfu2, Nfu2Out
 from hwgen.nfu.layers import Layer, lower
 from hwgen.nfu.layout import FeatureMap, place
 from hwgen.nfu.memory import MemoryImage, pack_rows, pack_scales
@@ -93,6 +93,8 @@ class _Emitter:
     def add(self, layer: Layer, maps: dict[str, FeatureMap]) -> None:
         """Append the instructions, rows and scales of ``layer``."""
         config = self.config
+        if layer.maximum and not config.maximum:
+            raise UnsupportedError("The maximum is missing in NFU-2; set the parameter 'maximum'")
         sources = [maps[addend.tensor] for addend in layer.addends]
         target = maps[layer.output]
         for source in sources:
@@ -113,9 +115,13 @@ class _Emitter:
         if scaling.bounds is not None:
             low, high = scaling.bounds
             finish |= {"nfu_saturate": 1, "nfu_low": low, "nfu_high": high}
+        combine = Nfu2.MAX if layer.maximum else Nfu2.ADD
         for fields in layer_runs(self.buffers, placed, tiling):
-            common = finish if fields.get("nbout_store") else {}
-            self.program.append(Instruction(**fields, **common))
+            if fields.get("nfu_op"):
+                fields["nfu_combine"] = combine
+            if fields.get("nbout_store"):
+                fields |= finish
+            self.program.append(Instruction(**fields))
 
     def _choose(
         self,

@@ -96,6 +96,11 @@ def _layers(network: IntegerNetwork, node: IntNode) -> Iterator[Layer]:
             ones = np.ones((channels, 1, *op.kernel), dtype=np.int64)
             pool = Conv(ones, np.zeros(channels, np.int64), op.strides, op.pads, groups=channels)
             yield _scaled(network, node, (Addend(node.inputs[0], pool),))
+        case MaxPool() as op:
+            ones = np.ones((channels, 1, *op.kernel), dtype=np.int64)
+            zeros = np.zeros(channels, np.int64)
+            pool = Conv(ones, zeros, op.strides, op.pads, op.dilations, groups=channels)
+            yield Layer(node, (Addend(node.inputs[0], pool),), None, node.name, maximum=True)
         case Add() as op:
             pairs = zip(node.inputs, op.shifts, strict=True)
             addends = tuple(Addend(name, _identity(channels, shift)) for name, shift in pairs)
@@ -125,9 +130,8 @@ def _layers(network: IntegerNetwork, node: IntNode) -> Iterator[Layer]:
                     f"Layer {node.name!r}: ArgMax is left to who reads the output, so nothing can "
                     "follow it"
                 )
-        case MaxPool() | PiecewiseLinear():
-            kind = type(node.op).__name__
-            raise UnsupportedError(f"Layer {node.name!r}: the NFU has no {kind} yet")
+        case PiecewiseLinear():
+            raise UnsupportedError(f"Layer {node.name!r}: the NFU has no PiecewiseLinear yet")
         case _:
             assert_never(node.op)
 

@@ -13,7 +13,7 @@ from nfu_networks import random_graph, random_layers, suitable_config
 
 from hwgen.errors import ResourceError, UnsupportedError
 from hwgen.integer.ranges import output_ranges
-from hwgen.integer.types import ArgMax, Concat, Conv, IntegerNetwork
+from hwgen.integer.types import Add, ArgMax, Concat, Conv, IntegerNetwork
 from hwgen.nfu.compile import compile_network
 from hwgen.nfu.config import DyadicLane, NfuConfig
 from hwgen.nfu.cycles import count_cycles
@@ -168,18 +168,39 @@ def test_buffers_that_are_too_small() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["classifier", "bare", "depthwise", "mean", "residual", "small", "twice"]
+    "name",
+    [
+        "chain",
+        "classifier",
+        "bare",
+        "depthwise",
+        "pools",
+        "mean",
+        "residual",
+        "inception",
+        "small",
+        "twice",
+    ],
 )
 def test_whole_networks(name: str) -> None:
-    config = NfuConfig(activation_width=12, product_width=48, scale_exponents=32)
+    config = NfuConfig(activation_width=12, product_width=48, scale_exponents=32, maximum=True)
     _check(NETWORKS[name](), config)
 
 
-def test_operators_to_come() -> None:
-    with pytest.raises(UnsupportedError, match="Layer 't2': the NFU has no MaxPool yet"):
+def test_operators_that_the_parameters_lack() -> None:
+    with pytest.raises(UnsupportedError, match="Layer 't2': The maximum is missing in NFU-2"):
         compile_network(NETWORKS["pools"](), NfuConfig())
     with pytest.raises(UnsupportedError, match="Layer 't2': the NFU has no PiecewiseLinear yet"):
         compile_network(NETWORKS["tanh"](), NfuConfig())
+
+
+def test_a_border_that_two_layers_read_differently() -> None:
+    s = Sketch((2, 4, 4), signed=True)
+    x = s.max_pool("image", 3, 1, 1)
+    y = s.requantise(s.conv("image", 2, pads=(1, 1, 1, 1)), lo=-128, hi=127)
+    network = s.done(s.add(Add((0, 0)), x, y, shape=(2, 4, 4)))
+    with pytest.raises(UnsupportedError, match="Layer 'image': a padded maximum and a padded sum"):
+        compile_network(network, NfuConfig(maximum=True))
 
 
 def test_an_argmax_inside() -> None:
