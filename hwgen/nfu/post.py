@@ -143,8 +143,11 @@ class Nfu3(wiring.Component):
             sums = [registers.delay(x, begin, name=f"sum{n}") for n, x in enumerate(sums)]
         at = begin + 2 + scale_levels(self.config)
         scale = chosen(self.runs, run[begin]).scale
-        amount = chosen(self.runs, run[at]).shift
-        amount = Mux(chosen(self.runs, run[at]).scale, amount, 0)
+        # what a run says comes from registers of its own: chosen where it is used, it is too late
+        before = chosen(self.runs, run[at - 1])
+        amount = registers.register(Mux(before.scale, before.shift, 0), 6, name="amount")
+        before = chosen(self.runs, run[at + 1])
+        bounds = registers.register(before, run_layout(), name="bounds")
         fine = registers.register(amount[:_SHIFT_LOW], _SHIFT_LOW, name="fine")
         outputs = []
         for n, x in enumerate(sums):
@@ -153,7 +156,6 @@ class Nfu3(wiring.Component):
                 product >> (amount[_SHIFT_LOW:] << _SHIFT_LOW), product.shape(), name=f"coarse{n}"
             )
             shifted = registers.register(coarse >> fine, product.shape(), name=f"shifted{n}")
-            bounds = chosen(self.runs, run[at + 2])
             value = Mux(shifted < bounds.low, bounds.low, shifted)
             value = Mux(shifted > bounds.high, bounds.high, value)
             value = Mux(bounds.saturate, value, shifted)
