@@ -11,6 +11,7 @@ from networks import images_for
 from nfu_networks import random_layers, suitable_config
 from streambench import run_stream
 
+from hwgen.nfu.blockram import BlockMemory
 from hwgen.nfu.compile import compile_network
 from hwgen.nfu.cycles import count_cycles
 from hwgen.nfu.system import NfuSystem, frame_cycles
@@ -31,6 +32,7 @@ def _check(seed: int, *, tn: int, ti: int) -> None:
             NfuSystem(
                 config,
                 compiled,
+                BlockMemory(config, compiled.program, compiled.memory),
                 input_ranges=network.ranges(network.input_name),
                 output_ranges=network.ranges(network.output),
             ),

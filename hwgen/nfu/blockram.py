@@ -128,6 +128,11 @@ class BlockMemory(wiring.Component):
         super().__init__(memory_members(config))
 
     @property
+    def outside(self) -> dict[str, Any]:
+        """Members for what is outside of the chip, of which there are none."""
+        return {}
+
+    @property
     def bits(self) -> dict[str, int]:
         """Bits of each memory, by what it holds."""
         config, image = self.config, self.image

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from hwgen.integer.types import IntegerNetwork
 from hwgen.network.types import Shape
+from hwgen.nfu.blockram import BlockMemory
 from hwgen.nfu.compile import CompiledNetwork, compile_network
 from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.cycles import count_cycles
@@ -72,7 +73,8 @@ def build_system(
     execute(config, compiled.program, compiled.memory)
     count = count_cycles(config, compiled.program)
     inputs, outputs = network.ranges(network.input_name), network.ranges(network.output)
-    system = NfuSystem(config, compiled, input_ranges=inputs, output_ranges=outputs)
+    memory = BlockMemory(config, compiled.program, compiled.memory)
+    system = NfuSystem(config, compiled, memory, input_ranges=inputs, output_ranges=outputs)
     plan = NfuPlan(
         network=network.name,
         config=config,

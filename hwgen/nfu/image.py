@@ -8,7 +8,7 @@ one byte or, with more than 8 bits, in two. Bytes are little-endian, spare bits 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.isa import WORD_WIDTH, Instruction, encode
@@ -46,6 +46,11 @@ class MemoryMap:
     def size(self) -> int:
         """Bytes of memory."""
         return self.activations.end
+
+    def moved(self, base: int) -> MemoryMap:
+        """The same, ``base`` bytes further on."""
+        regions = (self.program, self.weights, self.scales, self.activations)
+        return MemoryMap(*(replace(r, address=r.address + base) for r in regions))
 
 
 def word_bytes(bits: int) -> int:

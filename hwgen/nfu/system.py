@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, unsigned
-from amaranth.lib import memory, wiring
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from hwgen.nfu.axi import AxiMemory
 from hwgen.nfu.blockram import BlockMemory
 from hwgen.nfu.compile import CompiledNetwork
 from hwgen.nfu.config import NfuConfig
@@ -50,6 +52,8 @@ class NfuSystem(wiring.Component):
     compiled : :class:`CompiledNetwork`
         Program, memory, and where image and result lie. The program must leave the borders of
         feature maps as they are.
+    memory : :class:`BlockMemory` or :class:`AxiMemory`
+        Where program and memory are.
     input_ranges, output_ranges : sequence of :class:`Range`
         Range of each channel of image and result.
 
@@ -61,12 +65,15 @@ class NfuSystem(wiring.Component):
         Pixels of the results, alike.
     cycles : :py:`Out(32)`
         Cycles of the program that ran last.
+    axi_awaddr, ... :
+        What the memory needs from outside (:attr:`AxiMemory.outside`).
     """
 
     def __init__(
         self,
         config: NfuConfig,
         compiled: CompiledNetwork,
+        memory: BlockMemory | AxiMemory,
         *,
         input_ranges: Sequence[Range],
         output_ranges: Sequence[Range],
@@ -75,12 +82,13 @@ class NfuSystem(wiring.Component):
         self.compiled = compiled
         self.input_ranges = tuple(input_ranges)
         self.output_ranges = tuple(output_ranges)
-        self.memory = BlockMemory(config, compiled.program, compiled.memory)
+        self.memory = memory
         super().__init__(
             {
                 "i": In(pixel_signature(input_ranges)),
                 "o": Out(pixel_signature(output_ranges)),
                 "cycles": Out(32),
+                **{f"axi_{name}": member for name, member in memory.outside.items()},
             }
         )
 
@@ -121,6 +129,9 @@ class NfuSystem(wiring.Component):
         with m.If(reader.last):
             m.d.sync += [draining.eq(0), filling.eq(1)]
 
+        for name, member in side.outside.items():
+            outer, inner = getattr(self, f"axi_{name}"), getattr(side, name)
+            m.d.comb += outer.eq(inner) if member.flow is Out else inner.eq(outer)
         wiring.connect(m, side.instructions, core.instructions)
         for port in LOADS:
             wiring.connect(m, getattr(core, f"{port}_request"), getattr(side, f"{port}_request"))
@@ -153,7 +164,7 @@ class NfuSystem(wiring.Component):
         tn, width = self.config.tn, self.result_width
         store, fm = core.store, self.compiled.output
         first, count = fm.address // tn, fm.size // tn
-        m.submodules.result = result = memory.Memory(
+        m.submodules.result = result = Memory(
             shape=unsigned(tn * width), depth=max(2, count), init=[]
         )
         read, write = result.read_port(), result.write_port()
