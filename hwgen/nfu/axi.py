@@ -11,13 +11,12 @@ from __future__ import annotations
 from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, unsigned
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.nfu.blockram import memory_members
 from hwgen.nfu.clients import InstructionClient, LoadClient, command_layout
 from hwgen.nfu.config import NfuConfig
-from hwgen.nfu.control import Queue
 from hwgen.nfu.frames import write_layout
 from hwgen.nfu.image import MemoryMap
 from hwgen.nfu.timing import LOADS
@@ -108,26 +107,25 @@ class AxiReader(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        layout = command_layout(self.address_width)
-        order_layout = data.StructLayout(
-            {
-                "client": unsigned(max(1, (self.clients - 1).bit_length())),
-                "beats": layout["beats"].shape,
-            }
-        )
-        m.submodules.order = order = Queue(order_layout, depth=_OUTSTANDING)
-        self._addresses(m, order)
-        self._data(m, order)
+        # the client of each command under way, and how many beats it still gets
+        number = unsigned(max(1, (self.clients - 1).bit_length()))
+        beats = command_layout(self.address_width)["beats"].shape
+        layout = data.StructLayout({"client": number, "beats": beats})
+        m.submodules.order = order = fifo.SyncFIFOBuffered(width=layout.size, depth=_OUTSTANDING)
+        given, oldest = Signal(layout), Signal(layout)
+        m.d.comb += [order.w_data.eq(given), oldest.eq(order.r_data)]
+        self._addresses(m, order, given)
+        self._data(m, order, oldest)
         with m.If(self.rvalid & self.rready & (self.rresp != 0)):
             m.d.sync += self.failed.eq(1)
         return m
 
-    def _addresses(self, m: Module, order: Queue) -> None:
+    def _addresses(self, m: Module, order: fifo.SyncFIFOBuffered, given: Any) -> None:
         """Take a command and offer its bursts, one after the other."""
         low = (self.bus_bytes - 1).bit_length()
         to_boundary = (_BOUNDARY // self.bus_bytes).bit_length() - 1
         address = Signal(self.address_width)
-        left = Signal.like(order.i.payload.beats)
+        left = Signal.like(given.beats)
         beats, room = Signal(range(_BURST + 1)), Signal(range(_BOUNDARY // self.bus_bytes + 1))
         free = left == 0
         m.d.comb += [
@@ -147,13 +145,13 @@ class AxiReader(wiring.Component):
             chosen = Signal(name=f"chosen{k}")
             m.d.comb += [
                 chosen.eq(command.valid & ~earlier),
-                command.ready.eq(chosen & free & order.i.ready),
+                command.ready.eq(chosen & free & order.w_rdy),
             ]
             with m.If(chosen):
                 m.d.comb += [
-                    order.i.payload.client.eq(k),
-                    order.i.payload.beats.eq(command.payload.beats),
-                    order.i.valid.eq(free),
+                    given.client.eq(k),
+                    given.beats.eq(command.payload.beats),
+                    order.w_en.eq(free),
                 ]
             with m.If(command.valid & command.ready):
                 m.d.sync += [
@@ -162,20 +160,20 @@ class AxiReader(wiring.Component):
                 ]
             earlier = earlier | command.valid
 
-    def _data(self, m: Module, order: Queue) -> None:
+    def _data(self, m: Module, order: fifo.SyncFIFOBuffered, oldest: Any) -> None:
         """Give each beat to the client whose command is the oldest."""
-        seen = Signal.like(order.o.payload.beats)
+        seen = Signal.like(oldest.beats)
         taken = Signal()
         m.d.comb += [
             taken.eq(self.rvalid & self.rready),
-            order.o.ready.eq(taken & (seen == order.o.payload.beats - 1)),
+            order.r_en.eq(taken & (seen == oldest.beats - 1)),
         ]
         with m.If(taken):
-            m.d.sync += seen.eq(Mux(order.o.ready, 0, seen + 1))
+            m.d.sync += seen.eq(Mux(order.r_en, 0, seen + 1))
         for k in range(self.clients):
             beats = getattr(self, f"beats{k}")
             m.d.comb += beats.payload.eq(self.rdata)
-            with m.If(order.o.valid & (order.o.payload.client == k)):
+            with m.If(order.r_rdy & (oldest.client == k)):
                 m.d.comb += [beats.valid.eq(self.rvalid), self.rready.eq(beats.ready)]
 
 
