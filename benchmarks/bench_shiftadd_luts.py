@@ -53,7 +53,7 @@ from hwgen.toolchain.yosys import run_yosys
 
 MODELS = Path(__file__).parent.parent / "models"
 LARGE = 100  # adders from which a matrix counts in the summary
-ROUTE_LIMIT = 240.0  # seconds of nextpnr, which can loop for ever, with one of three seeds
+ROUTE_LIMIT = 600.0  # seconds of nextpnr, which can loop for ever, with one of three seeds
 DEVICES = {"ice40": find_board("hx8k-evn").device, "ecp5": find_board("ulx3s-45f").device}
 GATES = "AND,NAND,OR,NOR,XOR,XNOR,MUX,AOI3,OAI3"
 EARLY = ("proc", "flatten", "opt_expr", "opt_clean", "wreduce", "opt_clean", "alumacc")

@@ -174,8 +174,12 @@ def _best(seconds: float | None, *, quiet: bool) -> Iterator[Callable[[int, int,
 def _print(
     result: matrices.MatrixResult, matrix: matrices.DyadicMatrix, written: dict[str, Path | None]
 ) -> None:
-    graph, bound = result.graph, result.bound
-    claim = "optimal, proved" if result.proved_optimal else f"at least {bound.adders:,} are needed"
+    graph, bound = result.graph, result.solution.bound
+    claim = (
+        "optimal, proved"
+        if result.solution.proved_optimal
+        else f"at least {bound.adders:,} are needed"
+    )
     rows = [
         ("adders", f"{graph.adders:,} ({claim}: {bound.proof})"),
         ("adder cells", f"{graph.bits:,}"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,10 +15,8 @@ import numpy.typing as npt
 
 from hwgen.errors import DataError
 from hwgen.numeric import Range
-from hwgen.shiftadd import AdderGraph, minimum_depth, optimize
-from hwgen.shiftadd.bounds import Bound, lower_bound
+from hwgen.shiftadd import AdderGraph, Solution, minimum_depth, solve
 from hwgen.shiftadd.drawing import graph_svg
-from hwgen.shiftadd.exact import optimal_graph, suits
 from hwgen.shiftadd.luts import PROFILES, luts
 from hwgen.stream.matrix_verilog import matrix_verilog
 
@@ -45,7 +42,6 @@ TARGETS = tuple(PROFILES)
 _BYTE = Range(-128, 127)
 _MOST_BITS = 62
 _LONGEST = 400  # decimal exponents that are looked at
-_QUICK = 2.0  # seconds for the proof if no time was given
 
 
 @dataclass(frozen=True)
@@ -75,22 +71,21 @@ class MatrixOptions:
 
 @dataclass(frozen=True)
 class MatrixResult:
-    """A graph, how long it took (wall clock and processor, seconds), and what is proved of it.
+    """A graph and what is proved of it, and how long it took (wall clock and processor, seconds).
 
     ``luts`` estimates LUTs, or gates, of the target, with a register after every adder; None
     without a target.
     """
 
-    graph: AdderGraph
+    solution: Solution
     seconds: float
     cpu_seconds: float
-    bound: Bound
     luts: float | None
 
     @property
-    def proved_optimal(self) -> bool:
-        """Whether no graph has fewer adders."""
-        return self.graph.adders == self.bound.adders
+    def graph(self) -> AdderGraph:
+        """The graph."""
+        return self.solution.graph
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -104,9 +99,9 @@ class MatrixResult:
             "seconds": round(self.seconds, 3),
             "cpu_seconds": round(self.cpu_seconds, 3),
             "luts": self.luts,
-            "lower_bound": self.bound.adders,
-            "lower_bound_proof": self.bound.proof,
-            "proved_optimal": self.proved_optimal,
+            "lower_bound": self.solution.bound.adders,
+            "lower_bound_proof": self.solution.bound.proof,
+            "proved_optimal": self.solution.proved_optimal,
         }
 
 
@@ -136,7 +131,6 @@ def optimise_matrix(
         If the objective is ``luts`` and there is no such target.
     """
     codes = matrix.codes
-    inputs = (options.input_range,) * len(codes)
     limit = options.max_depth
     least = minimum_depth(codes)
     if limit is not None and 0 < limit < least:
@@ -146,44 +140,20 @@ def optimise_matrix(
     started, spent = time.perf_counter(), time.process_time()
 
     saved = options.objective
-    objective = f"luts:{options.target}" if saved == "luts" else saved
-
-    def search(seconds: float | None) -> AdderGraph:
-        return optimize(
-            codes,
-            inputs=inputs,
-            objective=objective,
-            max_depth=limit,
-            time_limit=seconds,
-            seed=options.seed,
-            jobs=options.jobs,
-            progress=lambda found, _: progress(found.adders, found.bits, found.depth),
-        )
-
-    small = options.objective == "adders" and suits(codes)
-    graph = search(None if small else options.time_limit)
-    bound = lower_bound(codes)
-    with contextlib.suppress(KeyboardInterrupt):
-        if small and graph.adders > bound.adders:
-            exact = optimal_graph(
-                codes,
-                inputs=inputs,
-                at_most=graph.adders,
-                time_limit=_QUICK if options.time_limit is None else options.time_limit / 2,
-                jobs=options.jobs,
-            )
-            if exact.lower_bound > bound.adders:
-                bound = Bound(exact.lower_bound, "exhaustive search")
-            deepest = least if limit == 0 else limit
-            found = exact.graph
-            if found is not None and (deepest is None or found.depth <= deepest):
-                graph = found
-        left = (options.time_limit or 0) - (time.perf_counter() - started)
-        if small and graph.adders > bound.adders and left > 0:
-            graph = min(graph, search(left), key=lambda each: (each.adders, each.bits))
+    found = solve(
+        codes,
+        inputs=(options.input_range,) * len(codes),
+        objective=f"luts:{options.target}" if saved == "luts" else saved,
+        max_depth=limit,
+        time_limit=options.time_limit,
+        seed=options.seed,
+        jobs=options.jobs,
+        progress=lambda best, _: progress(best.adders, best.bits, best.depth),
+    )
+    graph = found.graph
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - spent
     cost = None if options.target is None else luts(graph, options.target)
-    return MatrixResult(graph, seconds, cpu_seconds, bound, cost)
+    return MatrixResult(found, seconds, cpu_seconds, cost)
 
 
 def input_range(bits: int, *, signed: bool) -> Range:

@@ -1,7 +1,7 @@
 """Exhaustive search for adder graphs modulo a prime: the compiled loop.
 
-Modulo a prime ``p`` the numbers ``+-2**k`` are a finite group, so that *all* shifts are tried, left
-and right, by trying each unit once. A value is a point: its coefficients up to such a factor.
+A value is a point (:mod:`hwgen.shiftadd._points`), and *all* shifts are tried, left and right, by
+trying each unit once.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["NONE", "OUT_OF_TIME", "exhaust", "factors"]
+from hwgen.shiftadd._points import canonical, combine, inverse, slot_of
+
+__all__ = ["NONE", "OUT_OF_TIME", "exhaust"]
 
 NONE, OUT_OF_TIME = -1, -2
 """Results of a search without a graph: there is none; it is not known."""
@@ -20,69 +22,6 @@ NONE, OUT_OF_TIME = -1, -2
 _SHOWN = -2  # place of a value that is in the graph, in the table of what one adder can reach
 _Int = npt.NDArray[np.int64]
 _Word = Any  # an int64 in compiled code
-
-
-def factors(prime: int) -> tuple[_Int, _Int]:
-    """The units ``+-2**k`` modulo ``prime``, and for each number the unit that makes it canonical.
-
-    The canonical number is the least of all that differ by a unit. Units come in the order
-    ``1, -1, 2, -2, ...``, without repetition.
-    """
-    units: list[int] = []
-    power = 1
-    while power not in units:
-        units += [power, prime - power]
-        power = 2 * power % prime
-    units = list(dict.fromkeys(units))
-    numbers = np.arange(prime, dtype=np.int64)
-    products = numbers[:, None] * np.array(units, dtype=np.int64) % prime
-    return np.array(units, dtype=np.int64), np.array(units, dtype=np.int64)[products.argmin(1)]
-
-
-@numba.njit(cache=True, inline="always")
-def _canonical(point: Any, factor: Any, prime: _Word) -> _Word:
-    """Make a point canonical in place; its number, 0 for the origin."""
-    size = len(point)
-    first = 0
-    while first < size and point[first] == 0:
-        first += 1
-    if first == size:
-        return np.int64(0)
-    by = factor[point[first]]
-    number = np.int64(0)
-    for k in range(size):
-        if point[k]:
-            point[k] = point[k] * by % prime
-        number = number * prime + point[k]
-    return number
-
-
-@numba.njit(cache=True, inline="always")
-def _slot(keys: Any, key: _Word) -> _Word:
-    mask = len(keys) - 1
-    slot = np.int64((np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(20)) & mask
-    while keys[slot] != 0 and keys[slot] != key:
-        slot = (slot + 1) & mask
-    return slot
-
-
-@numba.njit(cache=True, inline="always")
-def _combine(a: Any, unit: _Word, b: Any, out: Any, factor: Any, prime: _Word) -> _Word:
-    """``a + unit * b`` as a canonical point; its number."""
-    for k in range(len(a)):
-        out[k] = (a[k] + unit * b[k]) % prime
-    return _canonical(out, factor, prime)
-
-
-@numba.njit(cache=True)
-def _inverse(number: _Word, prime: _Word) -> _Word:
-    result, power, left = np.int64(1), number % prime, prime - 2
-    while left:
-        if left & 1:
-            result = result * power % prime
-        power = power * power % prime
-        left >>= 1
-    return result
 
 
 @numba.njit(cache=True)
@@ -101,10 +40,10 @@ def _completes(
                 continue
             for u in range(len(units)):
                 # a sum of shifted value and other is the target: other = target + unit * value
-                other = _combine(targets[t], units[u], points[start], work, factor, prime)
+                other = combine(targets[t], units[u], points[start], work, factor, prime)
                 if other == 0:
                     continue
-                slot = _slot(keys, other)
+                slot = slot_of(keys, other)
                 found = keys[slot] == other and places[slot] == _SHOWN
                 for k in range(count - 1, top):
                     found = found or numbers[k] == other
@@ -123,8 +62,9 @@ def _completes(
 
 @numba.njit(cache=True, nogil=True)
 def exhaust(
-    targets: Any, extra: _Word, first: _Word, prime: _Word, units: Any, factor: Any, stop: Any
-) -> tuple[_Word, _Int]:
+    targets: Any, extra: _Word, first: _Word, prime: _Word, units: Any, factor: Any,
+    trials: _Word, stop: Any,
+) -> tuple[_Word, _Int, _Word]:  # fmt: skip
     """Look for a graph with ``extra`` adders besides those that make targets.
 
     A target that one adder can make is made at once, which costs nothing. Sets of other values are
@@ -142,6 +82,9 @@ def exhaust(
         set; -1: the set is empty. Beyond the last such value the result is NONE.
     prime, units, factor
         See :func:`factors`.
+    trials : int
+        Most sets that are tried, but for their last members; 100,000 to 500,000 take a
+        second.
     stop : bool (1,)
         Becomes true, in another thread, when the search shall end.
 
@@ -151,6 +94,8 @@ def exhaust(
         Values of the graph, or NONE, or OUT_OF_TIME.
     points : int64 (values, inputs)
         The values, inputs first, each the sum of two shifted earlier ones.
+    tried : int
+        Sets.
     """
     wants, size = targets.shape
     most = size + wants + extra + 2
@@ -176,22 +121,22 @@ def exhaust(
 
     for t in range(wants):
         work[:] = targets[t]
-        wanted[t] = _canonical(work, factor, prime)
+        wanted[t] = canonical(work, factor, prime)
     b_size = 0
     for t in range(wants):
         for u in range(len(units)):
             if (1 + units[u]) % prime:
-                by = _inverse(1 + units[u], prime)
+                by = inverse(1 + units[u], prime)
                 for k in range(size):
                     work[k] = targets[t, k] * by % prime
-                slot = _slot(b_keys, _canonical(work, factor, prime))
+                slot = slot_of(b_keys, canonical(work, factor, prime))
                 if b_keys[slot] == 0:
-                    b_keys[slot] = _canonical(work, factor, prime)
+                    b_keys[slot] = canonical(work, factor, prime)
                     b_log[b_size] = slot
                     b_size += 1
     count, a_size, chosen, struck = 0, 0, 0, 0
     level = 0
-    ticks = 0
+    tried = np.int64(0)
     while True:
         # Add values: the inputs, or the choice of this level; then targets, while there are any.
         position = 0
@@ -205,7 +150,7 @@ def exhaust(
                 made = -1
                 for t in range(wants):
                     if not done[level, t]:
-                        slot = _slot(a_keys, wanted[t])
+                        slot = slot_of(a_keys, wanted[t])
                         if a_keys[slot] == wanted[t]:
                             made = t
                             break
@@ -214,10 +159,10 @@ def exhaust(
                 done[level, made] = 1
                 work[:] = targets[made]
             position += 1
-            number = _canonical(work, factor, prime)
+            number = canonical(work, factor, prime)
             points[count] = work
             numbers[count] = number
-            slot = _slot(a_keys, number)
+            slot = slot_of(a_keys, number)
             shown[count, 0] = slot
             if a_keys[slot] == 0:
                 a_keys[slot] = number
@@ -229,27 +174,27 @@ def exhaust(
             for t in range(wants):
                 if not done[level, t]:
                     for u in range(len(units)):
-                        number = _combine(targets[t], units[u], points[count], work, factor, prime)
-                        slot = _slot(b_keys, number)
+                        number = combine(targets[t], units[u], points[count], work, factor, prime)
+                        slot = slot_of(b_keys, number)
                         if number and b_keys[slot] == 0:
                             b_keys[slot] = number
                             b_log[b_size] = slot
                             b_size += 1
-                            slot = _slot(a_keys, number)
+                            slot = slot_of(a_keys, number)
                             if a_keys[slot] == number and a_place[slot] >= 0:
                                 hits[struck] = a_place[slot]
                                 struck += 1
             for s in range(count + 1):
                 for u in range(len(units)):
-                    number = _combine(points[s], units[u], points[count], work, factor, prime)
-                    slot = _slot(a_keys, number)
+                    number = combine(points[s], units[u], points[count], work, factor, prime)
+                    slot = slot_of(a_keys, number)
                     if number and a_keys[slot] == 0:
                         a_keys[slot] = number
                         a_place[slot] = chosen
                         a_log[a_size] = slot
                         a_size += 1
                         choices[chosen] = work
-                        slot = _slot(b_keys, number)
+                        slot = slot_of(b_keys, number)
                         if b_keys[slot] == number:
                             hits[struck] = chosen
                             struck += 1
@@ -257,12 +202,12 @@ def exhaust(
             count += 1
         left = wants - done[level].sum()
         if left == 0:
-            return np.int64(count), points
+            return np.int64(count), points, tried
         tops[level + 1] = np.array([count, a_size, b_size, chosen, struck])
         budget = extra - level
         if level == 0:
             if extra == 0 or first < 0 or first >= chosen:
-                return np.int64(NONE), points
+                return np.int64(NONE), points, tried
             at[0] = first
         else:
             at[level] = at[level - 1]
@@ -275,14 +220,14 @@ def exhaust(
                 if low <= hits[h] < high:
                     points[count] = choices[hits[h]]
                     work[:] = points[count]
-                    numbers[count] = _canonical(work, factor, prime)
+                    numbers[count] = canonical(work, factor, prime)
                     marks[:] = done[level]
                     total = _completes(
                         points, numbers, count + 1, targets, wanted, marks, a_keys, a_place,
                         units, factor, prime, work,
                     )  # fmt: skip
                     if total >= 0:
-                        return np.int64(total), points
+                        return np.int64(total), points, tried
             at[level] = chosen
         # The next choice, here or at a lower level.
         entered = False
@@ -293,25 +238,25 @@ def exhaust(
                 choice = at[level]
                 at[level] += 1
                 work[:] = choices[choice]
-                number = _canonical(work, factor, prime)
-                if a_place[_slot(a_keys, number)] == _SHOWN:
+                number = canonical(work, factor, prime)
+                if a_place[slot_of(a_keys, number)] == _SHOWN:
                     continue
-                if budget > 2 or b_keys[_slot(b_keys, number)] == number:
+                if budget > 2 or b_keys[slot_of(b_keys, number)] == number:
                     entered = True
                     break
-                ticks += 1
-                if ticks & 1023 == 0 and stop[0]:
-                    return np.int64(OUT_OF_TIME), points
+                tried += 1
+                if tried > trials or (tried & 1023 == 0 and stop[0]):
+                    return np.int64(OUT_OF_TIME), points, tried
                 total = _last_two(
                     choice, number, points, numbers, count, targets, wanted, done[level], marks,
                     a_keys, a_place, b_keys, b_log, b_size, choices, hits, struck, chosen,
                     units, factor, prime, work,
                 )  # fmt: skip
                 if total >= 0:
-                    return np.int64(total), points
+                    return np.int64(total), points, tried
             if not entered:
                 if level == 0:
-                    return np.int64(NONE), points
+                    return np.int64(NONE), points, tried
                 level -= 1
             # Undo what the level above has added.
             keep, a_keep, b_keep = tops[level + 1, 0], tops[level + 1, 1], tops[level + 1, 2]
@@ -324,6 +269,7 @@ def exhaust(
             count, a_size, b_size = keep, a_keep, b_keep
             chosen, struck = tops[level + 1, 3], tops[level + 1, 4]
         level += 1
+        tried += 1
         done[level] = done[level - 1]
 
 
@@ -352,7 +298,7 @@ def _last_two(
     """Values of a graph that ends with ``choice``, which makes no target, and one more; or NONE."""
     points[count] = choices[choice]
     numbers[count] = number
-    place = _slot(a_keys, number)
+    place = slot_of(a_keys, number)
     a_place[place] = _SHOWN
     total = np.int64(NONE)
     size = b_size
@@ -360,7 +306,7 @@ def _last_two(
         if hits[h] > choice:
             work[:] = choices[hits[h]]
             total = _completes_with(
-                _canonical(work, factor, prime), points, numbers, count + 1, targets, wanted, done,
+                canonical(work, factor, prime), points, numbers, count + 1, targets, wanted, done,
                 marks, a_keys, a_place, units, factor, prime, work,
             )  # fmt: skip
             if total >= 0:
@@ -370,14 +316,14 @@ def _last_two(
             if done[t]:
                 continue
             for u in range(len(units)):
-                other = _combine(targets[t], units[u], points[count], work, factor, prime)
-                slot = _slot(b_keys, other)
+                other = combine(targets[t], units[u], points[count], work, factor, prime)
+                slot = slot_of(b_keys, other)
                 if other == 0 or b_keys[slot] != 0:
                     continue
                 b_keys[slot] = other
                 b_log[size] = slot
                 size += 1
-                slot = _slot(a_keys, other)
+                slot = slot_of(a_keys, other)
                 if a_keys[slot] == other and a_place[slot] > choice:
                     total = _completes_with(
                         other, points, numbers, count + 1, targets, wanted, done, marks, a_keys,
@@ -390,10 +336,10 @@ def _last_two(
     if total < 0:
         for s in range(count + 1):
             for u in range(len(units)):
-                other = _combine(points[s], units[u], points[count], work, factor, prime)
-                if other == 0 or b_keys[_slot(b_keys, other)] != other:
+                other = combine(points[s], units[u], points[count], work, factor, prime)
+                if other == 0 or b_keys[slot_of(b_keys, other)] != other:
                     continue
-                if a_keys[_slot(a_keys, other)] == 0:
+                if a_keys[slot_of(a_keys, other)] == 0:
                     total = _completes_with(
                         other, points, numbers, count + 1, targets, wanted, done, marks, a_keys,
                         a_place, units, factor, prime, work,

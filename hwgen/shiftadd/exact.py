@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -20,7 +20,8 @@ import numpy.typing as npt
 
 from hwgen.numeric import IntArray, Range
 from hwgen.shiftadd import _transpose
-from hwgen.shiftadd._exhaust import NONE, OUT_OF_TIME, exhaust, factors
+from hwgen.shiftadd._exhaust import NONE, OUT_OF_TIME, exhaust
+from hwgen.shiftadd._points import factors
 from hwgen.shiftadd.bounds import lower_bound
 from hwgen.shiftadd.build import Builder
 from hwgen.shiftadd.graph import AdderGraph, Operand
@@ -35,7 +36,7 @@ _MOST_INPUTS, _MOST_OUTPUTS = 4, 8
 _LARGEST = 1 << 15
 _SHIFTS = 16
 _BYTE = Range(-128, 127)
-_Found = tuple[int, IntArray]
+_ENDLESS = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ def optimal_graph(
     *,
     inputs: Sequence[Range] | None = None,
     at_most: int,
-    time_limit: float,
+    time_limit: float = math.inf,
+    trials: int | None = None,
     jobs: int = 2,
 ) -> Exact:
     """Search for graphs with ever more adders, from the lower bound up to ``at_most - 1``.
@@ -83,6 +85,9 @@ def optimal_graph(
         Adders of a graph that is known.
     time_limit : float
         Seconds, without those of compilation; what is shown until then is returned.
+    trials : int, optional
+        Most sets of values that are tried, which makes the result the same each time. Then there is
+        one thread.
     jobs : int
         Threads.
 
@@ -103,7 +108,7 @@ def optimal_graph(
             f"{_LARGEST}, not the shape {array.shape}"
         )
     _compile()
-    until = time.monotonic() + time_limit
+    search = _Search(time.monotonic() + time_limit, trials, jobs)
     reduced = reduce_matrix(array.tolist())
     bound = lower_bound(array).adders
     rows = reduced.rows
@@ -116,7 +121,7 @@ def optimal_graph(
     while bound < at_most:
         core = None
         if rows:
-            steps = _decide(targets, bound - more - len(targets), until, jobs)
+            steps = search.decide(targets, bound - more - len(targets))
             if steps is None:
                 break
             if not steps:
@@ -133,63 +138,75 @@ def optimal_graph(
     return Exact(bound, None)
 
 
-def _decide(targets: Rows, extra: int, until: float, jobs: int) -> list[Any] | None:
-    """Values of a graph with ``extra`` adders that are no targets, [] if none exists, else None."""
-    for prime in _PRIMES[len(targets[0])]:
-        found = _search(targets, extra, prime, until, jobs)
-        if found is None:
-            return None
-        if not len(found):
-            return []
-        lifted = _lifted(found, targets, prime)
-        if lifted:
-            return lifted
-    return None
+class _Search:
+    """Searches that share a time, or a number of trials in one thread."""
 
+    def __init__(self, until: float, trials: int | None, jobs: int) -> None:
+        self._until = until
+        self._trials = _ENDLESS if trials is None else trials
+        self._jobs = jobs if trials is None else 1
 
-def _search(targets: Rows, extra: int, prime: int, until: float, jobs: int) -> IntArray | None:
-    """As :func:`_decide`, modulo one prime."""
-    units, factor = _factors(prime)
-    size = len(targets[0])
-    points = {_canonical(t, factor, prime) for t in targets}
-    for k in range(size):
-        points.discard(tuple(int(k == j) for j in range(size)))
-    array: IntArray = np.array(sorted(points), dtype=np.int64).reshape(-1, size)
-    if len(points) < len(targets):
-        # Targets that are different become equal modulo the prime: nothing is shown.
+    def decide(self, targets: Rows, extra: int) -> list[Any] | None:
+        """Values of a graph with ``extra`` adders that are no targets, [] if there is none.
+
+        None if it is not known when the search ends.
+        """
+        for prime in _PRIMES[len(targets[0])]:
+            found = self._modulo(prime, targets, extra)
+            if found is None:
+                return None
+            if not len(found):
+                return []
+            lifted = _lifted(found, targets, prime)
+            if lifted:
+                return lifted
         return None
-    stop = np.zeros(1, np.bool_)
 
-    def task(first: int) -> _Found:
-        count, values = exhaust(array, extra, first, prime, units, factor, stop)
-        return count, values[: max(count, 0)]
+    def _modulo(self, prime: int, targets: Rows, extra: int) -> IntArray | None:
+        """Values of such a graph modulo a prime, none if there is none, None if it is not known."""
+        units, factor = _factors(prime)
+        size = len(targets[0])
+        points = {_canonical(t, factor, prime) for t in targets}
+        for k in range(size):
+            points.discard(tuple(int(k == j) for j in range(size)))
+        array: IntArray = np.array(sorted(points), dtype=np.int64).reshape(-1, size)
+        if len(points) < len(targets):
+            # Targets that are different become equal modulo the prime: nothing is shown.
+            return None
+        stop = np.zeros(1, np.bool_)
 
-    if extra == 0:
-        count, values = task(-1)
-        return values if count != NONE else values[:0]
-    firsts = range(len(units) * size * (size + 1) // 2)
-    pool = ThreadPoolExecutor(jobs)
-    pending: list[Future[_Found]] = [pool.submit(task, first) for first in firsts]
-    try:
-        for future in pending:
-            wait([future], timeout=max(0.0, until - time.monotonic()))
-            if not future.done():
-                return None
-            count, values = future.result()
-            if count == OUT_OF_TIME:
-                return None
-            if count != NONE:
-                return values
-        return array[:0]
-    finally:
-        stop[0] = True
-        pool.shutdown(wait=True, cancel_futures=True)
+        def task(first: int) -> tuple[int, IntArray]:
+            count, values, tried = exhaust(
+                array, extra, first, prime, units, factor, self._trials, stop
+            )
+            if self._trials < _ENDLESS:
+                self._trials = max(0, self._trials - tried)
+            return count, values[: max(count, 0)]
+
+        firsts = range(len(units) * size * (size + 1) // 2) if extra else [-1]
+        pool = ThreadPoolExecutor(self._jobs)
+        pending = [pool.submit(task, first) for first in firsts]
+        try:
+            for future in pending:
+                left = max(0.0, self._until - time.monotonic())
+                wait([future], timeout=None if left == math.inf else left)
+                if not future.done():
+                    return None
+                count, values = future.result()
+                if count == OUT_OF_TIME:
+                    return None
+                if count != NONE:
+                    return values
+            return array[:0]
+        finally:
+            stop[0] = True
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 @lru_cache(maxsize=1)
 def _compile() -> None:
     """Have the search compiled before its clock starts, which takes seconds the first time."""
-    _search(((3, 1, 1), (1, 3, 1)), 0, 127, math.inf, 1)
+    _Search(math.inf, 0, 1).decide(((3, 1, 1), (1, 3, 1)), 0)
 
 
 @lru_cache(maxsize=8)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -14,17 +17,35 @@ from hwgen.shiftadd._anytime import Problem, Progress, anytime, quick
 from hwgen.shiftadd._greedy import composed, merged
 from hwgen.shiftadd._one_sided import one_sided
 from hwgen.shiftadd._problem import checked_depth, checked_inputs, checked_matrix, least_depth
+from hwgen.shiftadd.bounds import Bound, lower_bound
 from hwgen.shiftadd.build import Builder, fold_signs
+from hwgen.shiftadd.exact import optimal_graph, suits
 from hwgen.shiftadd.graph import AdderGraph, Operand
 from hwgen.shiftadd.luts import PROFILES, luts
 
-__all__ = ["csd_graph", "minimum_depth", "optimize"]
+__all__ = ["Solution", "csd_graph", "minimum_depth", "optimize", "solve"]
 
 _LUTS = tuple(f"luts:{name}" for name in PROFILES)
 _OBJECTIVES = ("adders", "bits", *_LUTS)
 _LEVELS = (0, 1, 2)  # above the least depth, that are tried where registers are paid for
 _LARGE = 1500  # adders from which only any depth is tried, because each takes long
 _SEARCH = 0.93  # of the time; the rest is for checks
+_EXACT = 0.5  # of the time for the exhaustive search of a small matrix
+_TRIALS = 200  # of the exhaustive search for each unit of effort
+_PROOF = 200_000  # trials of the exhaustive search if the proof is asked for
+
+
+@dataclass(frozen=True)
+class Solution:
+    """An adder graph, and how few adders any graph of its matrix has at least."""
+
+    graph: AdderGraph
+    bound: Bound
+
+    @property
+    def proved_optimal(self) -> bool:
+        """Whether no graph has fewer adders."""
+        return self.graph.adders == self.bound.adders
 
 
 def optimize(
@@ -51,7 +72,9 @@ def optimize(
     also done for the transposed matrix, whose graph is then turned round. The best one is improved
     by a local search (:class:`~hwgen.shiftadd.improve.Improver`), which takes pieces of the graph
     away and builds them anew. A matrix whose rows, or whose columns, are all equal up to sign and
-    shift or zero is solved by :func:`~hwgen.shiftadd.mcm.mcm_graph`, in one thread.
+    shift or zero is solved by :func:`~hwgen.shiftadd.mcm.mcm_graph`, in one thread. If adders are
+    saved, an exhaustive search (:func:`~hwgen.shiftadd.exact.optimal_graph`) of matrices that are
+    small enough has half of the time, or as many trials as suit the effort.
 
     Parameters
     ----------
@@ -99,6 +122,45 @@ def optimize(
         ``inputs`` does not have one range for each row; if ``max_depth`` is less than the matrix
         allows; if ``time_limit``, ``effort`` or ``jobs`` is out of range.
     """
+    return solve(
+        matrix,
+        inputs=inputs,
+        objective=objective,
+        max_depth=max_depth,
+        time_limit=time_limit,
+        effort=effort,
+        seed=seed,
+        jobs=jobs,
+        progress=progress,
+        trials=_TRIALS * effort if isinstance(effort, int) else 0,
+    ).graph
+
+
+def solve(
+    matrix: npt.ArrayLike,
+    *,
+    inputs: Sequence[Range] | None = None,
+    objective: str = "adders",
+    max_depth: int | None = None,
+    time_limit: float | None = None,
+    effort: int = 0,
+    seed: int = 0,
+    jobs: int = 1,
+    progress: Progress | None = None,
+    trials: int = _PROOF,
+) -> Solution:
+    """Find an adder graph as :func:`optimize` does, and a lower bound of its adders.
+
+    The bound holds for graphs of any depth, whatever is saved.
+
+    Parameters
+    ----------
+    trials : int
+        Without a time limit, the work of the exhaustive search of small matrices: some 100,000 to
+        500,000 take a second.
+
+    Other parameters, and errors, are those of :func:`optimize`.
+    """
     rows = checked_matrix(matrix)
     ranges = checked_inputs(inputs, len(rows))
     if objective not in _OBJECTIVES:
@@ -110,52 +172,125 @@ def optimize(
         raise ValueError(f"Effort must be an integer of at least 0, not {effort!r}")
     if not isinstance(jobs, int) or jobs < 1:
         raise ValueError(f"Jobs must be an integer of at least 1, not {jobs!r}")
-    wholes, outputs = merged(zip(*rows, strict=True))
-    if not wholes:
-        return AdderGraph(ranges, (), (None,) * len(outputs))
-
-    def whole(core: AdderGraph) -> AdderGraph:
-        parts = (o and composed(core.outputs[o.source], o) for o in outputs)
-        return fold_signs(replace(core, outputs=tuple(parts)))
-
-    def report(core: AdderGraph, seconds: float) -> None:
-        if progress is not None:
-            progress(whole(core), seconds)
-
-    def within(limit: int, cells: bool, seconds: float | None, effort: int) -> AdderGraph:
-        problem = Problem(list(zip(*wholes, strict=True)), ranges, limit, cells)
-        one = one_sided(replace(problem, rows=rows), time_limit=seconds, seed=seed)
-        if one is not None:
-            return min(one, whole(quick(problem, effort)), key=problem.cost)
-        if not seconds:
-            return whole(quick(problem, effort))
-        seconds *= _SEARCH
-        return whole(anytime(problem, time_limit=seconds, seed=seed, jobs=jobs, progress=report))
-
-    if objective in _LUTS:
-        value = partial(luts, profile=objective.removeprefix("luts:"))
-        limits = [least_depth(rows) + more for more in _LEVELS]
-        trials = [(depth, False), (depth, True), *((x, True) for x in limits if x < depth)]
-        graphs = {trials[0]: within(*trials[0], None, 0)}
-        if graphs[trials[0]].adders > _LARGE:
-            trials = trials[:1]
-        graphs |= {trial: within(*trial, None, 0) for trial in trials[1:]}
-        if time_limit or effort:
-            # the search for adders gains most, wherever it starts
-            cheapest = min(trials[1:], key=lambda trial: value(graphs[trial]), default=trials[0])
-            promising = dict.fromkeys([trials[0], cheapest])
-            seconds = time_limit and time_limit / len(promising)
-            for trial in promising:
-                graphs[trial] = min(graphs[trial], within(*trial, seconds, effort), key=value)
-        best = min(graphs.values(), key=value)
-    elif objective == "bits" and not time_limit:
-        # so little search saves fewer cells than a graph with fewer adders sometimes has
-        graphs = {(depth, cells): within(depth, cells, None, effort) for cells in (True, False)}
-        best = min(graphs.values(), key=lambda graph: (graph.bits, graph.adders, graph.depth))
+    bound = lower_bound(rows)
+    making = _Making(rows, ranges, depth, time_limit or 0, effort, seed, jobs, progress)
+    if not any(map(any, rows)):
+        graph = AdderGraph(ranges, (), (None,) * len(rows[0]))
+    elif objective in _LUTS:
+        graph = _fewest_luts(making, objective.removeprefix("luts:"))
+    elif objective == "bits":
+        graph = _fewest_cells(making)
+    elif not suits(rows):
+        graph = making.graph()
     else:
-        best = within(depth, objective == "bits", time_limit, effort)
-    best.verify(np.array(rows, dtype=object))
-    return best
+        graph, bound = _fewest_adders(making, bound, trials)
+    graph.verify(np.array(rows, dtype=object))
+    return Solution(graph, bound)
+
+
+@dataclass(frozen=True)
+class _Making:
+    """What makes graphs of a checked matrix that is not zero; ``seconds`` 0 means no limit."""
+
+    rows: list[list[int]]
+    inputs: tuple[Range, ...]
+    depth: int
+    seconds: float
+    effort: int
+    seed: int
+    jobs: int
+    progress: Progress | None
+
+    def at_once(self) -> _Making:
+        """The same without time or effort."""
+        return replace(self, seconds=0, effort=0)
+
+    def graph(self, *, by_bits: bool = False) -> AdderGraph:
+        """A graph with few adders, or few cells."""
+        wholes, outputs = merged(zip(*self.rows, strict=True))
+
+        def whole(core: AdderGraph) -> AdderGraph:
+            parts = (o and composed(core.outputs[o.source], o) for o in outputs)
+            return fold_signs(replace(core, outputs=tuple(parts)))
+
+        def report(core: AdderGraph, seconds: float) -> None:
+            if self.progress is not None:
+                self.progress(whole(core), seconds)
+
+        problem = Problem(list(zip(*wholes, strict=True)), self.inputs, self.depth, by_bits)
+        sided = replace(problem, rows=self.rows)
+        one = one_sided(sided, time_limit=self.seconds or None, seed=self.seed)
+        if one is not None:
+            return min(one, whole(quick(problem, self.effort)), key=problem.cost)
+        if not self.seconds:
+            return whole(quick(problem, self.effort))
+        return whole(
+            anytime(
+                problem,
+                time_limit=_SEARCH * self.seconds,
+                seed=self.seed,
+                jobs=self.jobs,
+                progress=report,
+            )
+        )
+
+
+def _fewest_luts(making: _Making, profile: str) -> AdderGraph:
+    """The cheapest graph of one with few adders and those with few cells of several depths."""
+    value = partial(luts, profile=profile)
+    limits = [least_depth(making.rows) + more for more in _LEVELS]
+    trials = [(making.depth, False), (making.depth, True)]
+    trials += [(limit, True) for limit in limits if limit < making.depth]
+
+    def made(making: _Making, trial: tuple[int, bool]) -> AdderGraph:
+        return replace(making, depth=trial[0]).graph(by_bits=trial[1])
+
+    graphs = {trials[0]: made(making.at_once(), trials[0])}
+    if graphs[trials[0]].adders > _LARGE:
+        trials = trials[:1]
+    graphs |= {trial: made(making.at_once(), trial) for trial in trials[1:]}
+    if making.seconds or making.effort:
+        # the search for adders gains most, wherever it starts
+        cheapest = min(trials[1:], key=lambda trial: value(graphs[trial]), default=trials[0])
+        promising = dict.fromkeys([trials[0], cheapest])
+        share = replace(making, seconds=making.seconds / len(promising))
+        for trial in promising:
+            graphs[trial] = min(graphs[trial], made(share, trial), key=value)
+    return min(graphs.values(), key=value)
+
+
+def _fewest_cells(making: _Making) -> AdderGraph:
+    if making.seconds:
+        return making.graph(by_bits=True)
+    # so little search saves fewer cells than a graph with fewer adders sometimes has
+    graphs = [making.graph(by_bits=cells) for cells in (True, False)]
+    return min(graphs, key=lambda graph: (graph.bits, graph.adders, graph.depth))
+
+
+def _fewest_adders(making: _Making, bound: Bound, trials: int) -> tuple[AdderGraph, Bound]:
+    """A graph of a small matrix, and the bound, greater if the exhaustive search shows so."""
+    started = time.monotonic()
+    best = replace(making, seconds=0).graph()
+    limit = _EXACT * making.seconds
+    with contextlib.suppress(*([KeyboardInterrupt] if limit else [])):
+        if best.adders > bound.adders and (limit or trials):
+            exact = optimal_graph(
+                making.rows,
+                inputs=making.inputs,
+                at_most=best.adders,
+                time_limit=limit or math.inf,
+                trials=None if limit else trials,
+                jobs=making.jobs,
+            )
+            if exact.lower_bound > bound.adders:
+                bound = Bound(exact.lower_bound, "exhaustive search")
+            if exact.graph is not None and exact.graph.depth <= making.depth:
+                best = exact.graph
+        left = making.seconds - (time.monotonic() - started)
+        if best.adders > bound.adders and left > 0:
+            found = replace(making, seconds=left).graph()
+            best = min(best, found, key=lambda graph: (graph.adders, graph.bits, graph.depth))
+    return best, bound
 
 
 def csd_graph(matrix: npt.ArrayLike, inputs: Sequence[Range] | None = None) -> AdderGraph:

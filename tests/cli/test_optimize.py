@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import hwgen.flow.matrices as matrices
+import hwgen.shiftadd.optimise as optimise
 from hwgen.shiftadd import AdderGraph, minimum_depth
 
 Run = Callable[..., tuple[int, str, str]]
@@ -36,7 +37,7 @@ def _graph(path: Path) -> AdderGraph:
 
 def test_json_and_the_graph(run: Run, source: Path, tmp_path: Path) -> None:
     out = tmp_path / "g.json"
-    status, printed, error = run(source, "--json", "--out", out, "--time", 20)  # on a busy machine
+    status, printed, error = run(source, "--json", "--out", out)
     assert (status, error) == (0, "")
     found = json.loads(printed)
     graph = _graph(out)
@@ -55,7 +56,7 @@ def test_json_and_the_graph(run: Run, source: Path, tmp_path: Path) -> None:
 
 def test_text_says_what_is_proved_and_written(run: Run, source: Path, tmp_path: Path) -> None:
     svg = tmp_path / "g.svg"
-    status, printed, _ = run(source, "--svg", svg, "--time", 20)
+    status, printed, _ = run(source, "--svg", svg)
     assert status == 0
     told = dict(line.split(maxsplit=1) for line in printed.splitlines())
     assert told["adders"].startswith("6 (optimal, proved: ")
@@ -222,7 +223,7 @@ def test_ctrl_c_keeps_the_best(
     def interrupted(*args: object, **options: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(matrices, "optimal_graph", interrupted)
+    monkeypatch.setattr(optimise, "optimal_graph", interrupted)
     np.save(source, np.random.default_rng(2).integers(-8, 8, (3, 3)))
     before = signal.getsignal(signal.SIGINT)
     status, printed, error = run(source, "--json", "--out", tmp_path / "g.json", "--time", 30)
@@ -239,7 +240,7 @@ def test_ctrl_c_before_there_is_a_graph(
     def interrupted(*args: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(matrices, "optimize", interrupted)
+    monkeypatch.setattr(matrices, "solve", interrupted)
     assert run(source)[0] == 130
 
 

@@ -9,8 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hwgen.numeric import Range, csd_weight
-from hwgen.shiftadd import AdderGraph, Operand, _greedy, csd_graph, minimum_depth, optimize
+from hwgen.shiftadd import AdderGraph, Operand, _greedy, csd_graph, minimum_depth, optimize, solve
 from hwgen.shiftadd._greedy import Rule, greedy
+from hwgen.shiftadd.bounds import lower_bound
 
 BYTE = Range(-128, 127)
 
@@ -217,3 +218,46 @@ def test_wide_entries() -> None:
 
 def test_output_may_be_an_input() -> None:
     assert optimize([[0, 8], [-1, 0]]).outputs == (Operand(1, 0, True), Operand(0, 3))
+
+
+# the greedy graph of this matrix has an adder more than it needs
+IMPROVABLE = [[-2, -3, 4], [-2, 4, 1], [-6, 0, -2]]
+
+
+def test_small_matrices_are_solved_exactly() -> None:
+    solution = solve(IMPROVABLE)
+    assert solution.proved_optimal
+    assert solution.bound.proof == "exhaustive search"
+    assert solution.graph.adders < optimize(IMPROVABLE).adders
+    assert solve(IMPROVABLE) == solution
+    inputs = (Range(0, 1),) * len(IMPROVABLE)
+    for options in ({"effort": 50}, {"time_limit": 5.0}):
+        graph = optimize(IMPROVABLE, inputs=inputs, **options)
+        assert graph.adders == solution.graph.adders
+        assert graph.inputs == inputs
+
+
+def test_without_trials_nothing_more_is_proved() -> None:
+    solution = solve(IMPROVABLE, trials=0)
+    assert solution.graph == optimize(IMPROVABLE)
+    assert solution.bound == lower_bound(IMPROVABLE)
+    assert not solution.proved_optimal
+
+
+def test_few_trials_prove_the_same_each_time() -> None:
+    matrix = np.random.default_rng(4).integers(-8, 8, (3, 4))
+    bounds = [solve(matrix, trials=trials).bound.adders for trials in (100, 100, 10_000)]
+    assert bounds[0] == bounds[1] < bounds[2]
+
+
+def test_the_exact_graph_keeps_the_depth() -> None:
+    solution = solve(IMPROVABLE, max_depth=0)
+    assert solution.graph.depth == minimum_depth(IMPROVABLE)
+    assert solution.bound == solve(IMPROVABLE).bound
+
+
+@pytest.mark.parametrize("objective", ["bits", "luts:ice40"])
+def test_a_bound_is_told_whatever_is_saved(objective: str) -> None:
+    solution = solve(IMPROVABLE, objective=objective)
+    assert solution.bound == lower_bound(IMPROVABLE)
+    assert solution.graph == optimize(IMPROVABLE, objective=objective)
