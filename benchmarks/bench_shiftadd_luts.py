@@ -7,9 +7,9 @@ Every matrix takes one vector of signed bytes a cycle, with a register after eve
 Forms: hwgen's graph, found in ``S`` seconds for each family; the Verilog that da4ml writes for the
 same matrix with its own settings (``PYTHON`` is the interpreter of an environment with da4ml);
 canonical signed digits (CSD) without sharing; a product an entry, written with ``*``, and a
-registered tree of sums. Each is synthesised as Yosys does it, and the first two once more with its
-pass ``alumacc`` run before all others, so that graphs are compared and not what Yosys makes of
-their text. The stream handshake of hwgen's component is tied off, and the registers that da4ml has
+registered tree of sums. Each is synthesised as Yosys does it, and with ``--early`` the first two
+once more with its pass ``alumacc`` run before all others, so that graphs are compared and not what
+Yosys makes of their text. The stream handshake of hwgen's component is tied off, and the registers that da4ml has
 at its inputs are not counted. Every form is compared with the matrix on random vectors.
 
 ``--clock`` places and routes every form of at most so many LUTs, between shift registers, on an
@@ -171,6 +171,7 @@ class Options:
     limit: float
     stage: int
     clock: int
+    early: bool
     families: tuple[str, ...]
     graphs: bool
     baselines: bool
@@ -211,9 +212,9 @@ def measured(
     matrix: IntArray,
     family: str,
     make: Callable[[], tuple[Form, float | None]],
-    most: int,
+    options: Options,
 ) -> Row:
-    """Figures of one form, routed if it has at most so many LUTs."""
+    """Figures of one form."""
     form, model = make()
     graph = csd_graph(matrix)
     check(form, matrix, graph)
@@ -223,9 +224,9 @@ def measured(
         "stages": form.stages, "luts": own.luts, "ffs": own.ffs - form.input_registers,
         "model": model,
     }  # fmt: skip
-    if form.name in ("hwgen", "da4ml"):
+    if options.early and form.name in ("hwgen", "da4ml"):
         row["early"] = area(form, family, early=True).luts
-    if own.luts <= most:
+    if own.luts <= options.clock:
         row["clock"] = clock(form, family, graph)
     return row
 
@@ -245,7 +246,7 @@ def compare(options: Options) -> None:
                 key = f"{name} {family} {form} {options.stage}"
                 known = rows.get(key)
                 if known is None or ("clock" not in known and known["luts"] <= options.clock):
-                    work[key] = delayed(measured)(name, matrix, family, make, options.clock)
+                    work[key] = delayed(measured)(name, matrix, family, make, options)
         results = Parallel(n_jobs=options.jobs, return_as="generator")(work.values())
         for key, row in zip(work, results, strict=True):
             rows[key] = row
@@ -339,6 +340,7 @@ def calibrate(only: str, limit: float) -> None:
 @click.option("--time", "limit", default=10.0, help="Seconds to look for a graph.")
 @click.option("--stage", default=1, help="Adders between two registers.")
 @click.option("--clock", default=0, metavar="LUTS", help="Route forms of at most so many LUTs.")
+@click.option("--early", is_flag=True, help="Also with alumacc before all other passes.")
 @click.option("--profiles", is_flag=True, help="Compare the cost profiles with Yosys instead.")
 @click.option(
     "--family", "families", type=click.Choice(list(DEVICES)), multiple=True, help="Only this one."
