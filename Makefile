@@ -38,6 +38,8 @@ bench-shiftadd: $(READY) $(DA4ML)
 	$(SHIFTADD) --seeds 5 --jobs 2 --objective bits --results $(OUT)/bits.json
 	$(SHIFTADD) --seeds 5 --jobs 2 --depth 0 --results $(OUT)/depth0.json
 	$(SHIFTADD) --seeds 5 --jobs 2 --depth 2 --results $(OUT)/depth2.json
+	$(BIN)/python benchmarks/bench_shiftadd_scaling.py --da4ml $(DA4ML) \
+	    --results $(OUT)/shiftadd-scaling.json
 	$(BIN)/python benchmarks/bench_shiftadd_luts.py --da4ml $(DA4ML) --time 5 --clock 5000 --early \
 	    --results $(OUT)/luts.json
 

@@ -9,8 +9,9 @@ same matrix with its own settings (``PYTHON`` is the interpreter of an environme
 canonical signed digits (CSD) without sharing; a product an entry, written with ``*``, and a
 registered tree of sums. Each is synthesised as Yosys does it, and with ``--early`` the first two
 once more with its pass ``alumacc`` run before all others, so that graphs are compared and not what
-Yosys makes of their text. The stream handshake of hwgen's component is tied off, and the registers that da4ml has
-at its inputs are not counted. Every form is compared with the matrix on random vectors.
+Yosys makes of their text. The stream handshake of hwgen's component is tied off, and the registers
+that da4ml has at its inputs are not counted. Every form is compared with the matrix on random
+vectors.
 
 ``--clock`` places and routes every form of at most so many LUTs, between shift registers, on an
 HX8K and an ECP5 of speed grade 6. Results are stored after every form; a second run with the same
