@@ -30,7 +30,8 @@ _STARTS = 0.3  # share of the time for greedy starts
 _MOST_STARTS = 8  # for each job
 _ROUND = 1.0  # seconds of search until the jobs go on from the best graph of all
 _FINISH = 0.5  # time to make the graph of a round's result, as a share of the time to start it
-_HEAT = 0.2  # share of steps that may cost an adder, at first
+_HEAT = 0.004  # share of steps that may cost an adder, at first
+_CELL_HEAT = 0.2  # or some adder cells
 _SLOW = 100  # steps an adder that deserve this heat
 
 
@@ -87,7 +88,7 @@ def quick(problem: Problem, effort: int = 0) -> AdderGraph:
         return best
 
     def search(improver: Improver) -> None:
-        cooling = _Cooling(1.0, 0.0, _STAGES)
+        cooling = _Cooling(problem, 1.0, 0.0, _STAGES)
         steps = -(-effort * improver.adders // _STAGES)
         for stage in range(_STAGES):
             heat = cooling.at(stage / _STAGES, steps, improver.adders)
@@ -130,7 +131,7 @@ def anytime(
         rounds = max(1, round(left / _ROUND)) if Improver.suits(best[0]) else 0
         for number in range(rounds):
             share = left / (rounds - number)
-            heat = _Cooling(1 - number / rounds, 1 - (number + 1) / rounds, rounds)
+            heat = _Cooling(problem, 1 - number / rounds, 1 - (number + 1) / rounds, rounds)
             left -= run(partial(_round, problem, best[0], heat, share, seed + number, stop))
             if left <= 0:
                 break
@@ -205,17 +206,19 @@ def _start(
 class _Cooling:
     """Heat of a round, from ``first`` to ``last`` of the whole; ``rounds`` of the same length."""
 
+    problem: Problem
     first: float
     last: float
     rounds: int
 
     def at(self, done: float, steps: float, adders: int) -> float:
-        """Share of steps that may cost an adder, after ``done`` of the round's time.
+        """Share of steps that may cost an adder or some cells, after ``done`` of the round's time.
 
         ``steps`` is how many a round has.
         """
         worth = min(1.0, self.rounds * steps / (_SLOW * adders + 1))
-        return _HEAT * worth * (self.first + (self.last - self.first) * done)
+        most = _CELL_HEAT if self.problem.by_bits else _HEAT
+        return most * worth * (self.first + (self.last - self.first) * done)
 
 
 def _round(

@@ -14,8 +14,11 @@ __all__ = ["destroy"]
 
 _LONGEST = 192  # terms of a sum: records grow with their square
 _EXPANDED = 64  # sums that are not lengthened further by a step
-_TRIES = 200  # values looked at for each term of a new sum
+_TRIES = 60  # values looked at for each term of a new sum
 _SHIFTS = 5
+_MOST_USES = 24  # of a value that is removed
+_MOST_TERMS = 8
+_RESPELLED, _REMOVED = 30, 65  # of 100 steps
 _FEW_INPUTS = 2  # with so few, every shift is tried
 
 
@@ -50,6 +53,7 @@ def _expand(st: State, owner: _Word, steps: _Word) -> None:
         if st.values[st.terms[use, s.VALUE], s.SIZE] > _EXPANDED:
             return
         if st.terms[use, s.VALUE] >= st.counters[s.INPUTS]:
+            s.ban(st, st.terms[use, s.VALUE])
             replace_use(st, use)
 
 
@@ -133,15 +137,42 @@ def _respell(st: State, owner: _Word) -> None:
 
 
 @compiled
+def _remove(st: State, value: _Word, steps: _Word) -> None:
+    """Put the terms of a value into all sums that use it; then of a value in one of these."""
+    values, terms = st.values, st.terms
+    for _ in range(steps):
+        if value < st.counters[s.INPUTS] or values[value, s.PINNED] or not values[value, s.LIVE]:
+            return
+        if values[value, s.USES] > _MOST_USES or values[value, s.SIZE] > _MOST_TERMS:
+            return
+        s.ban(st, value)
+        owner = np.int64(-1)
+        while values[value, s.USES]:
+            use = values[value, s.USED]
+            if owner < 0 or s.random(st) % 2:
+                owner = terms[use, s.OWNER]
+            if values[terms[use, s.OWNER], s.SIZE] > _LONGEST or not room(st):
+                return
+            replace_use(st, use)
+        if owner < 0 or not 0 < values[owner, s.SIZE] <= _EXPANDED:
+            return
+        value = terms[_some_term(st, owner), s.VALUE]
+
+
+@compiled
 def destroy(st: State) -> None:
-    """Sum a value at random anew, or put the terms of a few values into its sum."""
+    """Sum a value at random anew, or replace a few values by their terms in one sum or all."""
     value = _some_value(st)
     if value < 0:
         return
-    if s.random(st) % 2:
+    kind = s.random(st) % 100
+    if kind < _RESPELLED:
         _respell(st, value)
         return
-    steps = 2
+    steps = 1
     while steps < _EXPANDED and s.random(st) % 5 < 2:
         steps += 1
-    _expand(st, value, steps)
+    if kind < _RESPELLED + _REMOVED:
+        _remove(st, value, steps)
+    else:
+        _expand(st, value, steps + 1)

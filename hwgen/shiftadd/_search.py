@@ -2,7 +2,8 @@
 
 A step takes shared values away (their terms go into the sums that used them), then makes pairs of
 terms that occur twice, or that are a value that exists, into shared values again, the most frequent
-first and at random among equals. A step that costs adders is undone.
+first and at random among equals, but none of those just taken away. A step that costs adders is
+undone.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def search(st: State, steps: int, heat: int) -> None:
     for _ in range(steps):
         before = _energy(st)
         counters[s.WATCH] = 1
-        counters[s.HEAP] = counters[s.LONELY] = counters[s.TOO_DEEP] = 0
+        counters[s.HEAP] = counters[s.LONELY] = counters[s.TOO_DEEP] = counters[s.BANNED] = 0
         destroy(st)
         if not counters[s.TOO_DEEP]:
             repair(st)

@@ -44,8 +44,8 @@ KEY, FIRST, SECOND, CHAIN = range(4)
 # Entries of `State.counters`
 (INPUTS, FREE_VALUES, FREE_TERMS, FREE_RECORDS, DEAD_VALUES, DEAD_TERMS, JOURNAL, HEAP, LONELY,
  COST, RANDOM, WATCH, DEEPEST, TOO_DEEP, VISIT, TOP, BEST, SAVED,
- REFUSED, BY_CELLS, ALL_CELLS) = range(21)  # fmt: skip
-COUNTERS = 21
+ REFUSED, BY_CELLS, ALL_CELLS, BANNED) = range(22)  # fmt: skip
+COUNTERS = 22
 # Rows of `State.lists`
 (
     L_VALUES,
@@ -59,8 +59,9 @@ COUNTERS = 21
     L_REST,
     L_WEIGHTS,
     L_PLAN,
-) = range(11)
-LISTS = 11
+    L_BANNED,
+) = range(12)
+LISTS = 12
 # Kinds of journal entries
 LINK, UNLINK, CREATE, KILL, SCALE = range(5)
 
@@ -220,6 +221,23 @@ def pop(st: State) -> tuple[_Word, _Word]:
 
 
 @compiled
+def ban(st: State, value: _Word) -> None:
+    """Make the step do without a value, for it would only come back."""
+    st.lists[L_BANNED, st.counters[BANNED]] = st.values[value, HASH]
+    st.counters[BANNED] += 1
+
+
+@compiled
+def banned(st: State, key: _Word) -> bool:
+    """Whether the step must do without the value of this hash."""
+    keys = st.lists[L_BANNED]
+    for k in range(st.counters[BANNED]):
+        if keys[k] == key:
+            return True
+    return False
+
+
+@compiled
 def record(st: State, a: _Word, b: _Word) -> None:
     """Enter a pair of terms; if it is watched for and occurs elsewhere, put it on the heap."""
     key, _, _ = pair(st, a, b)
@@ -237,7 +255,7 @@ def record(st: State, a: _Word, b: _Word) -> None:
         same = named(st, key)
         if same >= 0 and same != owner:
             others = max(others, 1)
-        if others and same != owner:
+        if others and same != owner and not banned(st, key):
             push(st, (others << 20) | (random(st) & 0xFFFFF), key)
     st.counters[FREE_RECORDS] -= 1
     new = st.lists[L_RECORDS, st.counters[FREE_RECORDS]]

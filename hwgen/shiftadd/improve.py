@@ -23,11 +23,12 @@ _GOLDEN = 0x9E3779B97F4A7C15
 class Improver:
     """Local search that starts at an adder graph and keeps the best one found.
 
-    Two kinds of steps alternate at random: a sum of shared values is written anew, as a greedy
+    Three kinds of steps alternate at random: a sum of shared values is written anew, as a greedy
     choice of values whose forms leave the fewest canonical signed digits (as matching pursuit
-    chooses waves; Mallat and Zhang, 1993); or shared values in it are replaced by their terms. Then
-    pairs of terms that occur twice are shared again. A step that costs adders is undone, apart from
-    some, at random, that cost one.
+    chooses waves; Mallat and Zhang, 1993); or shared values are replaced by their terms, in one
+    sum, or in all of them. Then pairs of terms that occur twice are shared again, but those that
+    were replaced are not made again in the same step (they are tabu; Glover, 1986). A step that
+    costs adders is undone, apart from some, at random, that cost one.
 
     Parameters
     ----------
