@@ -109,7 +109,7 @@ def test_plan_names_seed_router_and_target() -> None:
     assert plan.files == (("a.pcf", _PINS),)
     text = " ".join(plan.steps[0].arguments)
     assert "--pcf a.pcf --asc a.config" in text
-    assert "--router router2 --freq 12.5 --timing-allow-fail --seed 3" in text
+    assert "--router router1 --freq 12.5 --timing-allow-fail --seed 3" in text
     free = route_plan(_UP5K, name="a", constraints=None, freq=12.5, seed=3)
     assert "--pcf-allow-unconstrained" in free.steps[0].arguments
 
