@@ -179,6 +179,13 @@ def test_planted_graphs_are_not_beaten_by_the_bound() -> None:
         assert exact.graph is not None
 
 
+def test_the_last_value_may_serve_a_target_that_the_one_before_does_not() -> None:
+    # x - 8y and x - z, then z's 9x - 9z; 17x - 64y - 9z adds up both, and 21x - 96y - 9z again
+    exact = optimal_graph([[9, 17, 21], [0, -64, -96], [-9, -9, -9]], at_most=30)
+    assert exact.graph is not None
+    assert exact.lower_bound == exact.graph.adders == 5
+
+
 def test_a_known_graph_is_proved() -> None:
     matrix = [[3, 5], [7, -2]]
     best = optimal_graph(matrix, at_most=30, time_limit=60)
