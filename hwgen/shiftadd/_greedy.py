@@ -13,8 +13,9 @@ from hwgen.shiftadd._cse import eliminate
 from hwgen.shiftadd._problem import BYTE, DEEPEST
 from hwgen.shiftadd._transpose import transposed
 from hwgen.shiftadd._tree import difference_tree
+from hwgen.shiftadd.adder import operand_range
 from hwgen.shiftadd.build import Builder, fold_signs, prune
-from hwgen.shiftadd.graph import AdderGraph, Operand, operand_range
+from hwgen.shiftadd.graph import AdderGraph, Operand
 
 __all__ = ["Rule", "composed", "greedy", "merged"]
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from hwgen.numeric import Range
-from hwgen.shiftadd.graph import Adder, AdderGraph, Operand, operand_range
+from hwgen.shiftadd.adder import operand_range
+from hwgen.shiftadd.graph import Adder, AdderGraph, Operand
 
 __all__ = ["Builder", "fold_signs", "prune", "with_bias"]
 

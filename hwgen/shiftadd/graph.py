@@ -6,41 +6,18 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hwgen.errors import VerifyError
 from hwgen.numeric import Range
+from hwgen.shiftadd.adder import Adder, Array, Operand, applied, operand_range, shifted_up
 
 __all__ = ["Adder", "AdderGraph", "Operand"]
 
-Array = npt.NDArray[Any]
-"""Integers: int64 where every value provably fits, else Python integers (dtype object)."""
-
 _SAFE = 1 << 62
 _BLOCK = 256
-
-
-@dataclass(frozen=True)
-class Operand:
-    """``+-(source << shift)``; a negative shift divides exactly, by a power of two.
-
-    ``source`` counts the inputs first (0, 1, ...), then the nodes.
-    """
-
-    source: int
-    shift: int = 0
-    negate: bool = False
-
-
-@dataclass(frozen=True)
-class Adder:
-    """One addition or subtraction ``left + right``; at most one operand is negated."""
-
-    left: Operand
-    right: Operand
 
 
 @dataclass(frozen=True)
@@ -99,7 +76,7 @@ class AdderGraph:
         """An upper bound of the greatest coefficient's magnitude, for every value."""
         bounds = [1] * len(self.inputs)
         for node in self.nodes:
-            bounds.append(sum(_shifted_up(bounds[o.source], o.shift) for o in _operands(node)))
+            bounds.append(sum(shifted_up(bounds[o.source], o.shift) for o in node.operands))
         return tuple(bounds)
 
     def _form_blocks(self) -> Iterator[tuple[slice, Array]]:
@@ -109,9 +86,12 @@ class AdderGraph:
         never needs all its coefficients in memory at once.
         """
         count = len(self.inputs)
-        reads = [*map(_operands, self.nodes), [o for o in self.outputs if o is not None]]
+        reads = [
+            *(node.operands for node in self.nodes),
+            [o for o in self.outputs if o is not None],
+        ]
         reach = max(
-            (_shifted_up(self.coefficient_bounds[o.source], o.shift) for r in reads for o in r),
+            (shifted_up(self.coefficient_bounds[o.source], o.shift) for r in reads for o in r),
             default=1,
         )
         dtype = np.int64 if max(reach, *self.coefficient_bounds, 1) < _SAFE else object
@@ -122,7 +102,7 @@ class AdderGraph:
             for k in range(size):
                 forms[start + k, k] = 1
             for index, node in enumerate(self.nodes, start=count):
-                forms[index] = _apply(forms, node.left) + _apply(forms, node.right)
+                forms[index] = applied(forms, node.left) + applied(forms, node.right)
             yield columns, forms
 
     @cached_property
@@ -170,7 +150,7 @@ class AdderGraph:
         parts = []
         for _, forms in self._form_blocks():
             zero = np.zeros(forms.shape[1], dtype=forms.dtype)
-            parts.append([zero if o is None else _apply(forms, o) for o in self.outputs])
+            parts.append([zero if o is None else applied(forms, o) for o in self.outputs])
         matrix = np.concatenate([np.array(p).reshape(len(self.outputs), -1) for p in parts], axis=1)
         matrix = np.ascontiguousarray(matrix.T)
         matrix.flags.writeable = False
@@ -189,7 +169,7 @@ class AdderGraph:
         """
         zeros = self.trailing_zeros
         for index, node in enumerate(self.nodes):
-            for operand in _operands(node):
+            for operand in node.operands:
                 if -operand.shift > zeros[operand.source]:
                     raise VerifyError(
                         f"Node {index} of an adder graph shifts value {operand.source} right by "
@@ -248,16 +228,16 @@ class AdderGraph:
             part = slice(start, start + 1024)
             values = list(rows[:, part])
             for node in self.nodes:
-                values.append(_apply(values, node.left) + _apply(values, node.right))
+                values.append(applied(values, node.left) + applied(values, node.right))
             for column, output in enumerate(self.outputs):
                 if output is not None:
-                    result[part, column] = _apply(values, output)
+                    result[part, column] = applied(values, output)
         return result
 
     @cached_property
     def _wide(self) -> bool:
         """Whether some value or operand may exceed 62 bits."""
-        reads = [o for node in self.nodes for o in _operands(node)]
+        reads = [o for node in self.nodes for o in node.operands]
         reads += [o for o in self.outputs if o is not None]
         spans = [operand_range(self.ranges[o.source], o) for o in reads]
         return any(max(-r.lo, r.hi) >= _SAFE for r in (*spans, *self.ranges))
@@ -348,39 +328,9 @@ class AdderGraph:
         return graph
 
 
-def operand_range(span: Range, operand: Operand) -> Range:
-    """Range of an operand whose source has range ``span``."""
-    shift = operand.shift
-    lo, hi = (
-        (span.lo << shift, span.hi << shift)
-        if shift >= 0
-        else (span.lo >> -shift, span.hi >> -shift)
-    )
-    return Range(-hi, -lo) if operand.negate else Range(lo, hi)
-
-
-def _operands(node: Adder) -> tuple[Operand, Operand]:
-    return node.left, node.right
-
-
-def _shifted_up(bound: int, shift: int) -> int:
-    return bound << max(shift, 0)
-
-
-def _apply(values: Any, operand: Operand) -> Array:
-    """The operand's value, given the values by index."""
-    shift = operand.shift
-    value: Array = values[operand.source]
-    if shift > 0:
-        value = value << shift
-    elif shift < 0:
-        value = value >> -shift
-    return -value if operand.negate else value
-
-
 def _cells(graph: AdderGraph, node: Adder, span: Range) -> int:
     """Cells of one adder: see :attr:`AdderGraph.node_bits`."""
-    low, high = sorted(_operands(node), key=lambda o: o.shift + graph.trailing_zeros[o.source])
+    low, high = sorted(node.operands, key=lambda o: o.shift + graph.trailing_zeros[o.source])
     start = high.shift + graph.trailing_zeros[high.source]
     bottom = operand_range(graph.ranges[low.source], low)
     if low.negate:

@@ -9,12 +9,11 @@ import numpy as np
 
 from hwgen.numeric import IntArray, Range, csd, csd_weight, odd_part
 from hwgen.shiftadd import _fundamentals as f
-from hwgen.shiftadd._derive import derive
 from hwgen.shiftadd._mcm_exhaust import exhaust
+from hwgen.shiftadd._mcm_graph import FoundGraph
 from hwgen.shiftadd._mcm_search import adopt, improve, restore
-from hwgen.shiftadd._signs import Sum, settle_signs
-from hwgen.shiftadd.build import Builder, prune
-from hwgen.shiftadd.graph import Adder, AdderGraph, Operand
+from hwgen.shiftadd.build import Builder
+from hwgen.shiftadd.graph import AdderGraph, Operand
 
 __all__ = ["mcm_graph", "mcm_lower_bound", "odd_fundamentals"]
 
@@ -312,59 +311,8 @@ class _Search:
         return result == 0 and f.is_complete(space)
 
     def _graph(self, state: IntArray) -> AdderGraph:
-        """The graph of a state, in which exactly the fundamentals found are nodes."""
-        constants = self._constants
+        """The graph of a state."""
         restore(self._space, state)
-        found = self._space.found[: self._space.numbers[f.FOUND]].tolist()
-        places = {value: place for place, value in enumerate(found)}
-        shown = [
-            (places[odd_part(abs(c))[0]], 1 if c > 0 else -1, self._span.scale(c).width)
-            for c in constants
-            if c
-        ]
-        wanted = [1] * len(found)
-        for place, sign, _ in shown:
-            wanted[place] = sign if place else 1
-        tries = [self._signed(found, shown, first) for first in ([0] * len(found), wanted)]
-        sums, signs, _ = min(tries, key=lambda t: t[2])
-        downs = [0, *(s.down for s in sums)]
-
-        def read(place: int, shift: int, sign: int) -> Operand:
-            return Operand(place, shift - downs[place], sign * signs[place] < 0)
-
-        nodes = tuple(
-            Adder(read(s.first, s.shift, sign * s.signs[0]), read(s.second, 0, sign * s.signs[1]))
-            for s, sign in zip(sums, signs[1:], strict=True)
-        )
-        outputs: list[Operand | None] = []
-        for c in constants:
-            odd, shift = odd_part(abs(c)) if c else (0, 0)
-            outputs.append(read(places[odd], shift, 1 if c > 0 else -1) if c else None)
-        return prune(AdderGraph((self._span,), nodes, tuple(outputs)))
-
-    def _signed(
-        self, found: Sequence[int], shown: Sequence[tuple[int, int, int]], first: Sequence[int]
-    ) -> tuple[list[Sum], list[int], int]:
-        """Sums and signs, chosen in turn until the cells do not fall; the ``first`` may be 0."""
-        sums = self._derived(found, first)
-        signs, cells = settle_signs(sums, self._span, shown, [1] * len(found))
-        while True:
-            new_sums = self._derived(found, signs)
-            new_signs, new_cells = settle_signs(new_sums, self._span, shown, signs)
-            if new_cells >= cells:
-                return sums, signs, cells
-            sums, signs, cells = new_sums, new_signs, new_cells
-
-    def _derived(self, found: Sequence[int], signs: Sequence[int]) -> list[Sum]:
-        """Every fundamental found as the sum with the fewest cells, given the nodes' signs."""
-        derive(
-            self._space, float(self._span.lo), float(self._span.hi), self._deep,
-            np.array(signs, np.int64), self._derivation,
-        )  # fmt: skip
-        pairs = ((1, 1), (1, -1), (-1, 1))
-        return [
-            Sum(value << down, first, shift, second, pairs[pattern], down)
-            for value, (first, shift, second, pattern, down) in zip(
-                found[1:], self._derivation[1 : len(found)].tolist(), strict=True
-            )
-        ]
+        return FoundGraph(
+            self._space, self._constants, self._span, self._deep, self._derivation
+        ).graph()

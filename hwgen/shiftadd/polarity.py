@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwgen.shiftadd.graph import Adder, AdderGraph, Operand, operand_range
+from hwgen.shiftadd.adder import operand_range
+from hwgen.shiftadd.graph import Adder, AdderGraph, Operand
 from hwgen.shiftadd.schedule import Schedule
 
 __all__ = ["Polarities", "plus_and_other", "polarities", "wired_bits"]
