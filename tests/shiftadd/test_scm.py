@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from hwgen.numeric import Range
@@ -46,6 +47,44 @@ def test_optimum_of_all_constants_up_to_ten_bits() -> None:
     known = fewest_adders(3)
     for constant in range(1, 1 << BITS, 2):
         assert scm_adders(constant) == known.get(constant, 4), constant
+
+
+def cheapest_modulo(exponent: int, constants: list[int]) -> list[int]:
+    """Adders of each constant modulo ``2**exponent - 1``, at most 4, with shifts of every length.
+
+    Modulo that prime a shift is a rotation, so that all are tried. A graph over the integers is one
+    modulo the prime too: no constant needs fewer adders than here, however large its fundamentals.
+    """
+    prime = (1 << exponent) - 1
+    units = np.array([s << k for k in range(exponent) for s in (1, -1)]) % prime
+
+    def near(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """All sums of a and shifted b, elementwise: (..., units)."""
+        rotations = [
+            ((b << k) & prime) + (b >> (exponent - k)) for k in range(exponent) for _ in (1, -1)
+        ]
+        signs = np.where(np.arange(len(units)) % 2, -1, 1)
+        return (a[..., None] + signs * np.stack(rotations, axis=-1)) % prime
+
+    one = np.array([1])
+    first = np.unique(near(one, one))
+    second = np.unique(np.concatenate([near(first, first), near(first, one + 0 * first)], axis=1))
+    v1 = np.repeat(first, 3 * len(units))
+    v2 = np.concatenate(
+        [near(first, first), near(first, one + 0 * first), near(one + 0 * first, one + 0 * first)],
+        axis=1,
+    ).ravel()
+    third = np.unique(np.concatenate([near(v2, b).ravel() for b in (v1, v2, one + 0 * v2)]))
+    shifted = near(0 * np.array(constants), np.array(constants))
+    adders = np.full(len(constants), 4)
+    for count, values in ((3, third), (2, second), (1, first), (0, one)):
+        adders[np.isin(shifted, values).any(axis=1)] = count
+    return adders.tolist()
+
+
+def test_larger_fundamentals_save_nothing_up_to_twelve_bits() -> None:
+    constants = list(range(1, 1 << 12, 2))
+    assert list(map(scm_adders, constants)) == cheapest_modulo(31, constants)
 
 
 @pytest.mark.parametrize("constant", [0, 1, -1, 64, -4096])
