@@ -39,7 +39,7 @@ def _check(
     where = memory_map(config, compiled.program, compiled.memory)
     inputs, outputs = network.ranges(network.input_name), network.ranges(network.output)
     memory = AxiMemory(config, where, base=_BASE, bus_bytes=bus_bytes)
-    system = NfuSystem(config, compiled, memory, input_ranges=inputs, output_ranges=outputs)
+    system = NfuSystem(config, compiled, memory)
     images = images_for(network, 3, seed)
     ports = ["clk", "rst", *_STREAMS, "axi_failed"]
     ports += [f"axi_{name}" for name in axi_members(bus_bytes, 32)]

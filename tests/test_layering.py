@@ -34,6 +34,7 @@ _MAY_IMPORT: dict[str, set[str]] = {
     "nfu": {
         *("errors", "numeric", "serial", "integer", "network.types"),
         *("stream.common", "stream.product"),  # what every block shares
+        "stream.argmax",  # the decision behind an NFU
         "stream.design",  # a network on an NFU is a streaming design
         "toolchain",  # Yosys writes the Verilog
     },

@@ -124,7 +124,7 @@ def interval(plan: Plan) -> float:
 
 def latency(plan: Plan) -> int:
     """Cycles from the first pixel of an image to the last of its result."""
-    return plan.interval if isinstance(plan, NfuPlan) else plan.timing.image + 1
+    return plan.latency if isinstance(plan, NfuPlan) else plan.timing.image + 1
 
 
 def check_memories(plan: Plan, board: Board) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from hwgen.errors import UnsupportedError
 from hwgen.flow.backends import Plan, interval
 from hwgen.flow.options import Backend, VerifyOptions
@@ -69,7 +71,8 @@ class Simulation:
         """Cycles of an image without stalls, if the plan of the back end promises each."""
         if not isinstance(self.plan, NfuPlan):
             return None
-        report = self._run(f"Cycles of an image ({mode})", mode, images[:2], Stall())
+        two = np.resize(images[:2], (2, *images.shape[1:]))
+        report = self._run(f"Cycles of an image ({mode})", mode, two, Stall())
         return CycleCheck(interval(self.plan), report.cycles_per_image)
 
     def _run(self, task: str, mode: Mode, images: FloatArray, stall: Stall | None) -> VerifyReport:

@@ -27,8 +27,8 @@ class NfuPlan:
 
     ``program_cycles`` counts from the first cycle of the program until it is done, of which
     ``busy`` have a row and ``stalls`` (cause, cycles) have none; ``interval`` from one image to
-    the next if neither side waits, which is also that from the first pixel of an image to the last
-    of its result. ``memories`` are the bits of each memory beside the core's buffers, by what it
+    the next if neither side waits, ``latency`` from the first pixel of an image to the last of its
+    result. ``memories`` are the bits of each memory beside the core's buffers, by what it
     holds.
     """
 
@@ -39,6 +39,7 @@ class NfuPlan:
     busy: int
     stalls: tuple[tuple[str, int], ...]
     interval: int
+    latency: int
     memories: tuple[tuple[str, int], ...]
     map: MemoryMap
 
@@ -72,9 +73,9 @@ def build_system(
     # the cycle model takes programs that the executor accepts
     execute(config, compiled.program, compiled.memory)
     count = count_cycles(config, compiled.program)
-    inputs, outputs = network.ranges(network.input_name), network.ranges(network.output)
     memory = BlockMemory(config, compiled.program, compiled.memory)
-    system = NfuSystem(config, compiled, memory, input_ranges=inputs, output_ranges=outputs)
+    system = NfuSystem(config, compiled, memory)
+    interval = frame_cycles(config, compiled, count.total)
     plan = NfuPlan(
         network=network.name,
         config=config,
@@ -82,7 +83,8 @@ def build_system(
         program_cycles=count.total,
         busy=count.busy,
         stalls=tuple(count.stalls.items()),
-        interval=frame_cycles(config, compiled, count.total),
+        interval=interval,
+        latency=interval + system.latency,
         memories=tuple(system.bits.items()),
         map=memory_map(config, compiled.program, compiled.memory),
     )
@@ -90,9 +92,9 @@ def build_system(
         name=name,
         verilog=_header(plan, compiled, name) + component_verilog(system, name=name),
         input_shape=network.input_shape,
-        input_layout=PixelLayout.from_ranges(inputs),
+        input_layout=PixelLayout.from_ranges(system.input_ranges),
         output_shape=network.shape(network.output),
-        output_layout=PixelLayout.from_ranges(outputs),
+        output_layout=PixelLayout.from_ranges(system.result_ranges),
     )
     return NfuBuild(plan, compiled, design)
 

@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from hwgen.errors import ResourceError, UnsupportedError
-from hwgen.integer.types import IntegerNetwork
+from hwgen.integer.types import IntegerNetwork, MaxPool, PiecewiseLinear
 from hwgen.nfu.compile import compile_network
-from hwgen.nfu.config import DyadicLane, NfuConfig
+from hwgen.nfu.config import DyadicLane, NfuConfig, Segments
 
 __all__ = ["fit_config"]
 
 _DEPTHS = (512, 1024, 2048, 4096)
 _TURNS = 4
+_FUNCTION = Segments(16, 17)
 
 
 def fit_config(network: IntegerNetwork, *, tn: int, ti: int) -> NfuConfig:
@@ -36,11 +37,16 @@ def fit_config(network: IntegerNetwork, *, tn: int, ti: int) -> NfuConfig:
     config = _least(network, config, range(lowest, config.product_width + 1), _product)
     config = _least(network, config, range(1, config.scale_terms + 1), _scale_terms)
     config = _least(network, config, (2, 4, 8, 16, 32), _scale_exponents)
-    return _least(network, config, (2, 4, 8, 16), _exponents)
+    config = _least(network, config, (2, 4, 8, 16), _exponents)
+    if config.function is None:
+        return config
+    config = _least(network, config, (2, 4, 8, 16), _segments)
+    return _least(network, config, range(5, _FUNCTION.width + 1), _function_width)
 
 
 def _deep_enough(network: IntegerNetwork, tn: int, ti: int) -> NfuConfig:
     """Buffers as deep as a layer needs, and all else as wide as can be."""
+    operators = {type(node.op) for node in network.nodes}
     for depth in _DEPTHS:
         config = NfuConfig(
             tn=tn,
@@ -55,6 +61,8 @@ def _deep_enough(network: IntegerNetwork, tn: int, ti: int) -> NfuConfig:
             scale_terms=4,
             scale_exponents=32,
             product_width=63,
+            function=_FUNCTION if PiecewiseLinear in operators else None,
+            maximum=MaxPool in operators,
         )
         try:
             memory = compile_network(network, config).memory
@@ -108,3 +116,13 @@ def _scale_exponents(config: NfuConfig, value: int) -> NfuConfig:
 
 def _exponents(config: NfuConfig, value: int) -> NfuConfig:
     return replace(config, lane=replace(config.lane, exponents=value))
+
+
+def _segments(config: NfuConfig, value: int) -> NfuConfig:
+    assert config.function is not None
+    return replace(config, function=replace(config.function, count=value))
+
+
+def _function_width(config: NfuConfig, value: int) -> NfuConfig:
+    assert config.function is not None
+    return replace(config, function=replace(config.function, width=value))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, ValueLike, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,7 +11,14 @@ from hwgen.nfu.layout import FeatureMap
 from hwgen.numeric import Range
 from hwgen.stream.common import pixel_signature
 
-__all__ = ["ImageWriter", "PixelWalk", "ResultReader", "write_layout"]
+__all__ = [
+    "ImageWriter",
+    "PixelWalk",
+    "ResultReader",
+    "pixel_words",
+    "tensor_ranges",
+    "write_layout",
+]
 
 
 def write_layout(config: NfuConfig) -> data.StructLayout:
@@ -22,10 +27,23 @@ def write_layout(config: NfuConfig) -> data.StructLayout:
     return data.StructLayout({"address": unsigned(config.address_width), "word": unsigned(width)})
 
 
+def tensor_ranges(fm: FeatureMap) -> tuple[Range, ...]:
+    """Range of each channel of the tensor in a feature map."""
+    return tuple(
+        Range(r.lo << shift, r.hi << shift)
+        for r, shift in zip(fm.ranges, fm.shifts.tolist(), strict=True)
+    )
+
+
+def pixel_words(config: NfuConfig, fm: FeatureMap) -> int:
+    """Words of Tn elements of a pixel up to the last that holds a channel."""
+    return (int(fm.slots.max()) - fm.span[0]) // config.tn + 1
+
+
 class PixelWalk(wiring.Component):
     """Addresses of a feature map in words of Tn values: pixels in raster order, over and over.
 
-    Words that hold no channel, and the border, are stepped over.
+    The words behind the last channel, and the border, are stepped over.
 
     Parameters
     ----------
@@ -63,8 +81,8 @@ class PixelWalk(wiring.Component):
 
     @property
     def words(self) -> int:
-        """Words of a pixel that hold channels."""
-        return -(-self.fm.shape[0] // self.config.tn)
+        """Words of a pixel up to the last that holds a channel."""
+        return pixel_words(self.config, self.fm)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -107,28 +125,25 @@ class ImageWriter(wiring.Component):
     config : :class:`NfuConfig`
         Parameters.
     fm : :class:`FeatureMap`
-        Where the image goes.
-    ranges : sequence of :class:`Range`
-        Range of each channel.
+        Where the image goes, without shifts.
 
     Members
     -------
     enable : :py:`In(1)`
         Pixels may come.
-    i : :py:`In(pixel_signature(ranges))`
+    i : :py:`In(pixel_signature(tensor_ranges(fm)))`
     o : :py:`Out(stream.Signature(write_layout(config)))`
     last : :py:`Out(1)`
         The last word of an image is taken.
     """
 
-    def __init__(self, config: NfuConfig, fm: FeatureMap, ranges: Sequence[Range]) -> None:
+    def __init__(self, config: NfuConfig, fm: FeatureMap) -> None:
         self.config = config
         self.fm = fm
-        self.ranges = tuple(ranges)
         super().__init__(
             {
                 "enable": In(1),
-                "i": In(pixel_signature(ranges)),
+                "i": In(pixel_signature(tensor_ranges(fm))),
                 "o": Out(stream.Signature(write_layout(config))),
                 "last": Out(1),
             }
@@ -138,12 +153,12 @@ class ImageWriter(wiring.Component):
         m = Module()
         m.submodules.walk = walk = PixelWalk(self.config, self.fm, origin=0)
         tn, width = self.config.tn, self.config.activation_width
-        values = []
-        for name, _ in self.i.payload.shape():
+        values: list[ValueLike] = [Const(0, width)] * (walk.words * tn)
+        for slot, (name, _) in zip(self.fm.slots.tolist(), self.i.payload.shape(), strict=True):
             value = self.i.payload[name]
             extended = Signal(signed(width) if value.shape().signed else width)
             m.d.comb += extended.eq(value)
-            values.append(extended)
+            values[slot - self.fm.span[0]] = extended
         with m.Switch(walk.block):
             for block in range(walk.words):
                 with m.Case(block):
@@ -169,10 +184,8 @@ class ResultReader(wiring.Component):
         Parameters.
     fm : :class:`FeatureMap`
         Where the result lies; its first element has address 0 in the memory.
-    ranges : sequence of :class:`Range`
-        Range of each channel.
     width : int
-        Bits of a value in the memory.
+        Bits of an element in the memory.
 
     Members
     -------
@@ -181,24 +194,21 @@ class ResultReader(wiring.Component):
     address : :py:`Out(address_width)`
         Word to read; it comes a cycle later.
     word : :py:`In(tn * width)`
-    o : :py:`Out(pixel_signature(ranges))`
+    o : :py:`Out(pixel_signature(tensor_ranges(fm)))`
     last : :py:`Out(1)`
         The last pixel is taken.
     """
 
-    def __init__(
-        self, config: NfuConfig, fm: FeatureMap, ranges: Sequence[Range], *, width: int
-    ) -> None:
+    def __init__(self, config: NfuConfig, fm: FeatureMap, *, width: int) -> None:
         self.config = config
         self.fm = fm
-        self.ranges = tuple(ranges)
         self.width = width
         super().__init__(
             {
                 "enable": In(1),
                 "address": Out(config.address_width),
                 "word": In(config.tn * width),
-                "o": Out(pixel_signature(ranges)),
+                "o": Out(pixel_signature(tensor_ranges(fm))),
                 "last": Out(1),
             }
         )
@@ -209,8 +219,11 @@ class ResultReader(wiring.Component):
         m.submodules.walk = walk = PixelWalk(self.config, fm, origin=fm.address)
         pixel = Signal(walk.words * self.config.tn * self.width, reset_less=True)
         read, whole = Signal(), Signal()  # the word is there; the pixel is of the last word
-        for channel, (name, _) in enumerate(self.o.payload.shape()):
-            m.d.comb += self.o.payload[name].eq(pixel[channel * self.width :])
+        channels = zip(fm.slots, fm.shifts, fm.ranges, self.o.payload.shape(), strict=True)
+        for slot, shift, r, (name, _) in channels:
+            element = pixel[(int(slot) - fm.span[0]) * self.width :][: r.width]
+            value = element.as_signed() if r.signed else element
+            m.d.comb += self.o.payload[name].eq(value << int(shift))
         m.d.comb += [
             self.address.eq(walk.address),
             walk.step.eq(read),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
@@ -14,9 +12,11 @@ from hwgen.nfu.blockram import BlockMemory
 from hwgen.nfu.compile import CompiledNetwork
 from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.core import Nfu
-from hwgen.nfu.frames import ImageWriter, ResultReader
+from hwgen.nfu.frames import ImageWriter, ResultReader, pixel_words, tensor_ranges
+from hwgen.nfu.layout import FeatureMap
 from hwgen.nfu.timing import LOADS
 from hwgen.numeric import Range
+from hwgen.stream.argmax import ArgMax
 from hwgen.stream.common import pixel_signature
 
 __all__ = ["NfuSystem", "frame_cycles"]
@@ -29,13 +29,11 @@ def frame_cycles(config: NfuConfig, compiled: CompiledNetwork, program_cycles: i
     is done, and one cycle to say so; then the result goes, in two cycles a word and one a pixel.
     """
 
-    def words(channels: int) -> int:
-        return -(-channels // config.tn)
+    def pixels(fm: FeatureMap) -> int:
+        return fm.shape[1] * fm.shape[2]
 
-    channels, height, width = compiled.input.shape
-    into = height * width * words(channels)
-    channels, height, width = compiled.output.shape
-    out = height * width * (2 * words(channels) + 1)
+    into = pixels(compiled.input) * pixel_words(config, compiled.input)
+    out = pixels(compiled.output) * (2 * pixel_words(config, compiled.output) + 1)
     return into + program_cycles + 1 + out
 
 
@@ -54,15 +52,13 @@ class NfuSystem(wiring.Component):
         feature maps as they are.
     memory : :class:`BlockMemory` or :class:`AxiMemory`
         Where program and memory are.
-    input_ranges, output_ranges : sequence of :class:`Range`
-        Range of each channel of image and result.
 
     Members
     -------
     i : :py:`In(pixel_signature(input_ranges))`
         Pixels of all channels in raster order, image after image.
-    o : :py:`Out(pixel_signature(output_ranges))`
-        Pixels of the results, alike.
+    o : :py:`Out(pixel_signature(result_ranges))`
+        Pixels of the results, alike; if the network decides, the number of the greatest channel.
     cycles : :py:`Out(32)`
         Cycles of the program that ran last.
     axi_awaddr, ... :
@@ -74,28 +70,39 @@ class NfuSystem(wiring.Component):
         config: NfuConfig,
         compiled: CompiledNetwork,
         memory: BlockMemory | AxiMemory,
-        *,
-        input_ranges: Sequence[Range],
-        output_ranges: Sequence[Range],
     ) -> None:
         self.config = config
         self.compiled = compiled
-        self.input_ranges = tuple(input_ranges)
-        self.output_ranges = tuple(output_ranges)
         self.memory = memory
         super().__init__(
             {
-                "i": In(pixel_signature(input_ranges)),
-                "o": Out(pixel_signature(output_ranges)),
+                "i": In(pixel_signature(self.input_ranges)),
+                "o": Out(pixel_signature(self.result_ranges)),
                 "cycles": Out(32),
                 **{f"axi_{name}": member for name, member in memory.outside.items()},
             }
         )
 
     @property
+    def input_ranges(self) -> tuple[Range, ...]:
+        """Range of each channel of an image."""
+        return tensor_ranges(self.compiled.input)
+
+    @property
+    def result_ranges(self) -> tuple[Range, ...]:
+        """Range of each channel of what goes out."""
+        stored = tensor_ranges(self.compiled.output)
+        return ArgMax(stored).output_ranges if self.compiled.decides else stored
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the last pixel that is read to when it goes out."""
+        return ArgMax(tensor_ranges(self.compiled.output)).latency if self.compiled.decides else 0
+
+    @property
     def result_width(self) -> int:
-        """Bits of a value in the memory of the result."""
-        return max(r.width for r in self.output_ranges)
+        """Bits of an element in the memory of the result."""
+        return max(r.width for r in self.compiled.output.ranges)
 
     @property
     def bits(self) -> dict[str, int]:
@@ -109,11 +116,11 @@ class NfuSystem(wiring.Component):
         m.submodules.memory = side = self.memory
         core = Nfu(config)
         m.submodules.nfu = ResetInserter(~running)(core)
-        m.submodules.writer = writer = ImageWriter(config, compiled.input, self.input_ranges)
-        reader = ResultReader(config, compiled.output, self.output_ranges, width=self.result_width)
+        m.submodules.writer = writer = ImageWriter(config, compiled.input)
+        reader = ResultReader(config, compiled.output, width=self.result_width)
         m.submodules.reader = reader
         wiring.connect(m, wiring.flipped(self.i), writer.i)
-        wiring.connect(m, reader.o, wiring.flipped(self.o))
+        self._out(m, reader)
 
         m.d.comb += [
             writer.enable.eq(filling),
@@ -139,6 +146,15 @@ class NfuSystem(wiring.Component):
         self._stores(m, core, writer, filling)
         self._result(m, core, reader)
         return m
+
+    def _out(self, m: Module, reader: ResultReader) -> None:
+        """The result, or the number of its greatest channel."""
+        if not self.compiled.decides:
+            wiring.connect(m, reader.o, wiring.flipped(self.o))
+            return
+        m.submodules.decide = decide = ArgMax(tensor_ranges(self.compiled.output))
+        wiring.connect(m, reader.o, decide.i)
+        wiring.connect(m, decide.o, wiring.flipped(self.o))
 
     def _stores(self, m: Module, core: Nfu, writer: ImageWriter, filling: Signal) -> None:
         """Words for memory: the image's, then the stores'."""
