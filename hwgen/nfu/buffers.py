@@ -26,7 +26,8 @@ def store_layout(config: NfuConfig) -> data.StructLayout:
 class Loader(wiring.Component):
     """Loads of one buffer, at most one instruction ahead of the run that reads it.
 
-    Takes a word a cycle. Between two loads lie two cycles and the latency of memory.
+    Takes a word a cycle. Between two loads lie two cycles and the latency of memory; no load takes
+    two cycles.
 
     Parameters
     ----------
@@ -77,15 +78,15 @@ class Loader(wiring.Component):
         m.submodules.waiting = waiting = UpTo2()
         size = self.i.payload.size
         left = Signal.like(size)
-        active, requested, last = Signal(), Signal(), Signal()
+        active, requested, last, nothing = Signal(), Signal(), Signal(), Signal()
         taken, complete = Signal(), Signal()
         m.d.comb += [
-            self.i.ready.eq(~active & ~ahead.two),
+            self.i.ready.eq(~active & ~nothing & ~ahead.two),
             taken.eq(self.i.valid & self.i.ready),
             self.request.valid.eq(active & ~requested),
             self.words.ready.eq(requested),
             self.write.eq(self.words.valid & requested),
-            complete.eq((taken & (size == 0)) | (self.write & last)),
+            complete.eq(nothing | (self.write & last)),
             ahead.up.eq(complete),
             ahead.down.eq(self.read),
             waiting.up.eq(complete),
@@ -102,6 +103,7 @@ class Loader(wiring.Component):
             ]
             with m.If(last):
                 m.d.sync += [active.eq(0), requested.eq(0)]
+        m.d.sync += nothing.eq(taken & (size == 0))
         with m.If(taken):
             m.d.sync += [
                 active.eq(size != 0),
@@ -173,6 +175,8 @@ class StoreUnit(wiring.Component):
         one = Signal(store_fields(self.config), reset_less=True)
         waits, held = Signal(), Signal()  # whether there is a run in each
         group = Signal.like(one.nbout_groups)
+        last_but_one = Signal.like(group)  # number of that group
+        one_group = Signal()
         position = Signal.like(one.nbin_positions)
         window = Signal(self.config.address_width)
         move, begin, sent, last = Signal(), Signal(), Signal(), Signal()
@@ -188,7 +192,6 @@ class StoreUnit(wiring.Component):
             self.read.eq(self.active & (~self.o.valid | self.o.ready)),
             self.stored.eq((begin & ~one.stores) | (sent & last)),
             self.o.payload["values"].eq(self.values),
-            last_group.eq(group + 1 == one.nbout_groups),
         ]
         with m.If(move):
             m.d.sync += [
@@ -198,6 +201,9 @@ class StoreUnit(wiring.Component):
                 self.address.eq(behind.nbout_address),
                 window.eq(behind.nbout_target),
                 group.eq(0),
+                last_but_one.eq(behind.nbout_groups - 2),
+                one_group.eq(behind.nbout_groups == 1),
+                last_group.eq(behind.nbout_groups == 1),
                 position.eq(behind.nbin_positions),
                 last_position.eq(behind.nbin_positions == 1),
             ]
@@ -216,10 +222,12 @@ class StoreUnit(wiring.Component):
                 last.eq(last_group & last_position),
                 self.address.eq(self.address + 1),
                 group.eq(group + 1),
+                last_group.eq(group == last_but_one),
             ]
             with m.If(last_group):
                 m.d.sync += [
                     group.eq(0),
+                    last_group.eq(one_group),
                     position.eq(position - 1),
                     last_position.eq(position == 2),
                     window.eq(window + one.nbout_stride),

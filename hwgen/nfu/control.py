@@ -38,6 +38,7 @@ def _needed(config: NfuConfig) -> dict[str, int]:
     width = (config.nbout_depth - 1).bit_length()
     needed |= {"nbout_address": width, "nbout_groups": width + 1, "nbin_positions": width + 1}
     needed |= {"nbout_target": config.address_width, "nbout_stride": config.address_width}
+    needed["nfu_shift"] = (config.product_width - 1).bit_length()
     needed |= {"nfu_low": config.accumulator_width, "nfu_high": config.accumulator_width}
     return needed
 
@@ -161,10 +162,12 @@ class UpTo2(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        with m.If(self.up & ~self.down):
-            m.d.sync += [self.some.eq(1), self.two.eq(self.some)]
-        with m.If(self.down & ~self.up):
-            m.d.sync += [self.some.eq(self.two), self.two.eq(0)]
+        up, down = self.up & ~self.down, self.down & ~self.up
+        # not as conditions, which would become enables behind a logic level of their own
+        m.d.sync += [
+            self.some.eq(up | (self.some & ~down) | (self.two & down)),
+            self.two.eq((self.some & up) | (self.two & ~down)),
+        ]
         return m
 
 

@@ -226,10 +226,9 @@ class Nfu(wiring.Component):
         """Stages 0 to 4: rows, their NBin words and their terms; the last flag of stage 1."""
         config = self.config
         payload = loaders["sb"].words.payload
-        width = config.index_width
-        index = self._memory(m, loaders["sb"], unsigned(width), payload[:width], name="index_words")
+        offset, last = self.index_words(m, sequencer, loaders["sb"], tokens)
         codes = self._memory(
-            m, loaders["sb"], unsigned(config.codes_width), payload[width:], name="sb"
+            m, loaders["sb"], unsigned(config.codes_width), payload[config.index_width :], name="sb"
         )
         words = self._memory(
             m,
@@ -239,9 +238,7 @@ class Nfu(wiring.Component):
             name="nbin",
         )
         base = registers.register(sequencer.base, config.offset_width, name="base")
-        offset = index.data[: config.offset_width]
         m.d.comb += [
-            index.addr.eq(sequencer.row),
             codes.addr.eq(registers.delay(sequencer.row, 2, name="row")),
             words.addr.eq(registers.register(base + offset, config.offset_width, name="input")),
         ]
@@ -254,7 +251,17 @@ class Nfu(wiring.Component):
                 extended[: config.activation_width].eq(x),
                 extended[config.activation_width].eq(x[-1] & is_signed),
             ]
-        return index.data[config.offset_width]
+        return last
+
+    def index_words(
+        self, m: Module, sequencer: Sequencer, loader: Loader, tokens: list[Any]
+    ) -> tuple[Value, Value]:
+        """NBin offset and last flag of the row in stage 1."""
+        width = self.config.index_width
+        payload = loader.words.payload
+        index = self._memory(m, loader, unsigned(width), payload[:width], name="index_words")
+        m.d.comb += index.addr.eq(sequencer.row)
+        return index.data[:-1], index.data[-1]
 
     def _tables(self, m: Module, loader: Loader, nfu3: Nfu3, word: Value) -> None:
         """The table: a memory, or one a lane of NFU-3 where each lane finds its own word."""

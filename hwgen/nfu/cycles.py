@@ -74,7 +74,7 @@ def search_stages(config: NfuConfig) -> int:
 def write_stage(config: NfuConfig) -> int:
     """Cycles from the issue of a group's last row to that in which NBout is written."""
     arithmetic = tree_levels(config) + scale_levels(config) + search_stages(config)
-    return 10 + arithmetic + config.turns
+    return 11 + arithmetic + config.turns
 
 
 def drain_stage(config: NfuConfig) -> int:
@@ -163,8 +163,8 @@ class Schedule:
     dispatched : int64 array (n,)
         The loaders and the sequencer can take the instruction from the next cycle on.
     taken, requested, loaded : int64 array (n, ports)
-        A loader takes the instruction; memory takes its request; its last word comes. All are the
-        same where there is no load.
+        A loader takes the instruction; memory takes its request; its last word comes. The last two
+        are the cycle after the first where there is no load.
     started : int64 array (n,)
         The sequencer takes the instruction; its first row is issued in the next cycle.
     written : int64 array (n,)
@@ -339,7 +339,7 @@ def _fill(
                 if p < ports - 1:
                     read += read_after - write_after
                 taken = max(taken, read + 1)
-            requested = loaded = taken
+            requested = loaded = taken + 1
             if sizes[k, p]:
                 requested = _open_cycle(before, at, 1 + p, taken + 1, 1)
                 loaded = _open_cycle(before, at, 1 + ports + p, requested + latency, sizes[k, p])

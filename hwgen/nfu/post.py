@@ -115,7 +115,7 @@ class Nfu3(wiring.Component):
 
     @property
     def _lane_latency(self) -> int:
-        return search_stages(self.config) + 2 + scale_levels(self.config) + 3
+        return search_stages(self.config) + 2 + scale_levels(self.config) + 4
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -148,6 +148,7 @@ class Nfu3(wiring.Component):
         amount = registers.register(Mux(before.scale, before.shift, 0), 6, name="amount")
         before = chosen(self.runs, run[at + 1])
         bounds = registers.register(before, run_layout(), name="bounds")
+        later = registers.register(bounds, run_layout(), name="later")
         fine = registers.register(amount[:_SHIFT_LOW], _SHIFT_LOW, name="fine")
         outputs = []
         for n, x in enumerate(sums):
@@ -156,10 +157,14 @@ class Nfu3(wiring.Component):
                 product >> (amount[_SHIFT_LOW:] << _SHIFT_LOW), product.shape(), name=f"coarse{n}"
             )
             shifted = registers.register(coarse >> fine, product.shape(), name=f"shifted{n}")
-            value = Mux(shifted < bounds.low, bounds.low, shifted)
-            value = Mux(shifted > bounds.high, bounds.high, value)
-            value = Mux(bounds.saturate, value, shifted)
+            # compared in one stage and chosen in the next
+            below = registers.register(shifted < bounds.low, 1, name=f"below{n}")
+            above = registers.register(shifted > bounds.high, 1, name=f"above{n}")
             output = signed(self.config.accumulator_width)
+            inside = registers.register(shifted, output, name=f"inside{n}")
+            outside = later.saturate & (below | above)
+            bound = Mux(below, later.low, later.high)
+            value = Mux(outside, bound, inside)
             outputs.append(registers.register(value, output, name=f"y{n}"))
         # the last outputs complete the word; those before have been kept
         word = Cat(*outputs)

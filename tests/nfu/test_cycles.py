@@ -26,9 +26,9 @@ def test_cycles_of_a_run() -> None:
     # 0 dispatch, 1 load taken, 2 request, 3 and 4 words, 5 seen, 6 start, 7 to 12 rows; 12 start
     assert count.starts == (6, 12)
     assert count.busy == 6
-    # the last row's sums are written 15 cycles later (11 + 2 levels + 2 levels); 28 store taken,
-    # 29 first read, 30 to 32 words; 33 the end's run takes its place, 34 its store is taken
-    assert count.total == 35
+    # the last row's sums are written 16 cycles later (12 + 2 levels + 2 levels); 29 store taken,
+    # 30 first read, 31 to 33 words; 34 the end's run takes its place, 35 its store is taken
+    assert count.total == 36
     assert count.total == count.busy + sum(count.stalls.values())
 
 
@@ -102,10 +102,10 @@ def test_spans() -> None:
         Span("run", 0, 3, 5, "sb"),
         Span("run", 0, 6, 6, "start"),
         Span("run", 0, 7, 8),
-        Span("store", 0, 25, 26),
+        Span("store", 0, 26, 27),
         Span("run", 1, 9, 9, "start"),
         Span("run", 1, 10, 10, "nop"),
-        Span("run", 2, 11, 28, "fetch"),
+        Span("run", 2, 11, 29, "fetch"),
     ]
 
 
