@@ -1,43 +1,226 @@
-"""Area of the NFU after synthesis, before placement: iCE40 LUT4s, flip-flops and block RAMs.
+"""Area and clock of the NFU: LUT4s, flip-flops and block RAMs after synthesis, MHz after routing.
 
-    python benchmarks/bench_nfu_area.py
+    python benchmarks/bench_nfu_area.py --results FILE [--route] [--only TEXT]
 
 8-bit activations, sums of 20 bits, one term of 8 exponents a lane, buffers of 256 words; scales of
-two terms of 8 exponents.
+two terms of 8 exponents, one lane of NFU-3. "Without skipping" is the same NFU with a counter in
+place of the index memory: it reads the words of a window in their order, and its groups have
+equally many rows. "Data path" is NFU-1, NFU-2 and NFU-3 alone, without buffers, loads, control
+and stores.
+
+``--route`` places and routes every design that has a device, inside a ring of registers, so that
+pins set no limit; seed 1, aimed at 100 MHz (48 MHz on UP5K). What ran is stored in ``FILE``; a
+second run with the same file goes on where it ended, and the table is made of all that it holds.
 """
 
 from __future__ import annotations
 
+import json
 import tempfile
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from hwgen.nfu.config import DyadicLane, NfuConfig, Segments
-from hwgen.nfu.verilog import emit
-from hwgen.toolchain.synthesis import SynthesisJob, synthesise
+import click
+from amaranth.hdl import Cat, Const, Elaboratable, Module, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hwgen.boards import find_board
+from hwgen.errors import ResourceError, ToolError
+from hwgen.nfu.config import DyadicLane, NfuConfig
+from hwgen.nfu.core import Nfu
+from hwgen.nfu.lanes import Lanes
+from hwgen.nfu.post import Nfu3
+from hwgen.nfu.tree import Nfu2
+from hwgen.nfu.verilog import component_verilog
+from hwgen.toolchain.nextpnr import Device, place_and_route
+from hwgen.toolchain.process import TimeLimitError
+from hwgen.toolchain.synthesis import Multipliers, SynthesisJob, synthesise
 
 BASE = NfuConfig(
-    accumulator_width=20, product_width=28, scale_terms=2, scale_exponents=8, address_width=16
+    accumulator_width=20,
+    product_width=28,
+    scale_terms=2,
+    scale_exponents=8,
+    address_width=16,
+    maximum=False,
 )
-KINDS = {
-    "4 x 4": BASE,
-    "4 x 4, NFU-3 of 4 lanes": replace(BASE, nfu3_lanes=4),
-    "4 x 4, lanes of two terms": replace(BASE, lane=DyadicLane(2, 8)),
-    "4 x 4, maxima": replace(BASE, maximum=True),
-    "4 x 4, functions of 16 segments": replace(BASE, function=Segments(16, 10)),
-    "8 x 8": replace(BASE, tn=8, ti=8),
-}
+FOUR, EIGHT, SIXTEEN = BASE, replace(BASE, tn=8, ti=8), replace(BASE, tn=16, ti=16)
+SMALL = replace(EIGHT, lane=DyadicLane(1, 4), accumulator_width=16)
+UP5K, HX8K = find_board("icebreaker").device, find_board("hx8k-evn").device
+ECP5_25, ECP5_85 = find_board("ulx3s-25f").device, find_board("ulx3s-85f").device
+TIME_LIMIT = 900.0  # seconds of nextpnr
 
 
-def main() -> None:
-    print("| NFU | LUT4 | FF | EBR |")
-    print("|---|---|---|---|")
-    for name, config in KINDS.items():
-        with tempfile.TemporaryDirectory() as folder:
-            sources = {"nfu.v": emit(config)}
-            (result,) = synthesise(SynthesisJob(sources, "nfu", "ice40", Path(folder)))
-        area = result.area
-        print(f"| {name} | {area.luts:,} | {area.ffs:,} | {area.brams} |", flush=True)
+class WithoutSkipping(Nfu):
+    """An NFU whose rows read the words of a window in their order."""
+
+    def index_words(
+        self, m: Module, sequencer: Any, loader: Any, tokens: Any
+    ) -> tuple[Value, Value]:
+        """Offset and last flag of the row, from a counter instead of a memory."""
+        offset = Signal(self.config.offset_width, reset_less=True)
+        last = Signal()
+        rows = sequencer.runs[0].table_address  # stands for a field: the rows of a group
+        with m.If(tokens[0].valid):
+            m.d.sync += offset.eq(offset + 1)
+        with m.If(tokens[0].window_first):
+            m.d.sync += offset.eq(0)
+        m.d.sync += last.eq(offset == rows)
+        return offset, last
+
+
+class DataPath(wiring.Component):
+    """NFU-1, NFU-2 and NFU-3, with all that steers them as inputs."""
+
+    def __init__(self, config: NfuConfig) -> None:
+        lanes = Lanes(config)
+        nfu2 = Nfu2(config, term_width=lanes.term_width)
+        self.parts = {"lanes": lanes, "nfu2": nfu2, "nfu3": Nfu3(config)}
+        members: dict[str, Any] = {}
+        for name, part in self.parts.items():
+            for path, member, value in part.signature.flatten(part):
+                if member.flow is In and not self._inner(name, path[0]):
+                    members[f"{name}_{path[0]}"] = In(len(Value.cast(value)))
+        members["o"] = Out(len(self.parts["nfu3"].o.as_value()))
+        super().__init__(members)
+
+    @staticmethod
+    def _inner(part: str, port: Any) -> bool:
+        return (part, port) in {("nfu2", "terms"), ("nfu2", "negative"), ("nfu3", "sums")}
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        for name, part in self.parts.items():
+            m.submodules[name] = part
+            for path, member, value in part.signature.flatten(part):
+                if member.flow is In and not self._inner(name, path[0]):
+                    m.d.comb += Value.cast(value).eq(getattr(self, f"{name}_{path[0]}"))
+        lanes, nfu2, nfu3 = self.parts.values()
+        m.d.comb += [
+            nfu2.terms.eq(lanes.terms),
+            nfu2.negative.eq(lanes.negative),
+            nfu3.sums.eq(nfu2.sums),
+            self.o.eq(nfu3.o.as_value()),
+        ]
+        return m
+
+
+class Ring(wiring.Component):
+    """A component inside two shift registers, from and to one pin."""
+
+    i: In(1)
+    o: Out(1)
+
+    def __init__(self, component: Any) -> None:
+        self.component = component
+        super().__init__()
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.component = self.component
+        ports = list(self.component.signature.flatten(self.component))
+        inputs = [Value.cast(value) for _, member, value in ports if member.flow is In]
+        outputs = Cat(*(Value.cast(value) for _, member, value in ports if member.flow is Out))
+        given = Signal(sum(map(len, inputs)), reset_less=True)
+        found = Signal(len(outputs), reset_less=True)
+        m.d.sync += [
+            given.eq(Cat(self.i, given)),
+            found.eq(outputs ^ Cat(Const(0, 1), found)),
+        ]
+        m.d.comb += [Cat(*inputs).eq(given), self.o.eq(found[-1])]
+        return m
+
+
+@dataclass(frozen=True)
+class Design:
+    """What is synthesised, and where it is routed to."""
+
+    name: str
+    component: type
+    config: NfuConfig
+    family: str = "ice40"
+    device: Device | None = None
+    multipliers: Multipliers = "none"
+
+    @property
+    def key(self) -> str:
+        device = "" if self.device is None else " ".join(self.device.options)
+        return f"{self.name} | {self.family} {device}".strip()
+
+
+def designs() -> Iterator[Design]:
+    """All rows of the table."""
+    for tile, config in (("4 x 4", FOUR), ("8 x 8", EIGHT)):
+        yield Design(f"{tile}, data path", DataPath, config)
+        yield Design(f"{tile}, without skipping", WithoutSkipping, config)
+    yield Design("4 x 4", Nfu, FOUR, device=HX8K)
+    yield Design("4 x 4", Nfu, FOUR, device=UP5K)
+    yield Design("4 x 4, lanes of two terms", Nfu, replace(FOUR, lane=DyadicLane(2, 8)))
+    yield Design("4 x 4, with pooling", Nfu, replace(FOUR, maximum=True))
+    yield Design("8 x 8", Nfu, EIGHT, device=HX8K)
+    yield Design("8 x 8, 4 exponents, sums of 16 bits", Nfu, SMALL, device=HX8K)
+    yield Design("4 x 4", Nfu, FOUR, "ecp5", ECP5_25)
+    yield Design("8 x 8", Nfu, EIGHT, "ecp5", ECP5_25)
+    yield Design("16 x 16", Nfu, SIXTEEN, "ecp5", ECP5_85)
+
+
+def measure(design: Design, *, route: bool) -> dict[str, Any]:
+    """Area of the design, and its clock on its device."""
+    with tempfile.TemporaryDirectory() as folder:
+        directory = Path(folder)
+        component: Elaboratable = design.component(design.config)
+        found = _synthesise(design, component, directory)
+        if design.device is None or not route:
+            return found
+        _synthesise(design, Ring(design.component(design.config)), directory)
+        freq = 48 if design.device == UP5K else 100
+        try:
+            result = place_and_route(
+                design.device, name="nfu", directory=directory, freq=freq, seeds=(1,),
+                time_limit=TIME_LIMIT,
+            )  # fmt: skip
+        except (ResourceError, ToolError, TimeLimitError) as error:
+            return found | {"clock": str(error).partition("\n")[0]}
+        return found | {"clock": result.fmax_mhz}
+
+
+def _synthesise(design: Design, component: Any, directory: Path) -> dict[str, Any]:
+    sources = {"nfu.v": component_verilog(component, name="nfu")}
+    job = SynthesisJob(sources, "nfu", design.family, directory, design.multipliers)
+    (result,) = synthesise(job)
+    area = result.area
+    return {"luts": area.luts, "ffs": area.ffs, "brams": area.brams, "dsps": area.dsps}
+
+
+def table(results: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """Markdown of all results."""
+    yield "| NFU | device | LUT4 | FF | block RAMs | DSPs | clock |"
+    yield "|---|---|---|---|---|---|---|"
+    for key, found in results.items():
+        name, _, device = key.partition(" | ")
+        clock = found.get("clock", "")
+        clock = f"{clock:.1f} MHz" if isinstance(clock, float) else clock
+        area = " | ".join(f"{found[kind]:,}" for kind in ("luts", "ffs", "brams", "dsps"))
+        yield f"| {name} | {device} | {area} | {clock} |"
+
+
+@click.command()
+@click.option("--results", type=click.Path(dir_okay=False, path_type=Path), required=True)
+@click.option("--route", is_flag=True, help="Place and route.")
+@click.option("--only", default="", help="Designs whose name and device contain this text.")
+def main(results: Path, route: bool, only: str) -> None:
+    stored = json.loads(results.read_text(encoding="utf-8")) if results.exists() else {}
+    for design in designs():
+        known = stored.get(design.key, {})
+        complete = bool(known) and (not route or design.device is None or "clock" in known)
+        if only in design.key and not complete:
+            stored[design.key] = measure(design, route=route)
+            results.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
+            print(design.key, stored[design.key], flush=True)
+    print("\n".join(table(stored)))
 
 
 if __name__ == "__main__":
