@@ -29,7 +29,7 @@ from amaranth.lib.wiring import In, Out
 
 from hwgen.boards import find_board
 from hwgen.errors import ResourceError, ToolError
-from hwgen.nfu.config import DyadicLane, NfuConfig
+from hwgen.nfu.config import DyadicLane, NfuConfig, Segments
 from hwgen.nfu.core import Nfu
 from hwgen.nfu.lanes import Lanes
 from hwgen.nfu.post import Nfu3
@@ -45,7 +45,6 @@ BASE = NfuConfig(
     scale_terms=2,
     scale_exponents=8,
     address_width=16,
-    maximum=False,
 )
 FOUR, EIGHT, SIXTEEN = BASE, replace(BASE, tn=8, ti=8), replace(BASE, tn=16, ti=16)
 SMALL = replace(EIGHT, lane=DyadicLane(1, 4), accumulator_width=16)
@@ -159,7 +158,9 @@ def designs() -> Iterator[Design]:
     yield Design("4 x 4", Nfu, FOUR, device=HX8K)
     yield Design("4 x 4", Nfu, FOUR, device=UP5K)
     yield Design("4 x 4, lanes of two terms", Nfu, replace(FOUR, lane=DyadicLane(2, 8)))
-    yield Design("4 x 4, with pooling", Nfu, replace(FOUR, maximum=True))
+    yield Design("4 x 4, maxima", Nfu, replace(FOUR, maximum=True))
+    functions = replace(FOUR, function=Segments(16, 10))
+    yield Design("4 x 4, functions of 16 segments", Nfu, functions)
     yield Design("8 x 8", Nfu, EIGHT, device=HX8K)
     yield Design("8 x 8, 4 exponents, sums of 16 bits", Nfu, SMALL, device=HX8K)
     yield Design("4 x 4", Nfu, FOUR, "ecp5", ECP5_25)

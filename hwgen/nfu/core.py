@@ -192,8 +192,8 @@ class Nfu(wiring.Component):
         self._tables(m, loaders["table"], nfu3, word)
         m.d.comb += [
             nfu3.sums.eq(nfu2.sums),
-            nfu3.valid.eq(ends(accumulate + 1)),
-            nfu3.run.eq(tokens[accumulate + 1].run),
+            nfu3.valid.eq(ends(accumulate)),
+            nfu3.run.eq(tokens[accumulate].run),
         ]
         for k in range(2):
             scale = sequencer.runs[k].nfu_out == Nfu2Out.NFU3

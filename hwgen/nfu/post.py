@@ -66,7 +66,7 @@ class Nfu3(wiring.Component):
     -------
     sums : :py:`In(ArrayLayout(signed(accumulator_width), tn))`
     valid : :py:`In(1)`
-        There is a word of sums.
+        There is a word of sums in the next cycle.
     run : :py:`In(1)`
         Which entry of ``runs`` it belongs to.
     scales : :py:`In(ArrayLayout(scale_layout(config), nfu3_lanes))`
@@ -122,19 +122,22 @@ class Nfu3(wiring.Component):
         registers = Registers(m, Const(1, 1))
         lanes, turns = self.config.nfu3_lanes, self.config.turns
         sums = [self.sums[n] for n in range(lanes)]
-        run: list[Value] = [self.run]
+        first = Signal(name="first_turn")  # of a word
+        current = Signal(name="current_run", reset_less=True)
+        m.d.sync += first.eq(self.valid)
+        with m.If(self.valid):
+            m.d.sync += current.eq(self.run)
         if turns > 1:
             width = lanes * self.config.accumulator_width
-            held = Signal(name="held_run", reset_less=True)
             rest = Signal(width * (turns - 1), name="rest", reset_less=True)
-            with m.If(self.valid):
-                m.d.sync += [held.eq(self.run), rest.eq(self.sums.as_value()[width:])]
+            with m.If(first):
+                m.d.sync += rest.eq(self.sums.as_value()[width:])
             with m.Else():
                 m.d.sync += rest.eq(rest[width:])
-            now = Mux(self.valid, self.sums.as_value()[:width], rest[:width])
+            now = Mux(first, self.sums.as_value()[:width], rest[:width])
             each = self.config.accumulator_width
             sums = [now.word_select(n, each).as_signed() for n in range(lanes)]
-            run = [Mux(self.valid, self.run, held)]
+        run: list[Value] = [current]
         for stage in range(self._lane_latency - 1):
             run.append(registers.register(run[-1], 1, name=f"run_d{stage + 1}"))
         begin = search_stages(self.config)
@@ -142,8 +145,13 @@ class Nfu3(wiring.Component):
             self._search(m, sums, chosen(self.runs, run[begin - 1]).function)
             sums = [registers.delay(x, begin, name=f"sum{n}") for n, x in enumerate(sums)]
         at = begin + 2 + scale_levels(self.config)
-        scale = chosen(self.runs, run[begin]).scale
         # what a run says comes from registers of its own: chosen where it is used, it is too late
+        scale = Signal(reset_less=True)
+        if begin:
+            m.d.sync += scale.eq(chosen(self.runs, run[begin - 1]).scale)
+        else:
+            with m.If(self.valid):
+                m.d.sync += scale.eq(chosen(self.runs, self.run).scale)
         before = chosen(self.runs, run[at - 1])
         amount = registers.register(Mux(before.scale, before.shift, 0), 6, name="amount")
         before = chosen(self.runs, run[at + 1])
