@@ -168,12 +168,13 @@ def _rules(problem: Problem) -> list[Rule]:
         if problem.tall:
             rules = rules[2:] + rules[:2]
     elif problem.depth > least_depth(problem.rows):
-        far, turned = Rule(furthest=DEEPEST, spare=0), Rule(furthest=2, turned=True)
-        rules = [far, near, turned, Rule(turned=True), shallow]
+        far, turned = Rule(furthest=DEEPEST, spare=0), Rule(furthest=DEEPEST, turned=True)
+        rules = [far, turned, near, Rule(turned=True), shallow]
         if problem.tall:
-            rules = rules[2:4] + rules[:2] + rules[4:]
+            rules = [turned, Rule(turned=True), far, near, shallow]
     else:
-        rules = [near, shallow]
+        turned = Rule(turned=True)
+        rules = [turned, near, shallow] if problem.tall else [near, turned, shallow]
     return rules
 
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from hwgen.shiftadd._patterns import allowed, damage, key_of, matches, ones, score, span
 from hwgen.shiftadd._table import EMPTY, drop, push, resized, slot_of
+from hwgen.shiftadd._turned import STEPS, Turned, spread
 
 __all__ = ["eliminate"]
 
@@ -73,22 +74,32 @@ def _remove(members: Any, sizes: Any, c: _Word, s: _Word) -> None:
 
 
 @numba.njit(cache=True)
-def _usable(plus: Any, minus: Any, key: _Word, depths: Any, weight: Any, limit: _Word) -> _Word:
-    """How many occurrences of a pattern may be replaced."""
-    total = 0
+def _usable(
+    plus: Any, minus: Any, key: _Word, depths: Any, weight: Any, limit: _Word, turned: Turned
+) -> _Word:
+    """How many occurrences of a pattern may be replaced, the first ones."""
+    total, uses, best = 0, np.int64(0), 0
     for c in range(len(plus)):
         hit_plus, hit_minus = matches(plus, minus, c, key)
         found = ones(hit_plus | hit_minus)
         if found:
-            total += allowed(key, depths, weight[c], limit, found)
-    return total
+            found = allowed(key, depths, weight[c], limit, found)
+            for _ in range(found):
+                total += 1
+                uses += turned.shares[c]
+                if not uses & (uses - 1):
+                    best = total
+    if turned.most < 0 or best == total or spread(turned, key, uses, False):
+        return total
+    return best
 
 
 @numba.njit(cache=True)
 def _closer(
     plus: Any, minus: Any, members: Any, sizes: Any, lo: Any, hi: Any, depths: Any, weight: Any,
-    limit: _Word, by_bits: bool, deep: bool, noise: _Word, keys: _Int, counts: _Int, heap: _Int,
-    size: _Word, priority: _Word, key: _Word, worth: _Word, candidates: _Int, partners: _Int,
+    limit: _Word, turned: Turned, by_bits: bool, deep: bool, noise: _Word, keys: _Int,
+    counts: _Int, heap: _Int, size: _Word, priority: _Word, key: _Word, worth: _Word,
+    candidates: _Int, partners: _Int,
 ) -> tuple[_Word, _Word]:  # fmt: skip
     """The least damaging pattern of those that save as much as ``key``; the heap's new size.
 
@@ -111,7 +122,7 @@ def _closer(
             known |= candidates[k, 1] == other
         if known:
             continue
-        total = _usable(plus, minus, other, depths, weight, limit)
+        total = _usable(plus, minus, other, depths, weight, limit, turned)
         if total < 2:
             continue
         listed = score(other, total, lo, hi, depths, by_bits, deep, noise)
@@ -136,7 +147,8 @@ def _closer(
 @numba.njit(cache=True, nogil=True)
 def eliminate(
     plus: Any, minus: Any, lo: Any, hi: Any, depths: Any, weight: Any, sources: _Word,
-    max_depth: _Word, by_bits: bool, deep: bool, noise: _Word, choices: int, worth: int,
+    max_depth: _Word, shares: _Int, turned_depth: int, by_bits: bool, deep: bool, noise: _Word,
+    choices: int, worth: int,
 ) -> _Int:  # fmt: skip
     """Replace common two-term patterns until none occurs twice.
 
@@ -153,6 +165,11 @@ def eliminate(
         Values that exist, fewer than 2**26.
     max_depth : _Word
         Depth, 0..60, that no column's balanced sum may exceed (and none does at the start).
+    shares : int64 (columns,)
+        In the graph turned round, in which columns are inputs, ``2**depth`` of what is made of
+        each before it is used.
+    turned_depth : int
+        Depth of the graph turned round that is not exceeded (nor at the start); -1: any.
     by_bits : bool
         Prefer what saves most adder cells, not most adders.
     deep : bool
@@ -176,6 +193,10 @@ def eliminate(
     sizes = np.zeros(columns, dtype=np.int64)
     terms = np.zeros(columns, dtype=np.int64)
     limit = np.int64(1) << max_depth
+    nodes = np.empty((room - sources, 4), dtype=np.int64)
+    uses = np.zeros(room, dtype=np.int64)
+    most = np.int64(1) << turned_depth if turned_depth >= 0 else np.int64(-1)
+    turned = Turned(uses, shares, nodes, np.empty((STEPS, 2), np.int64), sources, most)
     keys, counts, used = resized(np.empty(0, np.int64), np.empty(0, np.int64), 0)
     touched = np.empty(1024, dtype=np.int64)
     for c in range(columns):
@@ -203,6 +224,7 @@ def eliminate(
                     plus[c, s] |= bit
                 terms[c] += 1
                 weight[c] += np.int64(1) << depths[s]
+                uses[s] += shares[c]
 
     heap = np.empty((1024, 2), dtype=np.int64)
     size = 0
@@ -211,7 +233,6 @@ def eliminate(
             priority = score(keys[slot], counts[slot], lo, hi, depths, by_bits, deep, noise)
             heap, size = push(heap, size, priority, keys[slot])
 
-    nodes = np.empty((room - sources, 4), dtype=np.int64)
     number = sources
     candidates = np.empty((choices, 2), dtype=np.int64)
     partners = np.empty(_PARTNERS, dtype=np.int64)
@@ -221,7 +242,7 @@ def eliminate(
         slot = slot_of(keys, key)
         if keys[slot] != key or counts[slot] < 2:
             continue
-        total = _usable(plus, minus, key, depths, weight, limit)
+        total = _usable(plus, minus, key, depths, weight, limit, turned)
         if total < 2:
             continue
         priority = score(key, total, lo, hi, depths, by_bits, deep, noise)
@@ -230,8 +251,8 @@ def eliminate(
             continue
         if choices > 1:
             key, size = _closer(
-                plus, minus, members, sizes, lo, hi, depths, weight, limit, by_bits, deep, noise,
-                keys, counts, heap, size, priority, key, worth, candidates, partners,
+                plus, minus, members, sizes, lo, hi, depths, weight, limit, turned, by_bits, deep,
+                noise, keys, counts, heap, size, priority, key, worth, candidates, partners,
             )  # fmt: skip
         s1, s2 = key >> 36, (key >> 9) & 0x7FFFFFF
         delta, opposite = ((key >> 1) & 0xFF) - _DELTA, key & 1
@@ -242,12 +263,15 @@ def eliminate(
         lo[number], hi[number] = span(key, lo, hi)
         depths[number] = 1 + max(depths[s1], depths[s2])
         fresh = 0
+        due = _usable(plus, minus, key, depths, weight, limit, turned)
         for c in range(columns):
             hit_plus, hit_minus = matches(plus, minus, c, key)
             hits = hit_plus | hit_minus
             if not hits:
                 continue
-            left = allowed(key, depths, weight[c], limit, ones(hits))
+            left = min(due, allowed(key, depths, weight[c], limit, ones(hits)))
+            due -= left
+            uses[number] += left * shares[c]
             for shift in range(63):
                 bit = np.int64(1) << shift
                 if not hits & bit or left == 0:
@@ -285,6 +309,8 @@ def eliminate(
                     plus[c, number] |= np.int64(1) << at
                 weight[c] += np.int64(1) << depths[number]
                 terms[c] -= 1
+        if turned.most >= 0:
+            spread(turned, key, uses[number], True)
         number += 1
         for k in range(fresh):
             slot = slot_of(keys, touched[k])

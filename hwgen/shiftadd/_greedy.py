@@ -13,6 +13,7 @@ from hwgen.shiftadd._cse import eliminate
 from hwgen.shiftadd._problem import BYTE, DEEPEST
 from hwgen.shiftadd._transpose import transposed
 from hwgen.shiftadd._tree import difference_tree
+from hwgen.shiftadd._turned_tree import turned_tree
 from hwgen.shiftadd.adder import operand_range
 from hwgen.shiftadd.build import Builder, fold_signs, prune
 from hwgen.shiftadd.graph import AdderGraph, Operand
@@ -50,6 +51,34 @@ class Rule:
     turned: bool = False
 
 
+@dataclass(frozen=True)
+class _Limits:
+    """How deep the sums of all columns may be, and, in the graph turned round, those of all rows.
+
+    Parameters
+    ----------
+    depth : int
+        Of a column.
+    taken : sequence of int
+        Of the ``2**depth`` digits of each column those that it leaves to others.
+    turned : int
+        Of a row; -1: any.
+    shares : int64 (columns,)
+        In a row's sum, how many of its ``2**turned`` digits one digit of each column takes.
+    """
+
+    depth: int
+    taken: Sequence[int]
+    turned: int
+    shares: npt.NDArray[np.int64]
+
+    def allow(self, rows: Sequence[Sequence[int]]) -> bool:
+        """Whether rows with nothing shared are within ``turned``."""
+        shares = self.shares.tolist()
+        sums = (sum(csd_weight(v) * s for v, s in zip(r, shares, strict=True)) for r in rows)
+        return self.turned < 0 or max(sums) <= 1 << self.turned
+
+
 def greedy(
     rows: Sequence[Sequence[int]], inputs: tuple[Range, ...], depth: int, rule: Rule
 ) -> AdderGraph | None:
@@ -59,12 +88,11 @@ def greedy(
     """
     if rule.turned:
         columns = list(zip(*rows, strict=True))
-        graph = _direct(columns, (BYTE,) * len(columns), DEEPEST, rule)
-        assert graph is not None
-        turned = transposed(graph, inputs)
+        graph = _direct(columns, (BYTE,) * len(columns), rule, turned=depth)
+        graph = graph and transposed(graph, inputs)
     else:
-        turned = _direct(rows, inputs, depth, rule)
-    return turned if turned is not None and turned.depth <= depth else None
+        graph = _direct(rows, inputs, rule, depth=depth)
+    return graph if graph is not None and graph.depth <= depth else None
 
 
 def _normal(vector: Sequence[int]) -> tuple[tuple[int, ...], int, bool] | None:
@@ -99,20 +127,28 @@ def merged(
 
 
 def _direct(
-    rows: Sequence[Sequence[int]], inputs: tuple[Range, ...], depth: int, rule: Rule
-) -> AdderGraph | None:
+    rows: Sequence[Sequence[int]], inputs: tuple[Range, ...], rule: Rule, *, depth: int = DEEPEST,
+    turned: int = DEEPEST,
+) -> AdderGraph | None:  # fmt: skip
+    """A graph no deeper than ``depth``, and, turned round, than ``turned``; or None."""
     wide = max(abs(v) for row in rows for v in row) >> _MOST_TREE_BITS
     wholes, outputs = merged(zip(*rows, strict=True))
     if not wholes:
         return AdderGraph(inputs, (), (None,) * len(outputs))
-    builder = Builder(inputs)
+    builder = Builder(inputs, share=turned >= DEEPEST)
     columns = wholes
     tree: list[list[int]] = []
     taken = [0] * len(columns)
+    repeats = np.bincount([o.source for o in outputs if o is not None])
+    shares = np.array([1 << (int(r) - 1).bit_length() for r in repeats], dtype=np.int64)
     if rule.furthest > 1 and not wide:
-        deepest = depth if depth >= DEEPEST else max(depth - rule.spare, 0)
         array = np.array(wholes, dtype=np.int64)
-        tree = difference_tree(array, rule.furthest, deepest).tolist()
+        if turned < DEEPEST:
+            full = turned_tree(array, repeats, max(turned - rule.spare, 0))
+            tree, shares = full[:, :4].tolist(), np.int64(1) << full[:, 4]
+        else:
+            deepest = depth if depth >= DEEPEST else max(depth - rule.spare, 0)
+            tree = difference_tree(array, rule.furthest, deepest).tolist()
         columns = [
             tuple(v - sign * w for v, w in zip(wholes[c], wholes[parent], strict=True))
             if parent >= 0
@@ -138,7 +174,10 @@ def _direct(
     if any(d + t > 1 << depth for d, t in zip(digits, taken, strict=True)):
         groups = [tuple(r) for r in zip(*columns, strict=True)]
         sources = [Operand(row) for row in range(len(groups))]
-    terms = _eliminated(builder, groups, sources, taken, depth, rule)
+    limits = _Limits(depth, taken, turned if turned < DEEPEST else -1, shares)
+    if not limits.allow(groups):
+        return None
+    terms = _eliminated(builder, groups, sources, limits, rule)
     if tree:
         sums: list[Operand | None] = [None] * len(wholes)
         for column, (c, parent, sign, _) in zip(terms, tree, strict=True):
@@ -173,26 +212,24 @@ def _eliminated(
     builder: Builder,
     rows: Sequence[Sequence[int]],
     sources: Sequence[Operand],
-    taken: Sequence[int],
-    depth: int,
+    limits: _Limits,
     rule: Rule,
 ) -> list[list[Operand]]:
     """Terms that sum up to each column of ``rows``, whose inputs are the values ``sources``.
 
-    They leave room for ``taken`` digits more. Large matrices are cut into blocks of rows, between
-    which nothing is shared.
+    Large matrices are cut into blocks of rows, between which nothing is shared.
     """
     columns = len(rows[0])
     digits = np.array([[csd_weight(v) for v in row] for row in rows], dtype=np.int64)
     pairs = int((digits.sum(axis=0) ** 2).sum()) // 2
     size = -(-len(rows) // -(-max(pairs, 1) // _MOST_PAIRS))
     levels = np.array([builder.depths[s.source] for s in sources], dtype=np.int64)
-    weight = (digits << levels[:, None]).sum(axis=0) + np.array(taken, dtype=np.int64)
+    weight = (digits << levels[:, None]).sum(axis=0) + np.array(limits.taken, dtype=np.int64)
     terms: list[list[Operand]] = [[] for _ in range(columns)]
     for start in range(0, len(rows), size):
         block = slice(start, start + size)
         weight -= (digits[block] << levels[block, None]).sum(axis=0)
-        parts = _block(builder, rows[block], sources[block], weight, depth, rule)
+        parts = _block(builder, rows[block], sources[block], weight, limits, rule)
         for column, part in zip(terms, parts, strict=True):
             column.extend(part)
     return terms
@@ -203,7 +240,7 @@ def _block(
     rows: Sequence[Sequence[int]],
     sources: Sequence[Operand],
     weight: npt.NDArray[np.int64],
-    depth: int,
+    limits: _Limits,
     rule: Rule,
 ) -> list[list[Operand]]:
     """Terms of each column after elimination; updates the columns' ``weight``."""
@@ -223,8 +260,9 @@ def _block(
         lo[s], hi[s] = float(span.lo), float(span.hi)
         depths[s] = builder.depths[source.source]
     found = eliminate(
-        plus, minus, lo, hi, depths, weight, count, depth, rule.by_bits, rule.deep, rule.noise,
-        min(rule.choices, max(1, _MOST_LOOKS // pairs)), rule.worth,
+        plus, minus, lo, hi, depths, weight, count, limits.depth, limits.shares, limits.turned,
+        rule.by_bits, rule.deep, rule.noise, min(rule.choices, max(1, _MOST_LOOKS // pairs)),
+        rule.worth,
     )  # fmt: skip
     values = list(sources)
     for first, second, delta, subtract in found.tolist():

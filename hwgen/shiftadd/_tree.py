@@ -12,7 +12,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["difference_tree", "weight"]
+__all__ = ["compare", "difference_tree", "weight"]
 
 _Int = npt.NDArray[np.int64]
 _Word = Any  # an int64 in compiled code
@@ -79,12 +79,20 @@ def difference_tree(columns: _Int, furthest: int, deepest: int) -> _Int:
         for c in range(count):
             if done[c]:
                 continue
-            plus = minus = np.int64(1)
-            for k in range(size):
-                plus += weight(columns[c, k] - columns[new, k])
-                minus += weight(columns[c, k] + columns[new, k])
-                if min(plus, minus) >= cost[c]:
-                    break
-            if min(plus, minus) < cost[c] and min(plus, minus) - 1 <= spare:
-                cost[c], parent[c], sign[c] = min(plus, minus), new, 1 if plus <= minus else -1
+            compare(columns, c, new, cost, parent, sign, spare)
     return tree
+
+
+@numba.njit(cache=True)
+def compare(
+    columns: Any, c: _Word, other: _Word, cost: Any, parent: Any, sign: Any, most: _Word
+) -> None:
+    """Make ``other`` the parent of ``c`` if that costs less, and at most ``most`` digits."""
+    plus = minus = np.int64(1)
+    for k in range(columns.shape[1]):
+        plus += weight(columns[c, k] - columns[other, k])
+        minus += weight(columns[c, k] + columns[other, k])
+        if min(plus, minus) >= cost[c]:
+            break
+    if min(plus, minus) < cost[c] and min(plus, minus) - 1 <= most:
+        cost[c], parent[c], sign[c] = min(plus, minus), other, 1 if plus <= minus else -1

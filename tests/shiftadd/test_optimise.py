@@ -45,11 +45,13 @@ def test_depth_is_respected(problem: tuple, extra: int) -> None:
 
 @pytest.mark.parametrize("extra", [0, 1, 2])
 @pytest.mark.parametrize("spare", [0, 1])
-def test_differences_keep_the_depth(extra: int, spare: int) -> None:
+@pytest.mark.parametrize("turned", [False, True])
+def test_differences_keep_the_depth(extra: int, spare: int, turned: bool) -> None:
     for seed in range(10):
         matrix = np.random.default_rng(seed).integers(-32, 32, (9, 8))
         depth = minimum_depth(matrix) + extra
-        graph = greedy(matrix.tolist(), (BYTE,) * 9, depth, Rule(furthest=60, spare=spare))
+        rule = Rule(furthest=60, spare=spare, turned=turned)
+        graph = greedy(matrix.tolist(), (BYTE,) * 9, depth, rule)
         assert graph is not None  # as one that is too deep would be
         graph.verify(matrix)
 
