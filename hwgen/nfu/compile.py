@@ -7,7 +7,7 @@ layer can be cut, and :mod:`hwgen.nfu.runs` what the runs of each cut load. The 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +26,7 @@ from hwgen.nfu.tiling import Chunk, Tiling, candidates, pitch
 from hwgen.nfu.timing import Timing
 from hwgen.numeric import IntArray, Range
 
-__all__ = ["CompiledNetwork", "compile_network"]
+__all__ = ["CompiledNetwork", "check_network", "compile_network"]
 
 _TIMING = Timing(latency=4)  # of the memory for which tilings are chosen
 
@@ -70,14 +70,56 @@ def compile_network(network: IntegerNetwork, config: NfuConfig) -> CompiledNetwo
     maps, activations = place(network, layers, config)
     emitter = _Emitter(config)
     for layer in layers:
+        prepared = _prepare(config, layer, maps)
         try:
-            emitter.add(layer, maps)
-        except (UnsupportedError, ResourceError) as error:
-            raise type(error)(f"Layer {layer.node.name!r}: {error}") from None
+            emitter.add(prepared)
+        except ResourceError as error:
+            raise ResourceError(f"Layer {layer.node.name!r}: {error}") from None
     memory = MemoryImage(tuple(emitter.rows), tuple(emitter.tables), activations)
     program = (*emitter.program, Instruction(cp_end=1))
     decides = any(n.name == network.output and isinstance(n.op, ArgMax) for n in network.nodes)
     return CompiledNetwork(program, memory, maps[network.input_name], maps[output], decides)
+
+
+def check_network(network: IntegerNetwork, config: NfuConfig) -> None:
+    """Raise what :func:`compile_network` would for any size of the buffers.
+
+    Raises
+    ------
+    UnsupportedError
+        If an operator, a range or a constant is not one that the NFU with ``config`` has.
+    """
+    layers, _ = lower(network)
+    maps, _ = place(network, layers, config)
+    for layer in layers:
+        _prepare(config, layer, maps)
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """A layer, what it reads and writes, its scales, and its rows by output group."""
+
+    layer: Layer
+    sources: Sequence[FeatureMap]
+    target: FeatureMap
+    scaling: Scaling
+    rows: Sequence[Sequence[TapRow]]
+
+
+def _prepare(config: NfuConfig, layer: Layer, maps: Mapping[str, FeatureMap]) -> _Prepared:
+    sources = [maps[addend.tensor] for addend in layer.addends]
+    target = maps[layer.output]
+    try:
+        if layer.maximum and not config.maximum:
+            raise UnsupportedError("The maximum is missing in NFU-2; set the parameter 'maximum'")
+        for source in sources:
+            _check_activations(config, source)
+        scaling = layer_scaling(config, layer)
+        _check_sums(config, layer, scaling)
+        rows = tap_rows(config, layer, sources, target)
+    except UnsupportedError as error:
+        raise UnsupportedError(f"Layer {layer.node.name!r}: {error}") from None
+    return _Prepared(layer, sources, target, scaling, rows)
 
 
 class _Emitter:
@@ -90,18 +132,10 @@ class _Emitter:
         self.tables: list[int] = []
         self.buffers = Buffers(config)
 
-    def add(self, layer: Layer, maps: dict[str, FeatureMap]) -> None:
-        """Append the instructions, rows and scales of ``layer``."""
-        config = self.config
-        if layer.maximum and not config.maximum:
-            raise UnsupportedError("The maximum is missing in NFU-2; set the parameter 'maximum'")
-        sources = [maps[addend.tensor] for addend in layer.addends]
-        target = maps[layer.output]
-        for source in sources:
-            _check_activations(config, source)
-        scaling = layer_scaling(config, layer)
-        _check_sums(config, layer, scaling)
-        rows = tap_rows(config, layer, sources, target)
+    def add(self, prepared: _Prepared) -> None:
+        """Append the instructions, rows and scales of a layer."""
+        config, layer, rows = self.config, prepared.layer, prepared.rows
+        sources, target, scaling = prepared.sources, prepared.target, prepared.scaling
         counts = _row_counts(config, layer, sources, rows)
         tiling = self._choose(layer, sources, target, counts)
         packed = {
@@ -139,7 +173,7 @@ class _Emitter:
                     needs = np.maximum(chunk.count(counts)[slice(*groups)], self.config.turns)
                     sizes[groups, chunk] = (0, int(needs.sum()))
             placed = Placed(layer, sources, target, sizes, 0)
-            runs = list(layer_runs(self.buffers.copy(), placed, tiling))
+            runs = list(layer_runs(Buffers(self.config), placed, tiling))
             cycles = count_cycles(self.config, work_of(runs), _TIMING).total
             if best is None or cycles < best[0]:
                 best = cycles, tiling

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from hwgen.errors import ResourceError, UnsupportedError
 from hwgen.integer.types import IntegerNetwork, MaxPool, PiecewiseLinear
-from hwgen.nfu.compile import compile_network
+from hwgen.nfu.compile import check_network, compile_network
 from hwgen.nfu.config import DyadicLane, NfuConfig, Segments
 
 __all__ = ["fit_config"]
@@ -86,7 +86,7 @@ def _least(
     while low < high:
         middle = (low + high) // 2
         try:
-            compile_network(network, change(config, values[middle]))
+            check_network(network, change(config, values[middle]))
         except UnsupportedError:
             low = middle + 1
         else:

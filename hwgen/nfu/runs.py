@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -34,21 +33,25 @@ class _Ring:
         self.depth = depth
         self.end = 0
         self.busy = 0
-        self.held: dict[object, tuple[int, int]] = {}
+        self.held: dict[object, int] = {}
 
     def take(self, key: object, size: int) -> tuple[int, bool, bool]:
         """Address of what ``key`` names, whether it must be loaded, and whether to wait first."""
         load = key not in self.held
         wait = load and self._extend(self.end + size)
         if load:
-            self.held[key] = (self.end - size, size)
-        self.busy = self.held[key][0]
+            self.held[key] = self.end - size
+        self.busy = self.held[key]
         return self.busy % self.depth, load, wait
 
     def _extend(self, end: int) -> bool:
         wait = end - self.depth > self.busy
         self.end = end
-        self.held = {k: (at, n) for k, (at, n) in self.held.items() if at >= end - self.depth}
+        while self.held:
+            oldest = next(iter(self.held))  # what came first lies first
+            if self.held[oldest] >= end - self.depth:
+                break
+            del self.held[oldest]
         return wait
 
 
@@ -79,7 +82,7 @@ class _BandRing(_Ring):
 
 @dataclass
 class Buffers:
-    """State of the buffers between two instructions."""
+    """What the buffers hold between two instructions."""
 
     config: NfuConfig
     sb: _Ring = field(init=False)
@@ -92,10 +95,6 @@ class Buffers:
         self.table = _Ring(self.config.table_depth)
         self.nbin = _BandRing(self.config.nbin_depth)
         self.nbout = _Ring(self.config.nbout_depth)
-
-    def copy(self) -> Buffers:
-        """The same state, to be changed apart."""
-        return copy.deepcopy(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +117,7 @@ def layer_runs(buffers: Buffers, placed: Placed, tiling: Tiling) -> Iterator[Fie
     config, layer = buffers.config, placed.layer
     words = placed.target.channels // config.tn
     _, height, width = layer.node.shape
+    signs = [int(source.signed) for source in placed.sources]
     fence = 1
     for step in steps(tiling, height, width):
         groups = step.groups[1] - step.groups[0]
@@ -142,6 +142,7 @@ def layer_runs(buffers: Buffers, placed: Placed, tiling: Tiling) -> Iterator[Fie
             at = placed.target.element(step.y, step.x) // config.tn + step.groups[0]
             values |= {"nbout_store": 1, "nbout_target": at, "nbout_stride": words}
         loads, wait_in = _input(buffers, placed, tiling, step, values)
+        values["nbin_signed"] = signs[step.chunk.band.addend]
         if wait_in or (not loads and (wait or wait_table or wait_out)):
             loads.insert(0, {})  # by the instruction after it the run before has read
         instructions = [*loads, values]
@@ -173,7 +174,6 @@ def _input(
     values |= {
         "nbin_address": (base + (left - corner) * blocks) % config.nbin_depth,
         "nbin_stride": op.strides[1] * blocks,
-        "nbin_signed": int(source.signed),
     }
     across = min(across, source.width - source.border[1] - corner)
     if blocks * config.ti < source.channels:

@@ -16,6 +16,7 @@ from hwgen.numeric import IntArray
 __all__ = ["Band", "Chunk", "Step", "Tiling", "band_height", "candidates", "pitch", "steps"]
 
 _Interval = tuple[int, int]
+_Tiles = tuple[tuple[_Interval, "tuple[Chunk, ...]"], ...]
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Tiling:
 
     columns: int
     lines: int
-    tiles: tuple[tuple[_Interval, tuple[Chunk, ...]], ...]
+    tiles: _Tiles
     pixels_first: bool
     wide: bool
 
@@ -133,24 +134,50 @@ def candidates(
         For each addend, the SB rows of each (output group, kernel row, block of inputs).
     """
     _, height, width = layer.node.shape
-    seen = set()
     for columns in _shares(width):
-        for wide in (True, False) if columns == width else (False,):
-            bands = _bands(config, layer, sources, columns, wide=wide)
-            if bands is None:
+        bands, wide = _bands(config, layer, sources, columns, wide=columns == width)
+        if bands is None:
+            continue
+        before, enough = None, False
+        for share in (2, 1):
+            once = _tiles(config, layer, counts, bands, columns, share)
+            if once is None or once == before:
                 continue
-            for share in (2, 1):
-                for lines in [k for k in _shares(height) if k * columns <= config.nbout_depth]:
-                    tiles = _tiles(config, layer, counts, bands, columns * lines, share)
-                    if tiles is None or (
-                        lines > 1 and all(len(chunks) == 1 for _, chunks in tiles)
-                    ):
-                        continue
-                    for pixels_first in (False, True) if len(tiles) > 1 else (False,):
-                        tiling = Tiling(columns, lines, tiles, pixels_first, wide)
-                        if tiling not in seen:
-                            seen.add(tiling)
-                            yield tiling
+            before = once
+            for pixels_first in (False, True) if len(once) > 1 else (False,):
+                yield Tiling(columns, 1, once, pixels_first, wide)
+            if _is_whole(once):
+                enough = _runs_ahead(config, layer, sources, bands, columns, wide=wide)
+                continue
+            for lines in _shares(height)[:-1]:
+                if tiles := _tiles(config, layer, counts, bands, columns * lines, share):
+                    yield Tiling(columns, lines, tiles, pixels_first=False, wide=wide)
+        if enough:
+            return  # further cuts would only add loads
+
+
+def _is_whole(tiles: _Tiles) -> bool:
+    """Whether no sum is cut, but into addends."""
+    return all(len({chunk.band.addend for chunk in chunks}) == len(chunks) for _, chunks in tiles)
+
+
+def _runs_ahead(
+    config: NfuConfig,
+    layer: Layer,
+    sources: Sequence[FeatureMap],
+    bands: Sequence[Band],
+    columns: int,
+    *,
+    wide: bool,
+) -> bool:
+    """Whether the input rows of the next output row fit NBin beside those of the present one."""
+    for band in bands:
+        across = sources[band.addend].width if wide else _window_width(layer, band.addend, columns)
+        rows = band_height(layer, band)
+        rows += min(rows, layer.addends[band.addend].op.strides[0])
+        if rows * across * (band.blocks[1] - band.blocks[0]) > config.nbin_depth:
+            return False
+    return True
 
 
 def _shares(count: int) -> list[int]:
@@ -166,28 +193,27 @@ def _window_width(layer: Layer, addend: int, columns: int) -> int:
 
 def _bands(
     config: NfuConfig, layer: Layer, sources: Sequence[FeatureMap], columns: int, *, wide: bool
-) -> list[Band] | None:
+) -> tuple[list[Band] | None, bool]:
     """Largest parts of each addend's input that fit NBin; None if the smallest does not.
 
-    Whole rows of a map need all of its blocks.
+    Also whether NBin holds whole rows, which ``wide`` asks for: one load brings any number of them.
     """
     result: list[Band] = []
     for addend, source in enumerate(sources):
         blocks = (source.span[1] - source.span[0]) // config.ti
-        if wide and blocks * config.ti != source.channels:
-            return None
         across = source.width if wide else _window_width(layer, addend, columns)
         for bands in _splits(layer.addends[addend].op.kernel[0], blocks):
             taps, part = bands[0]
-            band = Band(addend, taps, part)
-            if wide and part != (0, blocks):
-                return None
-            if band_height(layer, band) * across * (part[1] - part[0]) <= config.nbin_depth:
+            size = band_height(layer, Band(addend, taps, part)) * across * (part[1] - part[0])
+            whole = (part[1] - part[0]) * config.ti == source.channels
+            if wide and not (whole and size <= config.nbin_depth):
+                return _bands(config, layer, sources, columns, wide=False)
+            if size <= config.nbin_depth:
                 result.extend(Band(addend, *one) for one in bands)
                 break
         else:
-            return None
-    return result
+            return None, False
+    return result, wide
 
 
 def _splits(taps: int, blocks: int) -> Iterator[list[tuple[_Interval, _Interval]]]:
@@ -223,7 +249,7 @@ def _tiles(
     bands: Sequence[Band],
     pixels: int,
     share: int,
-) -> tuple[tuple[_Interval, tuple[Chunk, ...]], ...] | None:
+) -> _Tiles | None:
     """Fewest chunks, then longest tiles, that fit 1 / ``share`` of SB, the table and NBout."""
     most = config.nbout_depth // share // pixels
     most = min(most, config.table_depth // share // config.turns)
