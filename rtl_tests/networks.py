@@ -29,9 +29,15 @@ __all__ = ["NETWORKS", "Sketch", "images_for"]
 
 
 class Sketch:
-    """A network under construction; each method appends an operator and returns its tensor."""
+    """A network under construction; each method appends an operator and returns its tensor.
 
-    def __init__(self, shape: Shape, *, signed: bool = False, seed: int = 0) -> None:
+    Weights are 0 or signed powers of two with one of ``exponents`` exponents.
+    """
+
+    def __init__(
+        self, shape: Shape, *, signed: bool = False, seed: int = 0, exponents: int = 4
+    ) -> None:
+        self.exponents = exponents
         self.rng = np.random.default_rng(seed)
         self.network = IntegerNetwork(
             "sketch", "image", shape, FixedFormat(8, 8 - signed, signed), (), "image"
@@ -68,7 +74,7 @@ class Sketch:
         shape = self.network.shape(x)
         size = (outputs, shape[0] // groups, *kernel)
         signs = self.rng.integers(-1, 2, size)
-        weight = signs << self.rng.integers(0, 4, size)
+        weight = signs << self.rng.integers(0, self.exponents, size)
         bias = self.rng.integers(-300, 300, outputs)
         op = Conv(weight, bias, strides, pads, dilations, groups)
         out = window_shape(shape[1:], kernel, strides, pads, dilations)

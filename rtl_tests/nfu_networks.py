@@ -8,7 +8,7 @@ import numpy as np
 from networks import Sketch
 
 from hwgen.integer.types import Add, ArgMax, Concat, IntegerNetwork, PiecewiseLinear
-from hwgen.nfu.config import DyadicLane, NfuConfig, Segments
+from hwgen.nfu.config import BinaryLane, DyadicLane, IntLane, NfuConfig, Segments
 from hwgen.nfu.function import function_words, table_function
 from hwgen.nfu.isa import Instruction, Nfu1, Nfu2In, Nfu2Out
 from hwgen.nfu.memory import MemoryImage, pack_rows, pack_scales
@@ -17,9 +17,11 @@ from hwgen.numeric import Range
 __all__ = ["FunctionCase", "function_case", "random_graph", "random_layers", "suitable_config"]
 
 
-def random_layers(rng: np.random.Generator, *, layers: int, size: int = 6) -> IntegerNetwork:
+def random_layers(
+    rng: np.random.Generator, *, layers: int, size: int = 6, exponents: int = 4
+) -> IntegerNetwork:
     """Layers of any stride, padding, dilation and groups; perhaps a fully connected one last."""
-    s = _sketch(rng, size)
+    s = _sketch(rng, size, exponents)
     x = "image"
     for number in range(layers):
         if number == layers - 1 and rng.random() < 0.5:
@@ -81,9 +83,10 @@ def random_graph(rng: np.random.Generator, *, layers: int, size: int = 6) -> Int
     return s.done(x)
 
 
-def _sketch(rng: np.random.Generator, size: int) -> Sketch:
+def _sketch(rng: np.random.Generator, size: int, exponents: int = 4) -> Sketch:
     shape = (int(rng.integers(1, 7)), int(rng.integers(1, size)), int(rng.integers(1, size)))
-    return Sketch(shape, signed=bool(rng.integers(0, 2)), seed=int(rng.integers(1 << 30)))
+    seed, signed = int(rng.integers(1 << 30)), bool(rng.integers(0, 2))
+    return Sketch(shape, signed=signed, seed=seed, exponents=exponents)
 
 
 def _conv(s: Sketch, rng: np.random.Generator, x: str) -> str:
@@ -111,15 +114,22 @@ def _signed(s: Sketch, tensor: str) -> bool:
 
 
 def suitable_config(
-    rng: np.random.Generator, *, tiles: tuple[int, ...] = (1, 2, 4), exponents: int = 4
+    rng: np.random.Generator,
+    *,
+    tiles: tuple[int, ...] = (1, 2, 4),
+    exponents: int = 4,
+    lane: IntLane | BinaryLane | None = None,
 ) -> NfuConfig:
-    """Parameters wide enough for these networks, with buffers that need tiling."""
+    """Parameters wide enough for these networks, with buffers that need tiling.
+
+    Lanes are dyadic if no other is given; binary ones are for networks of one exponent.
+    """
     tn = int(rng.choice(tiles))
     return NfuConfig(
         tn=tn,
         nfu3_lanes=int(rng.choice([n for n in (1, 2, 4, 8, 16) if n <= tn])),
         ti=int(rng.choice(tiles)),
-        lane=DyadicLane(int(rng.integers(1, 3)), exponents),
+        lane=DyadicLane(int(rng.integers(1, 3)), exponents) if lane is None else lane,
         sb_depth=int(rng.choice([128, 512])),
         nbin_depth=int(rng.choice([128, 1024])),
         nbout_depth=int(rng.choice([8, 64])),

@@ -13,7 +13,7 @@ from amaranth.hdl import ClockDomain, Module
 from amaranth.sim import Simulator
 
 from hwgen.errors import VerifyError
-from hwgen.nfu.config import DyadicLane, NfuConfig, Segments
+from hwgen.nfu.config import BinaryLane, DyadicLane, IntLane, NfuConfig, Segments
 from hwgen.nfu.core import Nfu
 from hwgen.nfu.golden import Store, execute
 from hwgen.nfu.isa import Instruction, encode
@@ -194,7 +194,7 @@ def random_config(rng: np.random.Generator) -> NfuConfig:
         ti=int(rng.choice([1, 2, 4])),
         activation_width=width,
         accumulator_width=accumulator,
-        lane=DyadicLane(int(rng.integers(1, 4)), int(rng.choice([2, 4, 8, 16]))),
+        lane=_random_lane(rng),
         sb_depth=32,
         nbin_depth=16,
         nbout_depth=16,
@@ -208,6 +208,27 @@ def random_config(rng: np.random.Generator) -> NfuConfig:
     )
 
 
+def _random_lane(rng: np.random.Generator) -> DyadicLane | IntLane | BinaryLane:
+    kind = rng.random()
+    if kind < 0.5:
+        return DyadicLane(int(rng.integers(1, 4)), int(rng.choice([2, 4, 8, 16])))
+    return IntLane(int(rng.integers(2, 17))) if kind < 0.75 else BinaryLane()
+
+
+def _random_rows(
+    rng: np.random.Generator, config: NfuConfig, offsets: np.ndarray, last: np.ndarray
+) -> tuple[int, ...]:
+    """Rows of any codes, those included that :func:`pack_rows` does not give."""
+    size = -(-config.codes_width // 8)
+    nothing = np.zeros((len(last), config.tn, config.ti, config.lane.operands), dtype=np.int64)
+    return tuple(
+        word
+        | (int.from_bytes(rng.bytes(size), "little") << config.index_width)
+        & ((1 << config.row_width) - 1)
+        for word in pack_rows(config, nothing, offsets, last)
+    )
+
+
 def _random_terms(rng: np.random.Generator, shape: tuple[int, ...], exponents: int) -> np.ndarray:
     powers = np.left_shift(1, rng.integers(0, exponents, shape))
     return rng.integers(-1, 2, shape) * powers
@@ -215,10 +236,12 @@ def _random_terms(rng: np.random.Generator, shape: tuple[int, ...], exponents: i
 
 def _routes(rng: np.random.Generator, config: NfuConfig, rows: int) -> np.ndarray:
     """Terms of rows that route to each neuron one input or, now and then, none."""
-    terms = np.zeros((rows, config.tn, config.ti, config.lane.terms), dtype=np.int64)
+    terms = np.zeros((rows, config.tn, config.ti, config.lane.operands), dtype=np.int64)
     row, neuron = np.nonzero(rng.random((rows, config.tn)) < 0.7)
     inputs = rng.integers(0, config.ti, len(row))
-    terms[row, neuron, inputs, rng.integers(0, config.lane.terms, len(row))] = 1
+    if isinstance(config.lane, BinaryLane):
+        inputs = rng.integers(0, config.ti, rows)[row]  # a row of it routes one input
+    terms[row, neuron, inputs, rng.integers(0, config.lane.operands, len(row))] = 1
     return terms
 
 
@@ -230,13 +253,14 @@ def random_program(
     Candidates are drawn until it accepts one, ``length`` times.
     """
     rows, tables = 48, 48
-    lane = config.lane
     last = rng.random(rows) < (0.4 if config.turns < 4 else 0.2)
     last[-1] = True
     offsets = rng.integers(0, 4, rows)
-    terms = _random_terms(rng, (rows, config.tn, config.ti, lane.terms), lane.exponents)
+    words = _random_rows(rng, config, offsets, last)
     if config.maximum or config.function is not None:
-        terms[:_ROUTES] = _routes(rng, config, _ROUTES)
+        some = slice(_ROUTES)
+        routes = pack_rows(config, _routes(rng, config, _ROUTES), offsets[some], last[some])
+        words = (*routes, *words[_ROUTES:])
     scales = _random_terms(
         rng, (tables, config.nfu3_lanes, config.scale_terms), config.scale_exponents
     )
@@ -249,7 +273,7 @@ def random_program(
     )
     begins[:, 1:] = np.sort(begins[:, 1:], axis=1)
     image = MemoryImage(
-        pack_rows(config, terms, offsets, last),
+        words,
         pack_scales(config, scales, constants, begins.reshape(constants.shape)),
         rng.integers(0, 1 << config.activation_width, 32 * max(config.tn, config.ti)),
     )

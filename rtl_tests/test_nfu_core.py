@@ -13,7 +13,7 @@ from nfu_networks import function_case
 from nfubench import random_config, random_program, random_timing, run_nfu
 
 from hwgen.nfu.assembler import assemble
-from hwgen.nfu.config import DyadicLane, NfuConfig, Segments
+from hwgen.nfu.config import BinaryLane, DyadicLane, IntLane, NfuConfig, Segments
 from hwgen.nfu.core import Nfu
 from hwgen.nfu.cycles import count_cycles
 from hwgen.nfu.golden import execute
@@ -49,7 +49,7 @@ def _check(seed: int, length: int) -> None:
         _compare(config, program, image, timing)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(10))
 def test_random_programs(seed: int) -> None:
     _check(seed, length=14)
 
@@ -89,11 +89,17 @@ def test_many_random_programs(seed: int) -> None:
     _check(seed, length=20)
 
 
-@pytest.mark.parametrize("lane", [DyadicLane(1, 8), DyadicLane(3, 16)])
-def test_no_multiplier(lane: DyadicLane) -> None:
+@pytest.mark.parametrize("lane", [DyadicLane(1, 8), DyadicLane(3, 16), BinaryLane()])
+def test_no_multiplier(lane: DyadicLane | BinaryLane) -> None:
     text = rtlil.convert(Nfu(NfuConfig(tn=2, ti=4, lane=lane, sb_depth=16)))
     assert "cell $add" in text
     assert not re.search(r"cell \$(mul|macc|div|mod|pow)", text)
+
+
+def test_multipliers() -> None:
+    """A lane of weights of any value has one, and no other part of the NFU has."""
+    text = rtlil.convert(Nfu(NfuConfig(tn=2, ti=4, lane=IntLane(8), sb_depth=16)))
+    assert len(re.findall(r"cell \$mul", text)) == 8
 
 
 def test_synthesis(tmp_path: Path) -> None:

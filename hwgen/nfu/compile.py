@@ -197,7 +197,7 @@ class _Emitter:
         op = layer.addends[band.addend].op
         across = pitch(layer, sources[band.addend], tiling, band.addend)
         blocks = band.blocks[1] - band.blocks[0]
-        nothing = np.zeros((config.tn, config.ti, config.lane.terms), dtype=np.int64)
+        nothing = np.zeros((config.tn, config.ti, config.lane.operands), dtype=np.int64)
         filler = TapRow(band.addend, chunk.taps[0], 0, chunk.blocks[0], nothing)
         terms, offsets, last = [], [], []
         for group in rows[slice(*groups)]:

@@ -2,51 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
-__all__ = ["REFERENCE", "DyadicLane", "NfuConfig", "Segments"]
+from hwgen.nfu.lane import check_between, check_power
+from hwgen.nfu.lane_binary import BinaryLane
+from hwgen.nfu.lane_dyadic import DyadicLane
+from hwgen.nfu.lane_int import IntLane
+
+__all__ = [
+    "CONFIG_CLASSES",
+    "REFERENCE",
+    "BinaryLane",
+    "DyadicLane",
+    "IntLane",
+    "NfuConfig",
+    "Segments",
+]
 
 _TILES = (1, 2, 4, 8, 16)
-
-
-def _check_between(what: str, value: int, lo: int, hi: int) -> None:
-    if not lo <= value <= hi:
-        raise ValueError(f"{what} must be from {lo} to {hi}, not {value!r}")
-
-
-def _check_power(what: str, value: int, hi: int) -> None:
-    if not 2 <= value <= hi or value & (value - 1):
-        raise ValueError(f"{what} must be a power of two from 2 to {hi}, not {value!r}")
-
-
-@dataclass(frozen=True)
-class DyadicLane:
-    """Lane that adds ``terms`` signed powers of two of its activation a cycle.
-
-    Parameters
-    ----------
-    terms : int
-        Terms of a weight in one SB row, 1 to 4. A weight with more takes further rows.
-    exponents : int
-        Exponents 0 to ``exponents - 1``; a power of two from 2 to 16.
-    """
-
-    terms: int = 1
-    exponents: int = 8
-
-    def __post_init__(self) -> None:
-        _check_between("Terms of a lane", self.terms, 1, 4)
-        _check_power("Number of exponents of a lane", self.exponents, 16)
-
-    @property
-    def exponent_width(self) -> int:
-        """Bits of an exponent."""
-        return (self.exponents - 1).bit_length()
-
-    @property
-    def code_width(self) -> int:
-        """Bits of one term: its exponent, then its sign, then whether it is there."""
-        return self.exponent_width + 2
 
 
 @dataclass(frozen=True)
@@ -65,8 +38,8 @@ class Segments:
     width: int = 12
 
     def __post_init__(self) -> None:
-        _check_power("Number of segments", self.count, 16)
-        _check_between("Input width of a function", self.width, 5, 17)
+        check_power("Number of segments", self.count, 16)
+        check_between("Input width of a function", self.width, 5, 17)
 
     @property
     def levels(self) -> int:
@@ -87,7 +60,7 @@ class NfuConfig:
     accumulator_width : int
         Bits of a partial sum, which wraps; the compiler proves that none does. At least
         ``activation_width + 2`` and at most 48.
-    lane : DyadicLane
+    lane : DyadicLane, IntLane or BinaryLane
         Kind of lane.
     sb_depth, nbin_depth, nbout_depth, table_depth : int
         Words of each buffer, a power of two: SB rows, words of ``ti`` activations, words of ``tn``
@@ -116,7 +89,7 @@ class NfuConfig:
     ti: int = 4
     activation_width: int = 8
     accumulator_width: int = 24
-    lane: DyadicLane = DyadicLane()
+    lane: DyadicLane | IntLane | BinaryLane = field(default_factory=DyadicLane)
     sb_depth: int = 256
     nbin_depth: int = 256
     nbout_depth: int = 256
@@ -130,36 +103,36 @@ class NfuConfig:
     maximum: bool = False
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name == "maximum" and type(value) is not bool:
+        for parameter in fields(self):
+            name, value = parameter.name, getattr(self, parameter.name)
+            if name == "maximum" and type(value) is not bool:
                 raise TypeError(f"Parameter maximum must be True or False, not {value!r}")
-            if field.name not in ("lane", "function", "maximum") and type(value) is not int:
-                raise TypeError(f"Parameter {field.name} must be an integer, not {value!r}")
+            if name not in ("lane", "function", "maximum") and type(value) is not int:
+                raise TypeError(f"Parameter {name} must be an integer, not {value!r}")
         for name in ("tn", "ti"):
             if getattr(self, name) not in _TILES:
                 raise ValueError(f"Tile {name} must be one of {_TILES}, not {getattr(self, name)}")
-        _check_between("Activation width", self.activation_width, 4, 16)
+        check_between("Activation width", self.activation_width, 4, 16)
         lowest = self.activation_width + 2
-        _check_between("Accumulator width", self.accumulator_width, lowest, 48)
+        check_between("Accumulator width", self.accumulator_width, lowest, 48)
         for name in ("sb", "nbin", "nbout"):
-            _check_power(f"Depth of {name}", getattr(self, f"{name}_depth"), 4096)
-        _check_power("Depth of the table", self.table_depth, 256)
-        _check_between("Terms of a scale", self.scale_terms, 1, 4)
+            check_power(f"Depth of {name}", getattr(self, f"{name}_depth"), 4096)
+        check_power("Depth of the table", self.table_depth, 256)
+        check_between("Terms of a scale", self.scale_terms, 1, 4)
         if self.nfu3_lanes not in _TILES or self.nfu3_lanes > self.tn:
             raise ValueError(
                 f"Lanes of NFU-3 must be a power of two up to {self.tn}, not {self.nfu3_lanes}"
             )
-        _check_power("Number of exponents of a scale", self.scale_exponents, 32)
-        _check_between("Product width", self.product_width, self.accumulator_width, 63)
-        _check_between("Address width", self.address_width, 8, 24)
+        check_power("Number of exponents of a scale", self.scale_exponents, 32)
+        check_between("Product width", self.product_width, self.accumulator_width, 63)
+        check_between("Address width", self.address_width, 8, 24)
         if self.function is not None:
             if self.table_depth < 2 * self.function.count:
                 raise ValueError(
                     f"Table of {self.table_depth} words must hold two functions of "
                     f"{self.function.count} segments"
                 )
-            _check_between(
+            check_between(
                 "Input width of a function", self.function.width, 5, self.accumulator_width
             )
 
@@ -176,7 +149,7 @@ class NfuConfig:
     @property
     def codes_width(self) -> int:
         """Bits of the codes of one SB row."""
-        return self.tn * self.ti * self.lane.terms * self.lane.code_width
+        return sum(self.lane.widths(self.tn, self.ti))
 
     @property
     def row_width(self) -> int:
@@ -204,6 +177,9 @@ class NfuConfig:
         """Cycles in which NFU-3 takes the sums of a group; words of the table for a group."""
         return self.tn // self.nfu3_lanes
 
+
+CONFIG_CLASSES = (NfuConfig, DyadicLane, IntLane, BinaryLane, Segments)
+"""What a file of parameters may hold."""
 
 REFERENCE = NfuConfig(
     tn=16,

@@ -243,7 +243,7 @@ class Nfu(wiring.Component):
             words.addr.eq(registers.register(base + offset, config.offset_width, name="input")),
         ]
         is_signed = chosen(sequencer.runs, tokens[3].run).nbin_signed
-        m.d.comb += Value.cast(lanes.codes).eq(codes.data)
+        m.d.comb += lanes.codes.eq(codes.data)
         for i in range(config.ti):
             x = words.data.word_select(i, config.activation_width)
             extended = Value.cast(lanes.x[i])

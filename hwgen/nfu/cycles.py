@@ -58,7 +58,7 @@ def read_stage() -> int:
 
 def tree_levels(config: NfuConfig) -> int:
     """Levels of an adder tree of NFU-2."""
-    return (config.ti * config.lane.terms - 1).bit_length()
+    return (config.ti * config.lane.operands - 1).bit_length()
 
 
 def scale_levels(config: NfuConfig) -> int:

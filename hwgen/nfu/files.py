@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from hwgen.errors import DataError
 from hwgen.nfu.assembler import assemble
-from hwgen.nfu.config import DyadicLane, NfuConfig
+from hwgen.nfu.config import CONFIG_CLASSES, NfuConfig
 from hwgen.nfu.isa import WORD_WIDTH, Instruction, decode, encode
 from hwgen.nfu.memory import MemoryImage
 from hwgen.serial import dumps, loads
@@ -20,7 +20,6 @@ __all__ = ["from_bytes", "load_image", "read_program", "save_image", "to_bytes",
 
 _BYTES = WORD_WIDTH // 8
 _DIGITS = WORD_WIDTH // 4
-_CLASSES = (NfuConfig, DyadicLane)
 _ARRAYS = ("config", "rows", "tables", "activations")
 
 
@@ -128,7 +127,7 @@ def load_image(path: Path) -> tuple[NfuConfig, MemoryImage]:
     except (ValueError, TypeError, EOFError, zipfile.BadZipFile):
         raise DataError(f"{str(path)!r} must be an NPZ file of a memory image") from None
     try:
-        config = loads(str(config_text), _CLASSES, NfuConfig)
+        config = loads(str(config_text), CONFIG_CLASSES, NfuConfig)
         block = max(config.tn, config.ti)
         if activations.dtype.kind not in "iu" or activations.ndim != 1 or activations.size % block:
             raise DataError(f"Array 'activations' must be integers, a multiple of {block} of them")

@@ -115,7 +115,7 @@ def _scale_exponents(config: NfuConfig, value: int) -> NfuConfig:
 
 
 def _exponents(config: NfuConfig, value: int) -> NfuConfig:
-    return replace(config, lane=replace(config.lane, exponents=value))
+    return replace(config, lane=DyadicLane(1, value))
 
 
 def _segments(config: NfuConfig, value: int) -> NfuConfig:

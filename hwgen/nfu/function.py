@@ -9,7 +9,7 @@ import numpy as np
 from hwgen.errors import UnsupportedError
 from hwgen.integer.types import PiecewiseLinear
 from hwgen.nfu.config import NfuConfig
-from hwgen.nfu.digits import signed_digits
+from hwgen.nfu.dyadic import signed_digits
 from hwgen.nfu.memory import pack_scales
 from hwgen.numeric import IntArray, Range
 

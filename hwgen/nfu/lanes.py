@@ -1,53 +1,23 @@
-"""NFU-1: dyadic lanes, barrel shifters split in two stages."""
+"""NFU-1: the lanes of a tile, of any kind."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.nfu.config import NfuConfig
 from hwgen.stream.common import Registers
 
-__all__ = ["Lanes", "code_layout", "shifted_term"]
-
-
-def code_layout(exponent_width: int) -> data.StructLayout:
-    """One term: exponent, sign, presence."""
-    return data.StructLayout(
-        {"exponent": unsigned(exponent_width), "negative": 1, "present": unsigned(1)}
-    )
-
-
-def shifted_term(
-    registers: Registers, x: Value, code: data.View, *, width: int, name: str
-) -> tuple[Signal, Signal]:
-    """``x << exponent``, complemented if negative, 0 if absent; two stages later.
-
-    The value is modulo ``2**width``. The second value is the 1 that a complement lacks.
-    """
-    low = len(code.exponent) // 2
-    full = min(len(x) + (1 << len(code.exponent)) - 1, width)
-    masked = Mux(code.present, x, Const(0, signed(len(x)))).as_signed()
-    coarse = registers.register(
-        masked << (code.exponent[low:] << low), signed(full), name=f"{name}_coarse"
-    )
-    negative = registers.register(code.negative, 1, name=f"{name}_negative")
-    fine: Value = coarse
-    if low:
-        amount = registers.register(code.exponent[:low], low, name=f"{name}_fine")
-        fine = coarse << amount
-    complement = fine[:full] ^ negative.replicate(full)
-    value = registers.register(complement.as_signed(), signed(full), name=f"{name}_value")
-    return value, registers.delay(negative, 1, name=f"{name}_negative")
+__all__ = ["Lanes"]
 
 
 class Lanes(wiring.Component):
-    """Tn x Ti lanes that each form ``terms`` signed powers of two of their activation.
+    """Tn x Ti lanes, each of which gives ``operands`` values to its adder tree.
 
-    Takes a row every cycle; the latency is :py:`latency` cycles. A term is
+    Takes a row every cycle; the latency is :py:`latency` cycles. An operand is
     ``terms[k] + negative[k]``: its negation is completed by an adder's carry.
 
     Parameters
@@ -58,23 +28,22 @@ class Lanes(wiring.Component):
     Members
     -------
     x : :py:`In(ArrayLayout(signed(activation_width + 1), ti))`
-    codes : :py:`In(ArrayLayout(code_layout(exponent_width), tn * ti * terms))`
-    terms : :py:`Out(ArrayLayout(signed(term_width), tn * ti * terms))`
-    negative : :py:`Out(tn * ti * terms)`
+    codes : :py:`In(codes_width)`
+    terms : :py:`Out(ArrayLayout(signed(term_width), tn * ti * operands))`
+    negative : :py:`Out(tn * ti * operands)`
     present : :py:`Out(tn)`
-        Whether a neuron has a term at all; only if ``config.maximum``.
+        Whether a neuron has a weight at all; only if ``config.maximum``.
     """
 
     latency = 2
-    """Cycles from a row to its terms."""
+    """Cycles from a row to its operands."""
 
     def __init__(self, config: NfuConfig) -> None:
         self.config = config
-        count = config.tn * config.ti * config.lane.terms
-        layout = code_layout(config.lane.exponent_width)
+        count = config.tn * config.ti * config.lane.operands
         members: dict[str, Any] = {
             "x": In(data.ArrayLayout(signed(config.activation_width + 1), config.ti)),
-            "codes": In(data.ArrayLayout(layout, count)),
+            "codes": In(config.codes_width),
             "terms": Out(data.ArrayLayout(signed(self.term_width), count)),
             "negative": Out(count),
         }
@@ -84,25 +53,22 @@ class Lanes(wiring.Component):
 
     @property
     def term_width(self) -> int:
-        """Bits of a term."""
-        exact = self.config.activation_width + self.config.lane.exponents
+        """Bits of an operand."""
+        exact = self.config.lane.operand_width(self.config.activation_width)
         return min(exact, self.config.accumulator_width)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        registers = Registers(m, Const(1, 1))
-        for k in range(len(self.negative)):
-            x = self.x[k // self.config.lane.terms % self.config.ti]
-            value, negative = shifted_term(
-                registers, x, self.codes[k], width=self.term_width, name=f"lane{k}"
-            )
-            m.d.comb += [self.terms[k].eq(value), self.negative[k].eq(negative)]
+        operands = self.config.lane.build(
+            Registers(m, Const(1, 1)),
+            [self.x[i] for i in range(self.config.ti)],
+            self.codes,
+            tn=self.config.tn,
+            width=self.term_width,
+        )
+        m.d.comb += self.negative.eq(Cat(*operands.negative))
+        for k, term in enumerate(operands.terms):
+            m.d.comb += self.terms[k].eq(term)
         if self.config.maximum:
-            each = self.config.ti * self.config.lane.terms
-            found = [
-                Cat(self.codes[n * each + k].present for k in range(each)).any()
-                for n in range(self.config.tn)
-            ]
-            present = registers.register(Cat(*found), self.config.tn, name="present")
-            m.d.comb += self.present.eq(registers.delay(present, 1, name="present"))
+            m.d.comb += self.present.eq(Cat(*operands.present))
         return m

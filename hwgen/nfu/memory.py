@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgen.nfu.config import NfuConfig
+from hwgen.nfu.dyadic import pack_codes, unpack_codes
 from hwgen.numeric import IntArray
 
 __all__ = [
@@ -62,26 +63,6 @@ def _unpack(words: Sequence[int], widths: Sequence[int]) -> IntArray:
     return result
 
 
-def _codes(terms: IntArray, exponents: int, width: int) -> IntArray:
-    """Code of each term: exponent in ``width`` bits, sign, presence."""
-    magnitude = np.abs(terms)
-    table = {0: 0} | {1 << e: e for e in range(exponents)}
-    if not np.isin(magnitude, list(table)).all():
-        raise ValueError(f"Terms must be 0 or a signed power of two below 2**{exponents}")
-    exponent = np.array([table[m] for m in magnitude.ravel().tolist()], dtype=np.int64)
-    present = magnitude.ravel() != 0
-    flat: IntArray = exponent + ((terms.ravel() < 0).astype(np.int64) << width)
-    flat += present.astype(np.int64) << (width + 1)
-    return flat.reshape(terms.shape)
-
-
-def _terms(codes: IntArray, width: int) -> IntArray:
-    """Term of each code, which :func:`_codes` inverts."""
-    power = np.left_shift(np.int64(1), codes & ((1 << width) - 1))
-    sign = 1 - 2 * ((codes >> width) & 1)
-    return np.asarray(sign * power * ((codes >> (width + 1)) & 1), dtype=np.int64)
-
-
 def pack_rows(
     config: NfuConfig, terms: IntArray, offsets: npt.ArrayLike, last: npt.ArrayLike
 ) -> tuple[int, ...]:
@@ -90,7 +71,7 @@ def pack_rows(
     Parameters
     ----------
     terms : int64 array
-        (rows, tn, ti, terms of a lane): 0 or plus or minus a power of two.
+        (rows, tn, ti, operands of a lane), which the lane's kind bounds.
     offsets : int array
         NBin offset of each row.
     last : bool array
@@ -101,24 +82,23 @@ def pack_rows(
     ValueError
         If a term is not one of the lane's.
     """
-    lane = config.lane
-    codes = _codes(terms, lane.exponents, lane.exponent_width).reshape(len(terms), -1)
+    codes = config.lane.pack(terms)
+    widths = config.lane.widths(config.tn, config.ti)
     return _pack(
         [
             (np.asarray(offsets, dtype=np.int64).reshape(-1, 1), config.offset_width),
             (np.asarray(last, dtype=np.int64).reshape(-1, 1), 1),
-            (codes, lane.code_width),
+            *((codes[:, k : k + 1], width) for k, width in enumerate(widths)),
         ]
     )
 
 
 def unpack_rows(config: NfuConfig, words: Sequence[int]) -> tuple[IntArray, IntArray, IntArray]:
     """Terms, offsets and last flags of SB rows, as :func:`pack_rows` takes them."""
-    count = config.tn * config.ti * config.lane.terms
-    fields = _unpack(words, [config.offset_width, 1, *[config.lane.code_width] * count])
-    terms = _terms(fields[:, 2:], config.lane.exponent_width)
-    shape = (len(words), config.tn, config.ti, config.lane.terms)
-    return terms.reshape(shape), fields[:, 0], fields[:, 1]
+    widths = config.lane.widths(config.tn, config.ti)
+    fields = _unpack(words, [config.offset_width, 1, *widths])
+    terms = config.lane.unpack(fields[:, 2:], config.tn, config.ti)
+    return terms, fields[:, 0], fields[:, 1]
 
 
 def pack_scales(
@@ -141,7 +121,7 @@ def pack_scales(
         If a term is not one of the scale's.
     """
     width = config.scale_exponent_width
-    codes = _codes(terms, config.scale_exponents, width)
+    codes = pack_codes(terms, config.scale_exponents)
     fields = []
     for channel in range(config.nfu3_lanes):
         fields.append((constants[:, channel : channel + 1], config.product_width))
@@ -160,7 +140,7 @@ def unpack_scales(config: NfuConfig, words: Sequence[int]) -> tuple[IntArray, In
         one.append(config.function.width)
     shape = (len(words), config.nfu3_lanes, len(one))
     fields = _unpack(words, one * config.nfu3_lanes).reshape(shape)
-    terms = _terms(fields[:, :, 1 : 1 + config.scale_terms], width)
+    terms = unpack_codes(fields[:, :, 1 : 1 + config.scale_terms], config.scale_exponents)
     constants = _signed(fields[:, :, 0], config.product_width)
     if config.function is None:
         return terms, constants, np.zeros_like(constants)

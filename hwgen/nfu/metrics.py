@@ -15,7 +15,6 @@ from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.cycles import CAUSES, Schedule
 from hwgen.nfu.isa import Instruction, Nfu1
 from hwgen.nfu.timing import LOADS, Timing
-from hwgen.numeric import csd
 
 __all__ = [
     "Effort",
@@ -88,20 +87,20 @@ def conv_effort(config: NfuConfig, op: Conv, output_shape: Shape) -> Effort:
     """Effort of a convolution or a fully connected layer.
 
     A dense NFU issues a row for every tap, every block of Ti inputs and every Tn filters; of as
-    many parts as the layer's longest weight has terms for the lane.
+    many parts as the layer's longest weight takes of the lane.
     """
     pixels = output_shape[1] * output_shape[2]
     count, per_group, *kernel = op.weight.shape
     values, times = np.unique(op.weight, return_counts=True)
-    lengths = np.array([len(csd(value)) for value in values.tolist()])
+    split = config.lane.split(values.reshape(-1, 1, 1))  # (values, parts, 1, 1, operands)
+    lengths = np.count_nonzero(split, axis=(1, 2, 3, 4))
     taps = int(np.prod(kernel))
     rows = -(-count // config.tn) * -(-per_group * op.groups // config.ti) * taps
-    parts = max(1, -(-int(lengths.max()) // config.lane.terms))
     return Effort(
         macs=op.weight.size * pixels,
         effectual=int(np.count_nonzero(op.weight)) * pixels,
         terms=int((lengths * times).sum()) * pixels,
-        dense=rows * parts * pixels,
+        dense=rows * split.shape[1] * pixels,
     )
 
 
@@ -202,7 +201,7 @@ def measure(
         rows=rows,
         stalls=stalls,
         moved=moved_bytes(config, program[begin:end]),
-        slots=config.tn * config.ti * config.lane.terms,
+        slots=config.tn * config.ti * config.lane.operands,
     )
 
 

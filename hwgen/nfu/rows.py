@@ -10,7 +10,7 @@ import numpy as np
 from hwgen.errors import UnsupportedError
 from hwgen.integer.types import Conv
 from hwgen.nfu.config import NfuConfig
-from hwgen.nfu.digits import signed_digits
+from hwgen.nfu.dyadic import signed_digits
 from hwgen.nfu.layers import Layer
 from hwgen.nfu.layout import FeatureMap
 from hwgen.numeric import IntArray, odd_part
@@ -20,7 +20,7 @@ __all__ = ["Scaling", "TapRow", "layer_scaling", "tap_rows"]
 
 @dataclass(frozen=True, eq=False)
 class TapRow:
-    """Terms (Tn, Ti, terms) of an SB row, of an addend's tap (ky, kx) and a block of Ti inputs."""
+    """Terms (Tn, Ti, operands) of an SB row: an addend, its tap (ky, kx), a block of Ti inputs."""
 
     addend: int
     ky: int
@@ -58,7 +58,7 @@ def tap_rows(
     Raises
     ------
     UnsupportedError
-        If a weight has an exponent that the lane has not.
+        If the lane has not what a weight needs.
     """
     result = []
     for group in range(-(-target.shape[0] // config.tn)):
@@ -79,7 +79,7 @@ def _addend_rows(
     shifts: IntArray,
     filters: Sequence[int | None],
 ) -> Iterator[TapRow]:
-    tn, ti, terms = config.tn, config.ti, config.lane.terms
+    tn, ti = config.tn, config.ti
     per_group = op.weight.shape[1]
     places: dict[int, tuple[int, IntArray]] = {}  # by lane: first channel, elements of the span
     kernels: dict[int, IntArray] = {}
@@ -93,15 +93,8 @@ def _addend_rows(
     for lane, (first, at) in places.items():
         shift = shifts[first : first + per_group].reshape(-1, 1, 1)
         weights[lane, np.searchsorted(blocks, at // ti), at % ti] = kernels[lane] << shift
-    digits = signed_digits(weights)
-    if np.abs(digits).max() >= 1 << config.lane.exponents:
-        raise UnsupportedError(
-            f"Weights have exponents up to {int(np.abs(digits).max()).bit_length() - 1}, and the "
-            f"lane has {config.lane.exponents}; give it more"
-        )
-    digits = np.pad(digits, [(0, 0)] * 5 + [(0, -digits.shape[-1] % terms)])
-    # (Tn, blocks, Ti, KH, KW, parts, terms) to (KH, KW, blocks, parts, Tn, Ti, terms)
-    split = digits.reshape(*weights.shape, -1, terms).transpose(3, 4, 1, 5, 0, 2, 6)
+    # (Tn, blocks, Ti, KH, KW) to (KH, KW, blocks, parts, Tn, Ti, operands)
+    split = config.lane.split(weights.transpose(3, 4, 1, 0, 2))
     alive = split.any(axis=(4, 5, 6))
     for ky, kx, block, part in np.argwhere(alive).tolist():
         yield TapRow(addend, ky, kx, int(blocks[block]), split[ky, kx, block, part])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from hwgen import serial
-from hwgen.nfu.config import DyadicLane, NfuConfig
+from hwgen.nfu.config import CONFIG_CLASSES
 from hwgen.nfu.design import NfuPlan
 from hwgen.nfu.image import MemoryMap, Region
 
 __all__ = ["plan_from_json", "plan_to_json"]
 
-_CLASSES = (DyadicLane, MemoryMap, NfuConfig, NfuPlan, Region)
+_CLASSES = (*CONFIG_CLASSES, MemoryMap, NfuPlan, Region)
 
 
 def plan_to_json(plan: NfuPlan) -> str:

@@ -64,8 +64,8 @@ class Nfu2(wiring.Component):
 
     Members
     -------
-    terms : :py:`In(ArrayLayout(signed(term_width), tn * ti * terms))`
-    negative : :py:`In(tn * ti * terms)`
+    terms : :py:`In(ArrayLayout(signed(term_width), tn * ti * operands))`
+    negative : :py:`In(tn * ti * operands)`
     valid : :py:`In(1)`
         There is a row.
     first : :py:`In(1)`
@@ -80,7 +80,7 @@ class Nfu2(wiring.Component):
 
     def __init__(self, config: NfuConfig, *, term_width: int) -> None:
         self.config = config
-        count = config.tn * config.ti * config.lane.terms
+        count = config.tn * config.ti * config.lane.operands
         sums = data.ArrayLayout(signed(config.accumulator_width), config.tn)
         members: dict[str, Any] = {
             "terms": In(data.ArrayLayout(signed(term_width), count)),
@@ -104,7 +104,7 @@ class Nfu2(wiring.Component):
         m = Module()
         rows = Registers(m, Const(1, 1))
         width = self.config.accumulator_width
-        each = self.config.ti * self.config.lane.terms
+        each = self.config.ti * self.config.lane.operands
         for n in range(self.config.tn):
             lanes = range(n * each, (n + 1) * each)
             operands = [(self.terms[k], self.negative[k]) for k in lanes]

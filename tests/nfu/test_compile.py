@@ -15,7 +15,7 @@ from hwgen.errors import ResourceError, UnsupportedError
 from hwgen.integer.ranges import output_ranges
 from hwgen.integer.types import Add, ArgMax, Concat, Conv, IntegerNetwork
 from hwgen.nfu.compile import compile_network
-from hwgen.nfu.config import DyadicLane, NfuConfig
+from hwgen.nfu.config import BinaryLane, DyadicLane, IntLane, NfuConfig
 from hwgen.nfu.cycles import count_cycles
 from hwgen.nfu.golden import execute
 from hwgen.sim.golden import run
@@ -43,6 +43,16 @@ def test_random_graphs(seed: int, layers: int) -> None:
     rng = np.random.default_rng(seed)
     network = random_graph(rng, layers=layers)
     _check(network, suitable_config(rng, exponents=16), seed)
+
+
+@pytest.mark.parametrize("lane", [IntLane(5), BinaryLane()], ids=repr)
+@given(st.integers(0, 1 << 32))
+@settings(derandomize=True, max_examples=20, deadline=None)
+def test_other_lanes(lane: IntLane | BinaryLane, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    exponents = 1 if isinstance(lane, BinaryLane) else 4
+    network = random_layers(rng, layers=2, exponents=exponents)
+    _check(network, suitable_config(rng, lane=lane), seed)
 
 
 @pytest.mark.parametrize("groups", [2, 3, 6])
@@ -150,6 +160,8 @@ def test_several_kinds_of_chunk() -> None:
     ("arguments", "message"),
     [
         ({"lane": DyadicLane(1, 2)}, "Layer 't0': Weights have exponents up to 3, and the lane"),
+        ({"lane": IntLane(4)}, "Layer 't0': Weights reach from -8 to 8, and the lane has 4 bits"),
+        ({"lane": BinaryLane()}, "Layer 't0': Weights reach from -8 to 8, and the lane has 1 and"),
         ({"accumulator_width": 12}, r"Layer 't0': Sums need \d\d bits, and the accumulator has 12"),
         ({"scale_terms": 1}, "Layer 't0': Scales have up to 2 terms, and NFU-3 has 1"),
         ({"scale_exponents": 2}, "Layer 't0': Scales have exponents up to"),

@@ -51,13 +51,6 @@ def test_memory_words_round_trip(seed: int, tn: int, ti: int) -> None:
             np.testing.assert_array_equal(got, want)
 
 
-@pytest.mark.parametrize("value", [3, 1 << 8, -6])
-def test_terms_that_the_lane_has_not(value: int) -> None:
-    terms = np.full((1, 4, 4, 1), value)
-    with pytest.raises(ValueError, match=r"Terms must be 0 or a signed power of two below 2\*\*8"):
-        pack_rows(NfuConfig(), terms, [0], [1])
-
-
 @given(st.integers(0, 1 << 32))
 @settings(derandomize=True, max_examples=60)
 def test_one_run_by_definition(seed: int) -> None:
