@@ -104,9 +104,9 @@ class Loader(wiring.Component):
             with m.If(last):
                 m.d.sync += [active.eq(0), requested.eq(0)]
         m.d.sync += nothing.eq(taken & (size == 0))
-        with m.If(taken):
+        with m.If(~active):  # takes whatever is offered, so that the enables wait for nothing
             m.d.sync += [
-                active.eq(size != 0),
+                active.eq(taken & (size != 0)),
                 left.eq(size),
                 last.eq(size == 1),
                 self.address.eq(self.i.payload.target),
@@ -179,12 +179,11 @@ class StoreUnit(wiring.Component):
         one_group = Signal()
         position = Signal.like(one.nbin_positions)
         window = Signal(self.config.address_width)
-        move, begin, sent, last = Signal(), Signal(), Signal(), Signal()
+        begin, sent, last = Signal(), Signal(), Signal()
         last_group, last_position = Signal(), Signal()
         m.d.comb += [
             self.room.eq(~(waits & held)),
             self.storing.eq((waits & behind.stores) | (held & one.stores)),
-            move.eq(waits & ~held),
             begin.eq(held & ~self.active & ~self.o.valid & finished.some),
             finished.up.eq(self.written),
             finished.down.eq(begin),
@@ -193,10 +192,10 @@ class StoreUnit(wiring.Component):
             self.stored.eq((begin & ~one.stores) | (sent & last)),
             self.o.payload["values"].eq(self.values),
         ]
-        with m.If(move):
+        with m.If(~held):  # takes what is behind, whether there is a run or not
             m.d.sync += [
                 waits.eq(0),
-                held.eq(1),
+                held.eq(waits),
                 one.eq(behind),
                 self.address.eq(behind.nbout_address),
                 window.eq(behind.nbout_target),

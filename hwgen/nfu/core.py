@@ -179,16 +179,16 @@ class Nfu(wiring.Component):
         read, write = nbout.read_port(), nbout.write_port()
         at = accumulate - 1
         word = self._group_address(m, sequencer, tokens[at], ends(at), name="partial")
-        run = chosen(sequencer.runs, tokens[at].run)
+        continued = chosen(sequencer.runs, tokens[at].run).nfu_in == Nfu2In.NBOUT
         m.d.comb += [
             read.addr.eq(Mux(store.active, store.address, word)),
-            read.en.eq(store.read | (tokens[at].valid & (run.nfu_in == Nfu2In.NBOUT))),
+            read.en.eq(store.read | (tokens[at].valid & continued)),
         ]
-        run = chosen(sequencer.runs, tokens[accumulate].run)
+        continued = registers.register(continued, 1, name="continued")
         for n in range(config.tn):
-            m.d.comb += nfu2.partial[n].eq(Mux(run.nfu_in == Nfu2In.NBOUT, read.data[n], 0))
+            m.d.comb += nfu2.partial[n].eq(Mux(continued, read.data[n], 0))
 
-        word = self._scale_address(m, sequencer, tokens[accumulate], ends(accumulate))
+        word = self._scale_address(m, sequencer, tokens[at], ends(at))
         self._tables(m, loaders["table"], nfu3, word)
         m.d.comb += [
             nfu3.sums.eq(nfu2.sums),
@@ -298,29 +298,34 @@ class Nfu(wiring.Component):
         return current
 
     def _scale_address(self, m: Module, sequencer: Sequencer, token: Any, ends: Value) -> Value:
-        """Address in the table: from a window's first on, ``turns`` words or functions a group."""
+        """Address in the table: from a window's first on, ``turns`` words or functions a group.
+
+        That of a group comes a cycle after its last ``token``, those of its other turns follow.
+        """
         run = chosen(sequencer.runs, token.run)
-        origin, function = run.table_address, self.config.function
+        function = self.config.function
         size: Value = Const(1)
         if function is not None:
             size = Mux(run.nfu_function, function.count, 1)
         size = Mux(run.table_shared, 0, size)
-        held = Signal(size.shape(), name="scale_size")
+        held = Signal(size.shape(), name="scale_size", reset_less=True)
+        origin = Signal.like(run.table_address, name="scale_origin", reset_less=True)
         following, current = Signal.like(origin, name="scale"), Signal.like(origin, name="scale_at")
         left = Signal(range(self.config.turns))
         first, restart = Signal(), Signal()
+        now, reload = Signal(), Signal()
         m.d.comb += [
             restart.eq(token.window_first | first),
-            current.eq(Mux(ends & restart, origin, following)),
+            current.eq(Mux(reload, origin, following)),
         ]
+        m.d.sync += [now.eq(ends), reload.eq(ends & restart)]
         with m.If(token.valid):
             m.d.sync += first.eq(restart & ~ends)
         with m.If(ends):
+            m.d.sync += [held.eq(size), origin.eq(run.table_address)]
+        with m.If(now | (left != 0)):
             m.d.sync += [
-                held.eq(size),
-                following.eq(current + size),
-                left.eq(self.config.turns - 1),
+                following.eq(current + held),
+                left.eq(Mux(now, self.config.turns - 1, left - 1)),
             ]
-        with m.Elif(left != 0):
-            m.d.sync += [following.eq(current + held), left.eq(left - 1)]
         return current
