@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
@@ -15,10 +16,11 @@ from matplotlib.patches import Patch
 from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.cycles import CAUSES, Schedule, Span
 from hwgen.nfu.isa import Instruction
+from hwgen.nfu.metrics import LayerMetrics
 from hwgen.nfu.occupancy import BUFFERS, Use, uses
 from hwgen.nfu.timing import LOADS
 
-__all__ = ["STALL_COLOURS", "draw_trace", "save"]
+__all__ = ["STALL_COLOURS", "draw_roofline", "draw_trace", "save"]
 
 _UNITS = (*LOADS, "run", "store")
 _NAMES = {"sb": "SB", "nbin": "NBin", "table": "table", "nbout": "NBout"}
@@ -92,6 +94,33 @@ def draw_trace(
         handles = [Patch(color=_WORK[0], label="works"), Patch(color=_USES["load"], label="memory")]
         handles += [Patch(color=STALL_COLOURS[c], label=f"stall: {c}") for c in causes]
         figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+    return figure
+
+
+def draw_roofline(
+    layers: Sequence[LayerMetrics], *, bytes_a_cycle: float, clock_hz: float
+) -> Figure:
+    """Layers under the roofline: operations a second against operations a byte moved."""
+    slots = max(layer.slots for layer in layers)
+    peak = max(2 * layer.effort.effectual / layer.ideal for layer in layers) * clock_hz / 1e9
+    memory = bytes_a_cycle * clock_hz / 1e9
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(6, 4), layout="constrained")
+        axes = figure.add_subplot()
+        found = [layer.intensity for layer in layers]
+        x = np.geomspace(min(found) / 2, max(2 * peak / memory, 2 * max(found)), 200)
+        axes.plot(x, np.minimum(peak, memory * x), color=STALL_COLOURS["start"], linewidth=1)
+        for layer in layers:
+            speed = 2 * layer.effort.effectual / layer.cycles * clock_hz / 1e9
+            marker = "o" if layer.slots == slots else "s"
+            axes.plot(layer.intensity, speed, marker, color=_WORK[0], markersize=5)
+            axes.annotate(
+                layer.name, (layer.intensity, speed), xytext=(4, -8), textcoords="offset points"
+            )
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlabel("operations a byte moved")
+        axes.set_ylabel("10\u2079 operations a second")
     return figure
 
 

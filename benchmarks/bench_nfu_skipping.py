@@ -1,0 +1,263 @@
+"""What skipping kernels gains on the NFU in cycles, and what it costs in LUTs.
+
+    python benchmarks/bench_nfu_skipping.py
+    python benchmarks/bench_nfu_skipping.py --area
+
+Cycles are those of the cycle model, which every simulation of the hardware is asserted to agree
+with; memory gives a word a cycle and port, 4 cycles after a request. Weights are single signed
+powers of two, so that a row holds one tap.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from amaranth.hdl import Module, Mux, Signal
+from bench_nfu_area import KINDS
+from nfu_layers import measure_conv
+
+from hwgen.integer.types import Conv
+from hwgen.network.onnx_import import import_onnx
+from hwgen.network.types import Shape
+from hwgen.nfu.config import DyadicLane, NfuConfig
+from hwgen.nfu.core import Nfu
+from hwgen.nfu.metrics import LayerMetrics
+from hwgen.nfu.timing import Timing
+from hwgen.nfu.verilog import component_verilog
+from hwgen.numeric import IntArray
+from hwgen.toolchain.synthesis import SynthesisJob, synthesise
+
+MODELS = Path(__file__).parents[1] / "models"
+TIMING = Timing(latency=4)
+SAVED = 0.5
+"""Share of a layer's multiplications that kernel reduction removes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A layer with float weights, and the shape of its input."""
+
+    name: str
+    op: Conv
+    weight: np.ndarray
+    shape: Shape
+
+
+def config_of(tn: int, ti: int) -> NfuConfig:
+    """An NFU with an NFU-3 that no group is too short for, and buffers that hold whole kernels."""
+    return NfuConfig(
+        tn=tn,
+        ti=ti,
+        lane=DyadicLane(1, 8),
+        accumulator_width=32,
+        product_width=48,
+        nfu3_lanes=tn,
+        sb_depth=2048,
+        nbin_depth=2048,
+        nbout_depth=512,
+    )
+
+
+def powers(weight: np.ndarray) -> IntArray:
+    """The nearest power of two of each weight, of 8 below the greatest of its filter, or 0."""
+    most = np.abs(weight).max(axis=(1, 2, 3), keepdims=True)
+    scaled = np.abs(weight) / np.where(most > 0, most, 1.0) * 2.0**7
+    exponent = np.clip(np.round(np.log2(np.maximum(scaled, 2.0**-9))), 0, 7).astype(np.int64)
+    return np.where(scaled >= 0.5, np.sign(weight).astype(np.int64) << exponent, 0)
+
+
+def weakest(lost: np.ndarray, share: float) -> np.ndarray:
+    """Marks of the least entries, ``share`` of all."""
+    marks = np.zeros(lost.size, dtype=np.bool_)
+    marks[np.argsort(lost, axis=None, kind="stable")[: round(share * lost.size)]] = True
+    return marks.reshape(lost.shape)
+
+
+def by_tile(weight: np.ndarray, config: NfuConfig) -> np.ndarray:
+    """Kernels of Tn x Ti blocks lose the same taps: those with the least energy in the layer."""
+    count, channels, *kernel = weight.shape
+    groups, blocks = -(-count // config.tn), -(-channels // config.ti)
+    spare = ((0, groups * config.tn - count), (0, blocks * config.ti - channels), (0, 0), (0, 0))
+    energy = np.pad(weight**2, spare)
+    energy = energy.reshape(groups, config.tn, blocks, config.ti, *kernel).sum(axis=(1, 3))
+    marks = weakest(energy, SAVED).repeat(config.tn, axis=0).repeat(config.ti, axis=1)
+    return np.where(marks[:count, :channels], 0.0, weight)
+
+
+def by_kernel(weight: np.ndarray, config: NfuConfig) -> np.ndarray:
+    """Each kernel loses its own taps: those with the least energy in the layer."""
+    return np.where(weakest(weight**2, SAVED), 0.0, weight)
+
+
+def whole_kernels(weight: np.ndarray, config: NfuConfig) -> np.ndarray:
+    """Whole kernels go, those with the least energy in the layer, wherever they are."""
+    marks = weakest((weight**2).sum(axis=(2, 3)), SAVED)
+    return np.where(marks[:, :, None, None], 0.0, weight)
+
+
+def vgg16() -> list[Layer]:
+    """The thirteen convolutions of VGG-16, with Gaussian weights."""
+    rng = np.random.default_rng(0)
+    widths = [64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512]
+    sizes = [224, 224, 112, 112, 56, 56, 56, 28, 28, 28, 14, 14, 14]
+    layers = []
+    for k, (outputs, size) in enumerate(zip(widths, sizes, strict=True)):
+        inputs = widths[k - 1] if k else 3
+        weight = rng.normal(size=(outputs, inputs, 3, 3))
+        op = Conv(np.zeros((outputs, 1, 1, 1), np.int64), np.zeros(outputs), pads=(1, 1, 1, 1))
+        layers.append(Layer(f"conv{k + 1}", op, weight, (inputs, size, size)))
+    return layers
+
+
+def trained(name: str) -> list[Layer]:
+    """The convolutions and fully connected layers of a network that hwgen ships."""
+    network = import_onnx(MODELS / name / f"{name}.onnx")
+    layers = []
+    for node, op in network.convs():
+        if op.groups > 1:
+            continue  # a scale a channel, which is no layer of an NFU
+        bare = Conv(
+            np.zeros((len(op.weight), 1, 1, 1), np.int64),
+            np.zeros(len(op.weight)),
+            op.strides,
+            op.pads,
+            op.dilations,
+        )
+        layers.append(Layer(node.name, bare, op.weight, network.shape(node.inputs[0])))
+    return layers
+
+
+def measured(
+    config: NfuConfig,
+    layers: Sequence[Layer],
+    reduce: Callable[[np.ndarray, NfuConfig], np.ndarray] | None,
+) -> list[LayerMetrics]:
+    """Metrics of all layers; kernels of more than a tap are reduced, but for the first layer's."""
+    found = []
+    for layer in layers:
+        weight = layer.weight
+        convolves = weight.shape[2:] not in ((1, 1), layer.shape[1:])
+        if reduce is not None and convolves and layer is not layers[0]:
+            weight = reduce(weight, config)
+        op = replace(layer.op, weight=powers(weight))
+        found.append(measure_conv(config, layer.name, op, layer.shape, TIMING))
+    return found
+
+
+def kernels() -> None:
+    """64 filters of 3 x 3 on 64 channels, some reduced to 1 x 1."""
+    print("| filters 3x3 / 1x1 | ideal | groups of one size | 16 x 16 | 8 x 8 | 4 x 4 |")
+    print("|---|---|---|---|---|---|")
+    weight = np.ones((64, 64, 3, 3), dtype=np.int64)
+    centre = np.zeros((3, 3), dtype=np.bool_)
+    centre[1, 1] = True
+    op = Conv(np.zeros((64, 1, 1, 1), np.int64), np.zeros(64), pads=(1, 1, 1, 1))
+    for full in (32, 20, 16, 0):
+        small = np.arange(64)[:, None].repeat(64, axis=1) >= full
+        ideal = 64 * 9 / (full * 9 + 64 - full)
+        alone = 36 / (-(-full // 16) * 9 + -(-(64 - full) // 16))
+        cells = [f"{full} / {64 - full}", f"{ideal:.2f}", f"{alone:.2f}"]
+        for tile in (16, 8, 4):
+            config = config_of(tile, tile)
+            cycles = []
+            for each in (weight, np.where(centre | ~small[:, :, None, None], weight, 0)):
+                dense = replace(op, weight=each)
+                cycles.append(measure_conv(config, "", dense, (64, 28, 28), TIMING).cycles)
+            cells.append(f"{cycles[0] / cycles[1]:.2f}")
+        print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def networks() -> None:
+    """Whole networks, layer by layer, with and without half of the taps of their kernels."""
+    print(
+        "| network | NFU | dense cycles | skipped | saved MACs | speed-up | of ideal"
+        " | skip efficiency | taps anywhere | kernels anywhere |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    cases: tuple[tuple[str, Callable[[], list[Layer]], tuple[int, int]], ...] = (
+        ("VGG-16, 13 layers", vgg16, (16, 16)),
+        ("ResNet-20", lambda: trained("resnet20"), (16, 16)),
+        ("ResNet-20", lambda: trained("resnet20"), (4, 4)),
+        ("digits-large", lambda: trained("digits-large"), (4, 4)),
+        ("digits-large", lambda: trained("digits-large"), (4, 1)),
+    )
+    for name, layers_of, tile in cases:
+        config, layers = config_of(*tile), layers_of()
+        dense, tiled, taps, whole = (
+            measured(config, layers, reduce) for reduce in (None, by_tile, by_kernel, whole_kernels)
+        )
+        before, after, *others = (
+            sum(m.cycles for m in each) for each in (dense, tiled, taps, whole)
+        )
+        macs, left = (sum(m.effort.effectual for m in each) for each in (dense, tiled))
+        efficiency = sum(m.ideal for m in tiled) / after
+        cells = [name, f"{tile[0]} x {tile[1]}", f"{before:,}", f"{after:,}"]
+        cells += [f"{1 - left / macs:.1%}", f"{before / after:.2f}"]
+        cells += [f"{before / after * left / macs:.1%}", f"{efficiency:.1%}"]
+        cells += [f"{before / cycles:.2f}" for cycles in others]
+        print(f"| {' | '.join(cells)} |", flush=True)
+
+
+class DenseNfu(Nfu):
+    """An NFU without index words, and with the least that a dense one needs in their place.
+
+    The word of NBin counts on from the origin of a window, whose last row ends a group. A dense NFU
+    for convolutions has more: counters of kernel columns, rows and groups.
+    """
+
+    def _tokens(self, m: Module, sequencer: Any) -> list[Any]:
+        self._issued = super()._tokens(m, sequencer)
+        return self._issued
+
+    def _memory(self, m: Module, loader: Any, shape: Any, value: Any, *, name: str) -> Any:
+        if name != "index_words":
+            return super()._memory(m, loader, shape, value, name=name)
+        now, before = self._issued[:2]
+        width = self.config.offset_width
+        address, word = Signal(range(self.config.sb_depth)), Signal(width + 1)
+        count = Signal(width)
+        with m.If(now.valid):
+            m.d.sync += count.eq(Mux(now.window_first, 0, count + 1))
+        m.d.comb += [
+            word[:width].eq(count),
+            word[width].eq(before.valid & (now.window_first | ~now.valid)),
+        ]
+        return SimpleNamespace(addr=address, data=word)
+
+
+def area() -> None:
+    """LUTs, flip-flops and block RAMs on iCE40 with index words and without."""
+    print("| NFU | LUT4 | FF | EBR | LUT4 without | FF | EBR | LUT4 of skipping |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name, config in KINDS.items():
+        areas = []
+        for nfu in (Nfu, DenseNfu):
+            with tempfile.TemporaryDirectory() as folder:
+                sources = {"nfu.v": component_verilog(nfu(config), name="nfu")}
+                (result,) = synthesise(SynthesisJob(sources, "nfu", "ice40", Path(folder)))
+            areas.append(result.area)
+        cells = [f"{a.luts:,} | {a.ffs:,} | {a.brams}" for a in areas]
+        share = areas[0].luts / areas[1].luts - 1
+        print(f"| {name} | {' | '.join(cells)} | {share:+.1%} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--area", action="store_true", help="synthesise instead of counting cycles")
+    if parser.parse_args().area:
+        area()
+        return
+    kernels()
+    print()
+    networks()
+
+
+if __name__ == "__main__":
+    main()
