@@ -5,6 +5,7 @@ The bench and the cycle model take the same timing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,8 +86,12 @@ def run_nfu(
     timing: Timing,
     *,
     deadline: int,
+    resets: Sequence[int] = (),
 ) -> NfuRun:
     """Simulate the NFU until ``done``; :class:`AssertionError` if it does not come in time.
+
+    Before that the program begins and is cut off by a reset after each of ``resets`` cycles; memory
+    forgets its requests, and what was stored.
 
     Also checks that neither a word of the store that waits nor a request changes, and that nothing
     more comes after ``done``.
@@ -96,7 +101,6 @@ def run_nfu(
     domain = ClockDomain("sync")
     top.domains += domain
     top.submodules.dut = dut
-    memory = _Memory(config, image)
     stores: list[Store] = []
     starts: list[int] = []
     total: list[int] = []
@@ -114,10 +118,23 @@ def run_nfu(
         return Store(payload & address, tuple(values))
 
     async def bench(ctx: Any) -> None:
+        for cycles in resets:
+            await session(ctx, cycles)
+            assert not total, f"The program was done within {cycles} cycles"
+            ctx.set(domain.rst, 1)
+            await ctx.tick()
+            ctx.set(domain.rst, 0)
+        await session(ctx, deadline)
+        assert total, f"Not done after {deadline} cycles; {len(starts)} runs began"
+
+    async def session(ctx: Any, cycles: int) -> None:
+        stores.clear()
+        starts.clear()
+        memory = _Memory(config, image)
         position, offered = 0, False
         requests: dict[str, list[int]] = {port: [] for port in LOADS}  # address, left, waited
         held: dict[str, int] = {}
-        for cycle in range(deadline):
+        for cycle in range(cycles):
             offered = offered or (position < len(words) and timing.is_open("instructions", cycle))
             ctx.set(dut.instructions.valid, offered)
             ctx.set(dut.instructions.payload, words[position] if offered else 0)
@@ -170,7 +187,6 @@ def run_nfu(
             if offered and ctx.get(dut.instructions.ready):
                 position, offered = position + 1, False
             await ctx.tick()
-        raise AssertionError(f"Not done after {deadline} cycles; {len(starts)} runs began")
 
     simulator = Simulator(top)
     simulator.add_clock(1e-6)

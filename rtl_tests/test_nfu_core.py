@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +26,19 @@ from hwgen.toolchain.synthesis import SynthesisJob, synthesise
 
 
 def _compare(
-    config: NfuConfig, program: tuple[Instruction, ...], image: MemoryImage, timing: Timing
+    config: NfuConfig,
+    program: tuple[Instruction, ...],
+    image: MemoryImage,
+    timing: Timing,
+    *,
+    resets: Sequence[float] = (),
 ) -> None:
+    """``resets`` are shares of the program's cycles."""
     golden = execute(config, program, image)
     count = count_cycles(config, program, timing)
-    run = run_nfu(config, program, image, timing, deadline=count.total + 200)
+    cycles = [int(share * count.total) for share in resets]
+    deadline = count.total + 200
+    run = run_nfu(config, program, image, timing, deadline=deadline, resets=cycles)
     assert run.stores == golden.stores
     assert len(golden.stores) > 0
     assert count.total == count.busy + sum(count.stalls.values())
@@ -52,6 +61,16 @@ def _check(seed: int, length: int) -> None:
 @pytest.mark.parametrize("seed", range(10))
 def test_random_programs(seed: int) -> None:
     _check(seed, length=14)
+
+
+@pytest.mark.parametrize("seed", [1, 6, 11])
+def test_reset_in_mid_run(seed: int) -> None:
+    """After a reset at any time the program runs as ever, in as many cycles."""
+    rng = np.random.default_rng(seed)
+    config = random_config(rng)
+    program, image = random_program(config, rng, length=10)
+    timing = random_timing(seed)
+    _compare(config, program, image, timing, resets=rng.random(6).tolist())
 
 
 @pytest.mark.parametrize("seed", range(8))
