@@ -38,7 +38,7 @@ def random_graph(rng: np.random.Generator, *, layers: int, size: int = 6) -> Int
     s = _sketch(rng, size)
     x = "image"
     tensors = [x]
-    kinds = ["conv", "sum_pool", "add", "concat", "clip", "max_pool"]
+    kinds = ["conv", "sum_pool", "add", "concat", "clip", "max_pool", "function"]
     for _ in range(layers):
         # most layers follow each other
         x = tensors[-1] if rng.random() < 0.7 else str(rng.choice(tensors))
@@ -75,6 +75,10 @@ def random_graph(rng: np.random.Generator, *, layers: int, size: int = 6) -> Int
                 x = s.add(Concat(shifts), *parts, shape=(channels, *shape[1:]))
             case "clip":
                 x = _rounded(s, rng, x)
+            case "function":
+                if rng.random() < 0.5:
+                    x = s.requantise(_conv(s, rng, x), lo=-512, hi=511)
+                x = s.add(_function(rng, s.network.shape(x)[0]), x, shape=s.network.shape(x))
         tensors.append(x)
     if rng.random() < 0.3:
         x = s.dense(x, 5)
@@ -109,6 +113,21 @@ def _rounded(s: Sketch, rng: np.random.Generator, x: str) -> str:
     return s.requantise(x, lo=-128 if signed else 0, hi=127 if signed else 255)
 
 
+def _function(rng: np.random.Generator, channels: int) -> PiecewiseLinear:
+    """Of up to 8 segments, for all channels or for each; its outputs have 8 bits."""
+    functions, segments = int(rng.choice([1, channels])), int(rng.integers(1, 9))
+    slopes = rng.integers(-1, 2, (functions, segments, 2))
+    slopes <<= rng.integers(0, 4, slopes.shape)
+    signed = bool(rng.integers(0, 2))
+    return PiecewiseLinear(
+        np.sort(rng.integers(-600, 600, (functions, segments - 1)), axis=1),
+        slopes.sum(axis=2),
+        rng.integers(-1000, 1000, (functions, segments)),
+        int(rng.integers(0, 4)),
+        *((-128, 127) if signed else (0, 255)),
+    )
+
+
 def _signed(s: Sketch, tensor: str) -> bool:
     return any(r.lo < 0 for r in s.network.ranges(tensor))
 
@@ -125,18 +144,22 @@ def suitable_config(
     Lanes are dyadic if no other is given; binary ones are for networks of one exponent.
     """
     tn = int(rng.choice(tiles))
+    lanes = int(rng.choice([n for n in (1, 2, 4, 8, 16) if n <= tn]))
+    segments = 8
     return NfuConfig(
         tn=tn,
-        nfu3_lanes=int(rng.choice([n for n in (1, 2, 4, 8, 16) if n <= tn])),
+        nfu3_lanes=lanes,
         ti=int(rng.choice(tiles)),
         lane=DyadicLane(int(rng.integers(1, 3)), exponents) if lane is None else lane,
         sb_depth=int(rng.choice([128, 512])),
         nbin_depth=int(rng.choice([128, 1024])),
         nbout_depth=int(rng.choice([8, 64])),
-        table_depth=int(rng.choice([32, 256])),
+        # room for the functions of a group
+        table_depth=max(int(rng.choice([32, 256])), segments * tn // lanes),
         product_width=48,
         scale_exponents=32,
         maximum=True,
+        function=Segments(segments, 12),
     )
 
 

@@ -16,12 +16,13 @@ from hwgen.errors import ResourceError, UnsupportedError
 from hwgen.integer.types import ArgMax, IntegerNetwork
 from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.cycles import count_cycles
-from hwgen.nfu.isa import Instruction, Nfu2, Nfu2Out
+from hwgen.nfu.finish import Finish, finishes
+from hwgen.nfu.isa import Instruction
 from hwgen.nfu.layers import Layer, lower
 from hwgen.nfu.layout import FeatureMap, place
-from hwgen.nfu.memory import MemoryImage, pack_rows, pack_scales
-from hwgen.nfu.rows import Scaling, TapRow, layer_scaling, tap_rows
-from hwgen.nfu.runs import Buffers, Fields, Placed, layer_runs, work_of
+from hwgen.nfu.memory import MemoryImage, pack_rows
+from hwgen.nfu.rows import TapRow, tap_rows
+from hwgen.nfu.runs import Buffers, Placed, layer_runs, work_of
 from hwgen.nfu.tiling import Chunk, Tiling, candidates, pitch
 from hwgen.nfu.timing import Timing
 from hwgen.numeric import IntArray, Range
@@ -97,12 +98,12 @@ def check_network(network: IntegerNetwork, config: NfuConfig) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Prepared:
-    """A layer, what it reads and writes, its scales, and its rows by output group."""
+    """A layer, what it reads and writes, what NFU-3 does, and its rows by output group."""
 
     layer: Layer
     sources: Sequence[FeatureMap]
     target: FeatureMap
-    scaling: Scaling
+    finishes: tuple[Finish, ...]
     rows: Sequence[Sequence[TapRow]]
 
 
@@ -114,12 +115,11 @@ def _prepare(config: NfuConfig, layer: Layer, maps: Mapping[str, FeatureMap]) ->
             raise UnsupportedError("The maximum is missing in NFU-2; set the parameter 'maximum'")
         for source in sources:
             _check_activations(config, source)
-        scaling = layer_scaling(config, layer)
-        _check_sums(config, layer, scaling)
+        found = finishes(config, layer)
         rows = tap_rows(config, layer, sources, target)
     except UnsupportedError as error:
         raise UnsupportedError(f"Layer {layer.node.name!r}: {error}") from None
-    return _Prepared(layer, sources, target, scaling, rows)
+    return _Prepared(layer, sources, target, found, rows)
 
 
 class _Emitter:
@@ -135,46 +135,40 @@ class _Emitter:
     def add(self, prepared: _Prepared) -> None:
         """Append the instructions, rows and scales of a layer."""
         config, layer, rows = self.config, prepared.layer, prepared.rows
-        sources, target, scaling = prepared.sources, prepared.target, prepared.scaling
-        counts = _row_counts(config, layer, sources, rows)
-        tiling = self._choose(layer, sources, target, counts)
+        sources, target = prepared.sources, prepared.target
+        tiling = self._choose(prepared)
         packed = {
             (groups, chunk): self._pack(layer, sources, rows, tiling, groups, chunk)
             for groups, chunks in tiling.tiles
             for chunk in chunks
         }
-        placed = Placed(layer, sources, target, packed, len(self.tables))
-        self.tables.extend(_scale_words(config, scaling, len(rows)))
-        finish: Fields = {"nfu_out": Nfu2Out.NFU3, "nfu_shift": scaling.shift}
-        if scaling.bounds is not None:
-            low, high = scaling.bounds
-            finish |= {"nfu_saturate": 1, "nfu_low": low, "nfu_high": high}
-        combine = Nfu2.MAX if layer.maximum else Nfu2.ADD
+        zeros = len(self.rows)
+        if len(prepared.finishes) > 1:
+            self.rows.extend(_zero_rows(config, max(end - k for (k, end), _ in tiling.tiles)))
+        tables = []
+        for finish in prepared.finishes:
+            tables.append(len(self.tables))
+            self.tables.extend(finish.words)
+        placed = Placed(layer, sources, target, prepared.finishes, packed, zeros, tables)
         for fields in layer_runs(self.buffers, placed, tiling):
-            if fields.get("nfu_op"):
-                fields["nfu_combine"] = combine
-            if fields.get("nbout_store"):
-                fields |= finish
             self.program.append(Instruction(**fields))
 
-    def _choose(
-        self,
-        layer: Layer,
-        sources: Sequence[FeatureMap],
-        target: FeatureMap,
-        counts: Sequence[IntArray],
-    ) -> Tiling:
+    def _choose(self, prepared: _Prepared) -> Tiling:
         """The tiling that takes the fewest cycles, the first of equals."""
+        config, layer, sources = self.config, prepared.layer, prepared.sources
+        counts = _row_counts(config, layer, sources, prepared.rows)
+        each = max(finish.each for finish in prepared.finishes)
         best: tuple[int, Tiling] | None = None
-        for tiling in candidates(self.config, layer, sources, counts):
+        for tiling in candidates(config, layer, sources, counts, scales=each):
             sizes = {}
             for groups, chunks in tiling.tiles:
                 for chunk in chunks:
-                    needs = np.maximum(chunk.count(counts)[slice(*groups)], self.config.turns)
+                    needs = np.maximum(chunk.count(counts)[slice(*groups)], config.turns)
                     sizes[groups, chunk] = (0, int(needs.sum()))
-            placed = Placed(layer, sources, target, sizes, 0)
-            runs = list(layer_runs(Buffers(self.config), placed, tiling))
-            cycles = count_cycles(self.config, work_of(runs), _TIMING).total
+            tables = [0] * len(prepared.finishes)
+            placed = Placed(layer, sources, prepared.target, prepared.finishes, sizes, 0, tables)
+            runs = list(layer_runs(Buffers(config), placed, tiling))
+            cycles = count_cycles(config, work_of(runs), _TIMING).total
             if best is None or cycles < best[0]:
                 best = cycles, tiling
         if best is None:
@@ -243,34 +237,8 @@ def _check_activations(config: NfuConfig, source: FeatureMap) -> None:
             )
 
 
-def _check_sums(config: NfuConfig, layer: Layer, scaling: Scaling) -> None:
-    for r, bias, terms, constant in zip(
-        layer.node.ranges,
-        layer.bias.tolist(),
-        scaling.terms.tolist(),
-        scaling.constants.tolist(),
-        strict=True,
-    ):
-        sums = Range(r.lo - bias, r.hi - bias)
-        width = max(r.width, sums.width) + 1
-        if width > config.accumulator_width:
-            raise UnsupportedError(
-                f"Sums need {width} bits, and the accumulator has {config.accumulator_width}"
-            )
-        product = sums.scale(sum(terms)) + Range(constant, constant)
-        if product.width + 1 > config.product_width:
-            raise UnsupportedError(
-                f"Scaled sums need {product.width + 1} bits, and NFU-3 has {config.product_width}"
-            )
-
-
-def _scale_words(config: NfuConfig, scaling: Scaling, groups: int) -> tuple[int, ...]:
-    spare = groups * config.tn - len(scaling.constants)
-    terms = np.pad(scaling.terms, ((0, spare), (0, 0)))
-    constants = np.pad(scaling.constants, (0, spare))
-    lanes = config.nfu3_lanes
-    return pack_scales(
-        config,
-        terms.reshape(-1, lanes, config.scale_terms),
-        constants.reshape(-1, lanes),
-    )
+def _zero_rows(config: NfuConfig, groups: int) -> tuple[int, ...]:
+    count = groups * config.turns
+    terms = np.zeros((count, config.tn, config.ti, config.lane.terms), dtype=np.int64)
+    last = np.arange(1, count + 1) % config.turns == 0
+    return pack_rows(config, terms, np.zeros(count), last)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 import numpy as np
@@ -49,6 +49,8 @@ class Layer:
         What NFU-3 does with the sums; None if they are stored as they are.
     output : str
         Stored tensor that the layer writes.
+    function : PiecewiseLinear or None
+        What NFU-3 applies to the sums, or to what ``scale`` makes of them.
     """
 
     node: IntNode
@@ -56,6 +58,7 @@ class Layer:
     scale: Requantise | None
     output: str
     maximum: bool = False
+    function: PiecewiseLinear | None = None
 
     @property
     def keeps_shifts(self) -> bool:
@@ -105,15 +108,12 @@ def _layers(network: IntegerNetwork, node: IntNode) -> Iterator[Layer]:
             pairs = zip(node.inputs, op.shifts, strict=True)
             addends = tuple(Addend(name, _identity(channels, shift)) for name, shift in pairs)
             yield _scaled(network, node, addends)
-        case Requantise() as op:
+        case Requantise() | PiecewiseLinear():
             if not _is_fused(network, node):
-                addend = Addend(node.inputs[0], _identity(channels))
-                # the range of the sums is that of the input
-                source = IntNode(
-                    *(node.name, node.op, node.inputs, node.shape),
-                    *(network.ranges(node.inputs[0]), node.scale, node.origin),
-                )
-                yield Layer(source, (addend,), op, node.name)
+                addends = (Addend(node.inputs[0], _identity(channels)),)
+                # the ranges of the sums are those of the input
+                ranges = network.ranges(node.inputs[0])
+                yield _finished(network, replace(node, ranges=ranges), addends, node)
         case Concat():
             for k, name in enumerate(node.inputs):
                 if not is_part(network, name):
@@ -130,8 +130,6 @@ def _layers(network: IntegerNetwork, node: IntNode) -> Iterator[Layer]:
                     f"Layer {node.name!r}: ArgMax is left to who reads the output, so nothing can "
                     "follow it"
                 )
-        case PiecewiseLinear():
-            raise UnsupportedError(f"Layer {node.name!r}: the NFU has no PiecewiseLinear yet")
         case _:
             assert_never(node.op)
 
@@ -153,18 +151,37 @@ def _identity(channels: int, shift: int = 0) -> Conv:
 
 
 def _scaled(network: IntegerNetwork, node: IntNode, addends: tuple[Addend, ...]) -> Layer:
-    """The layer with the requantisation that alone reads its sums, if there is one."""
+    """The layer whose sums are those of ``node``, with what it is fused with."""
     consumers = network.consumers(node.name)
-    if len(consumers) == 1 and isinstance(consumers[0].op, Requantise):
-        if _is_fused(network, consumers[0]):
-            return Layer(node, addends, consumers[0].op, consumers[0].name)
+    if len(consumers) == 1 and _is_fused(network, consumers[0]):
+        return _finished(network, node, addends, consumers[0])
     return Layer(node, addends, None, node.name)
 
 
+def _finished(
+    network: IntegerNetwork, sums: IntNode, addends: tuple[Addend, ...], node: IntNode
+) -> Layer:
+    """The layer whose sums are handed to ``node``, and to a function behind it that is fused."""
+    if isinstance(node.op, PiecewiseLinear):
+        return Layer(sums, addends, None, node.name, function=node.op)
+    assert isinstance(node.op, Requantise)
+    consumers = network.consumers(node.name)
+    if len(consumers) == 1 and _is_fused(network, consumers[0]):
+        function = consumers[0].op
+        assert isinstance(function, PiecewiseLinear)
+        return Layer(sums, addends, node.op, consumers[0].name, function=function)
+    return Layer(sums, addends, node.op, node.name)
+
+
 def _is_fused(network: IntegerNetwork, node: IntNode) -> bool:
-    """Whether the requantisation ``node`` belongs to the layer whose sums it reads."""
+    """Whether NFU-3 applies ``node`` to its input before that is stored."""
     source = node.inputs[0]
-    if source in (network.input_name, network.output):
+    if source in (network.input_name, network.output) or len(network.consumers(source)) > 1:
         return False
-    is_sum = isinstance(network.node(source).op, Conv | SumPool | Add)
-    return is_sum and len(network.consumers(source)) == 1
+    match node.op:
+        case Requantise():
+            return isinstance(network.node(source).op, Conv | SumPool | Add)
+        case PiecewiseLinear():
+            return isinstance(network.node(source).op, Requantise)
+        case _:
+            return False

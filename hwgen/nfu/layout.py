@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -65,7 +66,7 @@ class FeatureMap:
         """Elements of memory."""
         return self.height * self.width * self.channels
 
-    @property
+    @cached_property
     def signed(self) -> bool:
         """Whether any element can be negative."""
         return any(r.lo < 0 for r in self.ranges)
@@ -202,9 +203,9 @@ class _Placer:
 
     def _ranges(self, name: str) -> tuple[Range, ...]:
         writer = self.writers.get(name)
-        if writer is None or writer.scale is not None:
-            return self.network.ranges(name)
-        return writer.node.ranges
+        if writer is not None and writer.keeps_shifts:
+            return writer.node.ranges  # of a copy, which is no tensor of the network
+        return self.network.ranges(name)
 
     def _shifts(self, name: str) -> IntArray:
         """Shift of each channel, which a concatenation brings in."""

@@ -1,4 +1,4 @@
-"""Weights as SB rows, and requantisations as words of NFU-3's table."""
+"""Weights as SB rows."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.dyadic import signed_digits
 from hwgen.nfu.layers import Layer
 from hwgen.nfu.layout import FeatureMap
-from hwgen.numeric import IntArray, odd_part
+from hwgen.numeric import IntArray
 
-__all__ = ["Scaling", "TapRow", "layer_scaling", "tap_rows"]
+__all__ = ["TapRow", "tap_rows"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,16 +27,6 @@ class TapRow:
     kx: int
     block: int
     terms: IntArray
-
-
-@dataclass(frozen=True, eq=False)
-class Scaling:
-    """NFU-3 of a layer: terms (C, terms of a scale), constants (C,), the shift, bounds or None."""
-
-    terms: IntArray
-    constants: IntArray
-    shift: int
-    bounds: tuple[int, int] | None
 
 
 def tap_rows(
@@ -98,60 +88,3 @@ def _addend_rows(
     alive = split.any(axis=(4, 5, 6))
     for ky, kx, block, part in np.argwhere(alive).tolist():
         yield TapRow(addend, ky, kx, int(blocks[block]), split[ky, kx, block, part])
-
-
-def layer_scaling(config: NfuConfig, layer: Layer) -> Scaling:
-    """NFU-3 for a layer's sums, or for sums that are stored as they are but for their bias.
-
-    A channel whose output is the same for all sums has multiplier 0, so that it needs no exponent.
-
-    Raises
-    ------
-    UnsupportedError
-        If a multiplier depends on the position or does not fit the table.
-    """
-    bias, scale = layer.bias, layer.scale
-    count = len(bias)
-    if scale is None:
-        multipliers, shifts, bounds = np.ones(count, np.int64), np.zeros(count, np.int64), None
-    else:
-        if scale.multiplier[0].size > 1 or scale.shift[0].size > 1:
-            raise UnsupportedError("Multipliers that depend on the position do not fit the table")
-        multipliers = np.broadcast_to(scale.multiplier.ravel(), count)
-        shifts = np.broadcast_to(scale.shift.ravel(), count)
-        bounds = (scale.lo, scale.hi)
-    factors, downs, constants = [], [], []
-    for multiplier, shift, added, sums in zip(
-        multipliers.tolist(), shifts.tolist(), bias.tolist(), layer.node.ranges, strict=True
-    ):
-        odd, twos = odd_part(multiplier) if multiplier else (0, shift)
-        down, up = max(0, shift - twos), max(0, twos - shift)
-        ends = sums.scale(odd << up)
-        half = 1 << down >> 1
-        lo, hi = ((end + half) >> down for end in (ends.lo, ends.hi))
-        if bounds is not None:
-            lo, hi = (min(max(y, bounds[0]), bounds[1]) for y in (lo, hi))
-        if scale is not None and lo == hi:
-            factors.append(0)
-            downs.append(0)
-            constants.append(lo)
-        else:
-            factors.append(odd << up)
-            downs.append(down)
-            constants.append((added * odd << up) + half)
-    most = max(downs)
-    together = [f << (most - down) for f, down in zip(factors, downs, strict=True)]
-    widened = [c << (most - down) for c, down in zip(constants, downs, strict=True)]
-    digits = signed_digits(np.array(together, dtype=np.int64))
-    if digits.shape[1] > config.scale_terms:
-        raise UnsupportedError(
-            f"Scales have up to {digits.shape[1]} terms, and NFU-3 has {config.scale_terms}; "
-            "give it more"
-        )
-    if np.abs(digits).max() >= 1 << config.scale_exponents:
-        raise UnsupportedError(
-            f"Scales have exponents up to {int(np.abs(digits).max()).bit_length() - 1}, and NFU-3 "
-            f"has {config.scale_exponents}; give it more"
-        )
-    terms = np.pad(digits, ((0, 0), (0, config.scale_terms - digits.shape[1])))
-    return Scaling(terms, np.array(widened, dtype=np.int64), most, bounds)

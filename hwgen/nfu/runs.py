@@ -9,7 +9,8 @@ import numpy as np
 
 from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.cycles import Work
-from hwgen.nfu.isa import Nfu1, Nfu2In
+from hwgen.nfu.finish import Finish
+from hwgen.nfu.isa import Nfu1, Nfu2, Nfu2In
 from hwgen.nfu.layers import Layer
 from hwgen.nfu.layout import FeatureMap
 from hwgen.nfu.tiling import Chunk, Step, Tiling, band_height, pitch, steps
@@ -35,10 +36,10 @@ class _Ring:
         self.busy = 0
         self.held: dict[object, int] = {}
 
-    def take(self, key: object, size: int) -> tuple[int, bool, bool]:
+    def take(self, key: object, size: int, *, align: int = 1) -> tuple[int, bool, bool]:
         """Address of what ``key`` names, whether it must be loaded, and whether to wait first."""
         load = key not in self.held
-        wait = load and self._extend(self.end + size)
+        wait = load and self._extend(-(-self.end // align) * align + size)
         if load:
             self.held[key] = self.end - size
         self.busy = self.held[key]
@@ -101,54 +102,102 @@ class Buffers:
 class Placed:
     """Where what a layer needs lies in memory.
 
-    ``rows`` holds, for each chunk of a tile, its first SB row in memory and their number;
-    ``tables`` is the first word of the layer's scales.
+    Parameters
+    ----------
+    layer : Layer
+        The layer.
+    sources, target : FeatureMap
+        What its addends read, and what it writes.
+    finishes : tuple of Finish
+        What NFU-3 does to its sums.
+    rows : mapping
+        For each chunk of a tile, its first SB row and their number.
+    zeros : int
+        First of as many rows of zeros as the longest tile has groups times turns.
+    tables : sequence of int
+        First word of each finish.
     """
 
     layer: Layer
     sources: Sequence[FeatureMap]
     target: FeatureMap
+    finishes: tuple[Finish, ...]
     rows: Mapping[tuple[tuple[int, int], Chunk], tuple[int, int]]
-    tables: int
+    zeros: int
+    tables: Sequence[int]
 
 
 def layer_runs(buffers: Buffers, placed: Placed, tiling: Tiling) -> Iterator[Fields]:
-    """Fields of the instructions of a layer, but for those that are the same in all its runs."""
-    config, layer = buffers.config, placed.layer
-    words = placed.target.channels // config.tn
+    """Fields of the instructions of a layer.
+
+    A second finish takes what the first left in NBout, and rows of zeros.
+    """
+    layer = placed.layer
     _, height, width = layer.node.shape
-    signs = [int(source.signed) for source in placed.sources]
+    combine = Nfu2.MAX if layer.maximum else Nfu2.ADD
     fence = 1
     for step in steps(tiling, height, width):
-        groups = step.groups[1] - step.groups[0]
-        name = layer.output
-        source, count = placed.rows[step.groups, step.chunk]
-        address, load, wait = buffers.sb.take((name, step.groups, step.chunk), count)
-        values: Fields = {"nfu_op": Nfu1.MULT, "sb_address": address, "sb_rows": count}
-        if load:
-            values |= {"sb_source": source, "sb_target": address, "sb_size": count}
-        size = groups * config.turns
-        address, load, wait_table = buffers.table.take((name, step.groups), size)
-        values |= {"table_address": address, "nbout_groups": groups}
-        if load:
-            source = placed.tables + step.groups[0] * config.turns
-            values |= {"table_source": source, "table_target": address, "table_size": size}
-        size = step.columns * groups
-        address, _, wait_out = buffers.nbout.take((name, step.groups, step.y, step.x), size)
-        values |= {"nbout_address": address, "nbin_positions": step.columns}
-        if not step.first:
-            values["nfu_in"] = Nfu2In.NBOUT
-        if step.last:
-            at = placed.target.element(step.y, step.x) // config.tn + step.groups[0]
-            values |= {"nbout_store": 1, "nbout_target": at, "nbout_stride": words}
-        loads, wait_in = _input(buffers, placed, tiling, step, values)
-        values["nbin_signed"] = signs[step.chunk.band.addend]
-        if wait_in or (not loads and (wait or wait_table or wait_out)):
-            loads.insert(0, {})  # by the instruction after it the run before has read
-        instructions = [*loads, values]
-        instructions[0]["cp_fence"] = fence
-        fence = 0
-        yield from instructions
+        passes = range(len(placed.finishes) if step.last else 1)
+        for number in passes:
+            values: Fields = {"nfu_op": Nfu1.MULT, "nfu_combine": combine}
+            wait = _rows(buffers, placed, step, values, second=number > 0)
+            wait |= _scales(buffers, placed, step, values, number)
+            size = step.columns * (step.groups[1] - step.groups[0])
+            key = (layer.output, step.groups, step.y, step.x)
+            values["nbout_address"], _, wait_out = buffers.nbout.take(key, size)
+            if number or not step.first:
+                values["nfu_in"] = Nfu2In.NBOUT
+            if step.last:
+                values |= placed.finishes[number].fields
+            if step.last and number == passes[-1]:
+                values |= _store(buffers.config, placed.target, step)
+            loads, wait_in = _input(buffers, placed, tiling, step, values)
+            if wait_in or (not loads and (wait or wait_out)):
+                loads.insert(0, {})  # by the instruction after it the run before has read
+            instructions = [*loads, values]
+            instructions[0]["cp_fence"] = fence
+            fence = 0
+            yield from instructions
+
+
+def _rows(buffers: Buffers, placed: Placed, step: Step, values: Fields, *, second: bool) -> bool:
+    """Give a run its SB rows; whether it must wait."""
+    groups = step.groups[1] - step.groups[0]
+    key: object = (placed.layer.output, step.groups, step.chunk)
+    source, count = placed.rows[step.groups, step.chunk]
+    if second:
+        key = (placed.layer.output, groups)
+        source, count = placed.zeros, groups * buffers.config.turns
+    address, load, wait = buffers.sb.take(key, count)
+    values |= {"sb_address": address, "sb_rows": count, "nbout_groups": groups}
+    if load:
+        values |= {"sb_source": source, "sb_target": address, "sb_size": count}
+    return wait
+
+
+def _scales(buffers: Buffers, placed: Placed, step: Step, values: Fields, number: int) -> bool:
+    """Give a run its words of the table; whether it must wait."""
+    finish, source = placed.finishes[number], placed.tables[number]
+    key: object = (placed.layer.output, number)
+    size = len(finish.words)
+    if finish.each:
+        begin, end = step.groups
+        key = (placed.layer.output, number, step.groups)
+        source += begin * finish.each
+        size = (end - begin) * finish.each
+    address, load, wait = buffers.table.take(key, size, align=finish.align)
+    values["table_address"] = address
+    if load:
+        values |= {"table_source": source, "table_target": address, "table_size": size}
+    return wait
+
+
+def _store(config: NfuConfig, target: FeatureMap, step: Step) -> Fields:
+    return {
+        "nbout_store": 1,
+        "nbout_target": target.element(step.y, step.x) // config.tn + step.groups[0],
+        "nbout_stride": target.channels // config.tn,
+    }
 
 
 def _input(
@@ -174,6 +223,8 @@ def _input(
     values |= {
         "nbin_address": (base + (left - corner) * blocks) % config.nbin_depth,
         "nbin_stride": op.strides[1] * blocks,
+        "nbin_positions": step.columns,
+        "nbin_signed": int(source.signed),
     }
     across = min(across, source.width - source.border[1] - corner)
     if blocks * config.ti < source.channels:

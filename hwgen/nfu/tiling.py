@@ -116,6 +116,8 @@ def candidates(
     layer: Layer,
     sources: Sequence[FeatureMap],
     counts: Sequence[IntArray],
+    *,
+    scales: int,
 ) -> Iterator[Tiling]:
     """Tilings that fit.
 
@@ -132,6 +134,8 @@ def candidates(
         What each addend reads.
     counts : sequence of int64 array
         For each addend, the SB rows of each (output group, kernel row, block of inputs).
+    scales : int
+        Words of the table for an output group.
     """
     _, height, width = layer.node.shape
     for columns in _shares(width):
@@ -140,7 +144,7 @@ def candidates(
             continue
         before, enough = None, False
         for share in (2, 1):
-            once = _tiles(config, layer, counts, bands, columns, share)
+            once = _tiles(config, layer, counts, bands, columns, share, scales)
             if once is None or once == before:
                 continue
             before = once
@@ -150,7 +154,7 @@ def candidates(
                 enough = _runs_ahead(config, layer, sources, bands, columns, wide=wide)
                 continue
             for lines in _shares(height)[:-1]:
-                if tiles := _tiles(config, layer, counts, bands, columns * lines, share):
+                if tiles := _tiles(config, layer, counts, bands, columns * lines, share, scales):
                     yield Tiling(columns, lines, tiles, pixels_first=False, wide=wide)
         if enough:
             return  # further cuts would only add loads
@@ -249,10 +253,11 @@ def _tiles(
     bands: Sequence[Band],
     pixels: int,
     share: int,
+    scales: int,
 ) -> _Tiles | None:
     """Fewest chunks, then longest tiles, that fit 1 / ``share`` of SB, the table and NBout."""
     most = config.nbout_depth // share // pixels
-    most = min(most, config.table_depth // share // config.turns)
+    most = min(most, config.table_depth // share // max(1, scales))
     groups = len(counts[0])
     cut = 0
     while most and (chunks := _chunks(bands, cut)) is not None:

@@ -15,7 +15,7 @@ from hwgen.errors import ResourceError, UnsupportedError
 from hwgen.integer.ranges import output_ranges
 from hwgen.integer.types import Add, ArgMax, Concat, Conv, IntegerNetwork
 from hwgen.nfu.compile import compile_network
-from hwgen.nfu.config import BinaryLane, DyadicLane, IntLane, NfuConfig
+from hwgen.nfu.config import BinaryLane, DyadicLane, IntLane, NfuConfig, Segments
 from hwgen.nfu.cycles import count_cycles
 from hwgen.nfu.golden import execute
 from hwgen.sim.golden import run
@@ -179,30 +179,18 @@ def test_buffers_that_are_too_small() -> None:
         compile_network(_layer(8, 24, 8, 3), NfuConfig(nbin_depth=2))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "chain",
-        "classifier",
-        "bare",
-        "depthwise",
-        "pools",
-        "mean",
-        "residual",
-        "inception",
-        "small",
-        "twice",
-    ],
-)
+@pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_whole_networks(name: str) -> None:
-    config = NfuConfig(activation_width=12, product_width=48, scale_exponents=32, maximum=True)
+    config = NfuConfig(
+        activation_width=12, product_width=48, scale_exponents=32, maximum=True, function=Segments()
+    )
     _check(NETWORKS[name](), config)
 
 
 def test_operators_that_the_parameters_lack() -> None:
     with pytest.raises(UnsupportedError, match="Layer 't2': The maximum is missing in NFU-2"):
         compile_network(NETWORKS["pools"](), NfuConfig())
-    with pytest.raises(UnsupportedError, match="Layer 't2': the NFU has no PiecewiseLinear yet"):
+    with pytest.raises(UnsupportedError, match="Layer 't0': NFU-3 has no functions; give it segm"):
         compile_network(NETWORKS["tanh"](), NfuConfig())
 
 
