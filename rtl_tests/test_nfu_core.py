@@ -69,8 +69,18 @@ def test_reset_in_mid_run(seed: int) -> None:
     rng = np.random.default_rng(seed)
     config = random_config(rng)
     program, image = random_program(config, rng, length=10)
-    timing = random_timing(seed)
-    _compare(config, program, image, timing, resets=rng.random(6).tolist())
+    _compare(config, program, image, random_timing(seed), resets=rng.random(6).tolist())
+
+
+def test_reset_within_a_group() -> None:
+    """Sums that were under way are forgotten."""
+    config = NfuConfig(tn=2, ti=2, nfu3_lanes=2)
+    terms = np.ones((16, 2, 2, 1), dtype=np.int64)
+    rows = pack_rows(config, terms, [0] * 16, [0] * 15 + [1])
+    run = "SB size=16 rows=16 | NBIN size=8 positions=8 stride=1 | NBOUT groups=1 store=1 target=8"
+    program = assemble(f"{run} | NFU op=MULT\nCP end=1")
+    image = MemoryImage(rows, (0,), np.arange(32))
+    _compare(config, program, image, Timing(), resets=[0.4, 0.5, 0.6, 0.7])
 
 
 @pytest.mark.parametrize("seed", range(8))
