@@ -7,10 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwgen.errors import UnsupportedError
 from hwgen.integer.types import Conv
 from hwgen.nfu.config import NfuConfig
-from hwgen.nfu.dyadic import signed_digits
 from hwgen.nfu.layers import Layer
 from hwgen.nfu.layout import FeatureMap
 from hwgen.numeric import IntArray
