@@ -239,6 +239,6 @@ def _check_activations(config: NfuConfig, source: FeatureMap) -> None:
 
 def _zero_rows(config: NfuConfig, groups: int) -> tuple[int, ...]:
     count = groups * config.turns
-    terms = np.zeros((count, config.tn, config.ti, config.lane.terms), dtype=np.int64)
+    terms = np.zeros((count, config.tn, config.ti, config.lane.operands), dtype=np.int64)
     last = np.arange(1, count + 1) % config.turns == 0
     return pack_rows(config, terms, np.zeros(count), last)

@@ -8,7 +8,7 @@ import numpy as np
 
 from hwgen.errors import UnsupportedError
 from hwgen.nfu.config import NfuConfig
-from hwgen.nfu.digits import signed_digits
+from hwgen.nfu.dyadic import signed_digits
 from hwgen.nfu.function import function_words, table_function
 from hwgen.nfu.isa import Nfu2Out
 from hwgen.nfu.layers import Layer

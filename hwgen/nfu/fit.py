@@ -14,7 +14,7 @@ __all__ = ["fit_config"]
 
 _DEPTHS = (512, 1024, 2048, 4096)
 _TURNS = 4
-_FUNCTION = Segments(16, 17)
+_WIDEST = 17  # input of a function
 
 
 def fit_config(network: IntegerNetwork, *, tn: int, ti: int) -> NfuConfig:
@@ -31,17 +31,16 @@ def fit_config(network: IntegerNetwork, *, tn: int, ti: int) -> NfuConfig:
     config = _deep_enough(network, tn, ti)
     width = config.activation_width
     config = _least(network, config, range(4, width + 1), _activation)
-    lowest = config.activation_width + 2
+    if config.function is not None:
+        config = _least(network, config, (2, 4, 8, 16), _segments)
+        config = _least(network, config, range(5, _WIDEST + 1), _function_width)
+    lowest = max(config.activation_width + 2, config.function.width if config.function else 0)
     config = _least(network, config, range(lowest, config.accumulator_width + 1), _accumulator)
     lowest = config.accumulator_width
     config = _least(network, config, range(lowest, config.product_width + 1), _product)
     config = _least(network, config, range(1, config.scale_terms + 1), _scale_terms)
     config = _least(network, config, (2, 4, 8, 16, 32), _scale_exponents)
-    config = _least(network, config, (2, 4, 8, 16), _exponents)
-    if config.function is None:
-        return config
-    config = _least(network, config, (2, 4, 8, 16), _segments)
-    return _least(network, config, range(5, _FUNCTION.width + 1), _function_width)
+    return _least(network, config, (2, 4, 8, 16), _exponents)
 
 
 def _deep_enough(network: IntegerNetwork, tn: int, ti: int) -> NfuConfig:
@@ -61,8 +60,8 @@ def _deep_enough(network: IntegerNetwork, tn: int, ti: int) -> NfuConfig:
             scale_terms=4,
             scale_exponents=32,
             product_width=63,
-            function=_FUNCTION if PiecewiseLinear in operators else None,
             maximum=MaxPool in operators,
+            function=Segments(16, _WIDEST) if PiecewiseLinear in operators else None,
         )
         try:
             memory = compile_network(network, config).memory

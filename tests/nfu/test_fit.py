@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import Sketch
+from networks import NETWORKS, Sketch
 from nfu_networks import random_layers
 
 from hwgen.errors import UnsupportedError
 from hwgen.nfu.compile import compile_network
-from hwgen.nfu.config import NfuConfig
+from hwgen.nfu.config import NfuConfig, Segments
 from hwgen.nfu.fit import fit_config
 from hwgen.nfu.golden import execute
 
@@ -65,3 +65,10 @@ def test_addresses_are_as_wide_as_memory_is_large() -> None:
     network = s.done(s.conv("image", 4, (1, 1)))
     words = (16 + 4) * 16 * 16 // 4
     assert fit_config(network, tn=4, ti=4).address_width == (words - 1).bit_length() == 11
+
+
+def test_pools_and_functions_bring_what_they_need() -> None:
+    config = fit_config(NETWORKS["tanh"](), tn=2, ti=2)
+    assert (config.maximum, config.function) == (False, Segments(4, 10))
+    config = fit_config(NETWORKS["chain"](), tn=2, ti=2)
+    assert (config.maximum, config.function) == (True, None)
