@@ -220,3 +220,34 @@ def test_a_concatenation_of_signed_and_unsigned_values() -> None:
     with pytest.raises(UnsupportedError, match="Layer 't5': Input reaches from 13 to 255"):
         compile_network(network, NfuConfig())
     _check(network, NfuConfig(activation_width=9, product_width=48, scale_exponents=32))
+
+
+@pytest.mark.parametrize(("columns", "depth"), [(10, 256), (10, 64), (64, 256)])
+def test_what_a_buffer_holds_is_not_loaded_again(columns: int, depth: int) -> None:
+    """Every input row comes once, and every row of weights, if one tile has all groups."""
+    s = Sketch((4, 12, columns), seed=1)
+    network = s.done(s.requantise(s.conv("image", 4, pads=(1, 1, 1, 1))))
+    compiled = compile_network(network, NfuConfig(nbin_depth=depth, product_width=48))
+    loaded = sum(one.nbin_size for one in compiled.program)
+    assert (12 + 2) * (columns + 2) <= loaded <= (12 + 2) * (columns + 2) * 1.2
+    assert sum(one.sb_size for one in compiled.program) == len(compiled.memory.rows)
+    assert sum(one.table_size for one in compiled.program) == len(compiled.memory.tables)
+
+
+def test_a_second_tile_finds_the_whole_map() -> None:
+    s = Sketch((4, 6, 6), seed=1)
+    network = s.done(s.requantise(s.conv("image", 64, pads=(1, 1, 1, 1))))
+    compiled = compile_network(network, NfuConfig(sb_depth=128, product_width=48))
+    assert len({one.sb_source for one in compiled.program if one.sb_size}) > 1
+    assert sum(one.nbin_size for one in compiled.program) == 8 * 8
+
+
+def test_a_tiling_by_the_cycle_model_is_none_of_the_worst() -> None:
+    """Where weights do not fit, those of a chunk serve many output rows."""
+    s = Sketch((64, 8, 8), seed=1)
+    network = s.done(s.requantise(s.conv("image", 8, pads=(1, 1, 1, 1))))
+    config = NfuConfig(sb_depth=64, nbin_depth=2048, product_width=48, nfu3_lanes=4)
+    compiled = compile_network(network, config)
+    count = count_cycles(config, compiled.program)
+    assert count.busy / count.total > 0.8
+    _check(network, config)
