@@ -1,8 +1,9 @@
 """Compiler from an integer network to a program and its memory.
 
-:mod:`hwgen.nfu.layers` says what each operator is on an NFU, :mod:`hwgen.nfu.layout` where its
-tensors lie, :mod:`hwgen.nfu.rows` what its weights and scales become, :mod:`hwgen.nfu.tiling` how a
-layer can be cut, and :mod:`hwgen.nfu.runs` what the runs of each cut load. The cycle model chooses.
+:mod:`hwgen.nfu.layers` says what each operator is on an NFU, :mod:`hwgen.nfu.order` which channels
+share a tile, :mod:`hwgen.nfu.layout` where tensors lie, :mod:`hwgen.nfu.rows` and
+:mod:`hwgen.nfu.finish` what weights and scales become, :mod:`hwgen.nfu.tiling` how a layer can be
+cut, and :mod:`hwgen.nfu.runs` what the runs of each cut load. The cycle model chooses.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from hwgen.nfu.isa import Instruction
 from hwgen.nfu.layers import Layer, lower
 from hwgen.nfu.layout import FeatureMap, place
 from hwgen.nfu.memory import MemoryImage, pack_rows
+from hwgen.nfu.order import channel_orders
 from hwgen.nfu.rows import TapRow, tap_rows
 from hwgen.nfu.runs import Buffers, Placed, layer_runs, work_of
 from hwgen.nfu.tiling import Chunk, Tiling, candidates, pitch
@@ -68,7 +70,8 @@ def compile_network(network: IntegerNetwork, config: NfuConfig) -> CompiledNetwo
         If a layer does not fit the buffers.
     """
     layers, output = lower(network)
-    maps, activations = place(network, layers, config)
+    orders = channel_orders(network, layers, config, output)
+    maps, activations = place(network, layers, config, orders)
     emitter = _Emitter(config)
     for layer in layers:
         prepared = _prepare(config, layer, maps)
@@ -91,7 +94,7 @@ def check_network(network: IntegerNetwork, config: NfuConfig) -> None:
         If an operator, a range or a constant is not one that the NFU with ``config`` has.
     """
     layers, _ = lower(network)
-    maps, _ = place(network, layers, config)
+    maps, _ = place(network, layers, config, {})
     for layer in layers:
         _prepare(config, layer, maps)
 
@@ -115,7 +118,7 @@ def _prepare(config: NfuConfig, layer: Layer, maps: Mapping[str, FeatureMap]) ->
             raise UnsupportedError("The maximum is missing in NFU-2; set the parameter 'maximum'")
         for source in sources:
             _check_activations(config, source)
-        found = finishes(config, layer)
+        found = finishes(config, layer, np.argsort(target.slots))
         rows = tap_rows(config, layer, sources, target)
     except UnsupportedError as error:
         raise UnsupportedError(f"Layer {layer.node.name!r}: {error}") from None

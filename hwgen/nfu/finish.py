@@ -9,7 +9,7 @@ import numpy as np
 from hwgen.errors import UnsupportedError
 from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.dyadic import signed_digits
-from hwgen.nfu.function import function_words, table_function
+from hwgen.nfu.function import TableFunction, function_words, table_function
 from hwgen.nfu.isa import Nfu2Out
 from hwgen.nfu.layers import Layer
 from hwgen.nfu.memory import pack_scales
@@ -40,8 +40,10 @@ class Finish:
     fields: tuple[tuple[str, int], ...]
 
 
-def finishes(config: NfuConfig, layer: Layer) -> tuple[Finish, ...]:
-    """What NFU-3 does to the sums of ``layer``, in order: a scale, a function, or both.
+def finishes(config: NfuConfig, layer: Layer, order: IntArray) -> tuple[Finish, ...]:
+    """What NFU-3 does to the sums of ``layer``: a scale, a function, or one after the other.
+
+    ``order`` (C,) is the channel of each place of the output.
 
     Raises
     ------
@@ -50,13 +52,13 @@ def finishes(config: NfuConfig, layer: Layer) -> tuple[Finish, ...]:
     """
     result = []
     if layer.scale is not None or layer.function is None:
-        result.append(_scale(config, layer))
+        result.append(_scale(config, layer, order))
     if layer.function is not None:
-        result.append(_function(config, layer))
+        result.append(_function(config, layer, order))
     return tuple(result)
 
 
-def _function(config: NfuConfig, layer: Layer) -> Finish:
+def _function(config: NfuConfig, layer: Layer, order: IntArray) -> Finish:
     op = layer.function
     assert op is not None
     inputs = layer.node.ranges[0]
@@ -67,6 +69,10 @@ def _function(config: NfuConfig, layer: Layer) -> Finish:
     function = table_function(config, op, inputs)
     segments = function.begins.shape[1]
     shared = len(function.begins) == 1
+    if not shared:
+        function = TableFunction(
+            function.begins[order], function.terms[order], function.constants[order]
+        )
     fields = {
         "nfu_out": Nfu2Out.NFU3,
         "nfu_function": 1,
@@ -80,7 +86,7 @@ def _function(config: NfuConfig, layer: Layer) -> Finish:
     return Finish(function_words(config, function), each, segments, tuple(fields.items()))
 
 
-def _scale(config: NfuConfig, layer: Layer) -> Finish:
+def _scale(config: NfuConfig, layer: Layer, order: IntArray) -> Finish:
     scaling = _layer_scaling(config, layer)
     _check_sums(config, layer, scaling)
     groups = -(-len(scaling.constants) // config.tn)
@@ -89,8 +95,8 @@ def _scale(config: NfuConfig, layer: Layer) -> Finish:
         low, high = scaling.bounds
         fields |= {"nfu_saturate": 1, "nfu_low": low, "nfu_high": high}
     spare = groups * config.tn - len(scaling.constants)
-    terms = np.pad(scaling.terms, ((0, spare), (0, 0)))
-    constants = np.pad(scaling.constants, (0, spare))
+    terms = np.pad(scaling.terms[order], ((0, spare), (0, 0)))
+    constants = np.pad(scaling.constants[order], (0, spare))
     lanes = config.nfu3_lanes
     words = pack_scales(
         config, terms.reshape(-1, lanes, config.scale_terms), constants.reshape(-1, lanes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -101,9 +101,14 @@ class FeatureMap:
 
 
 def place(
-    network: IntegerNetwork, layers: Sequence[Layer], config: NfuConfig
+    network: IntegerNetwork,
+    layers: Sequence[Layer],
+    config: NfuConfig,
+    orders: Mapping[str, IntArray],
 ) -> tuple[dict[str, FeatureMap], IntArray]:
     """Every stored tensor, one behind the other, and memory with their borders in it.
+
+    ``orders`` holds the channel of each place for tensors whose channels do not lie in order.
 
     A border is as wide as the padding of the layers that read. It holds zeros, or, if the reader
     takes the maximum of signed values, the least value.
@@ -113,7 +118,7 @@ def place(
     UnsupportedError
         If a maximum and a sum need the border of a map of signed values, which cannot be both.
     """
-    placer = _Placer(network, config, layers)
+    placer = _Placer(network, config, layers, orders)
     names = [network.input_name, *(layer.output for layer in layers), *placer.parts]
     memory = np.zeros(0, dtype=np.int64)
     for name in names:
@@ -125,10 +130,17 @@ def place(
 
 
 class _Placer:
-    def __init__(self, network: IntegerNetwork, config: NfuConfig, layers: Sequence[Layer]) -> None:
+    def __init__(
+        self,
+        network: IntegerNetwork,
+        config: NfuConfig,
+        layers: Sequence[Layer],
+        orders: Mapping[str, IntArray],
+    ) -> None:
         self.network = network
         self.block = max(config.tn, config.ti)
         self.layers = layers
+        self.orders = orders
         self.writers = {layer.output: layer for layer in layers}
         self.parts = {  # the stored tensors of each concatenation, in order
             node.name: [
@@ -151,7 +163,8 @@ class _Placer:
         def put(tensor: str, begin: int) -> FeatureMap:
             """Place a tensor from element ``begin`` of a pixel on."""
             end = begin + self._size(tensor)
-            slots = np.arange(begin, begin + self._shape(tensor)[0])
+            channels = np.arange(self._shape(tensor)[0])
+            slots = begin + np.argsort(self.orders.get(tensor, channels))
             shifts = self._shifts(tensor)
             if tensor in self.parts:
                 inner = []

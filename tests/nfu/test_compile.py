@@ -242,6 +242,12 @@ def test_a_second_tile_finds_the_whole_map() -> None:
     assert sum(one.nbin_size for one in compiled.program) == 8 * 8
 
 
+def test_a_second_tile_loads_what_has_been_overwritten() -> None:
+    s = Sketch((4, 14, 6), seed=1)
+    network = s.done(s.requantise(s.conv("image", 64, pads=(1, 1, 1, 1))))
+    _check(network, NfuConfig(sb_depth=128, nbin_depth=64, product_width=48))
+
+
 def test_a_tiling_by_the_cycle_model_is_none_of_the_worst() -> None:
     """Where weights do not fit, those of a chunk serve many output rows."""
     s = Sketch((64, 8, 8), seed=1)
