@@ -110,12 +110,9 @@ class DataPath(wiring.Component):
 class Ring(wiring.Component):
     """A component inside two shift registers, from and to one pin."""
 
-    i: In(1)
-    o: Out(1)
-
     def __init__(self, component: Any) -> None:
         self.component = component
-        super().__init__()
+        super().__init__({"i": In(1), "o": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
