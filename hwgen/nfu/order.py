@@ -14,7 +14,7 @@ import numba
 import numpy as np
 
 from hwgen.integer.types import Concat, Conv, IntegerNetwork
-from hwgen.nfu.config import NfuConfig
+from hwgen.nfu.config import DyadicLane, NfuConfig
 from hwgen.nfu.dyadic import signed_digits
 from hwgen.nfu.layers import Layer
 from hwgen.numeric import IntArray
@@ -134,10 +134,12 @@ def _needs(config: NfuConfig, layer: Layer, orders: Mapping[str, IntArray]) -> I
         if addend.tensor in orders:
             weight = weight[:, orders[addend.tensor]]
         spare = -weight.shape[1] % config.ti
-        terms = np.count_nonzero(signed_digits(weight), axis=-1)
-        terms = np.pad(terms, ((0, 0), (0, spare), (0, 0), (0, 0)))
-        longest = terms.reshape(len(terms), -1, config.ti, *terms.shape[2:]).max(axis=2)
-        result.append(-(-longest.reshape(len(terms), -1) // config.lane.terms))
+        rows = (weight != 0).astype(np.int64)
+        if isinstance(config.lane, DyadicLane):
+            rows = -(-np.count_nonzero(signed_digits(weight), axis=-1) // config.lane.terms)
+        rows = np.pad(rows, ((0, 0), (0, spare), (0, 0), (0, 0)))
+        longest = rows.reshape(len(rows), -1, config.ti, *rows.shape[2:]).max(axis=2)
+        result.append(longest.reshape(len(rows), -1))
     return np.concatenate(result, axis=1)
 
 
