@@ -134,9 +134,12 @@ def test_multipliers() -> None:
 
 def test_synthesis(tmp_path: Path) -> None:
     """Buffers become block RAM, and no signal that is an index becomes a multiplication."""
-    config = NfuConfig(tn=2, ti=2, accumulator_width=16, product_width=32)
+    config = NfuConfig(
+        tn=2, ti=2, accumulator_width=16, product_width=32, function=Segments(4, 9), maximum=True
+    )
     verilog = emit(config, name="small")
-    assert verilog.count("no_rw_check") == 5  # index words, SB, NBin, table, NBout
+    # index words, SB, NBin, table, NBout, two levels of a search
+    assert verilog.count("no_rw_check") == 7
     (result,) = synthesise(SynthesisJob({"small.v": verilog}, "small", "ice40", tmp_path))
-    # 9 + 20 bits of SB, 16 of NBin, 48 of the table, 32 of NBout, 16 a block
-    assert result.area.brams == 1 + 2 + 1 + 3 + 2
+    # 9 + 20 bits of SB, 16 of NBin, 48 of the table, 32 of NBout, twice 9 of a search, 16 a block
+    assert result.area.brams == 1 + 2 + 1 + 3 + 2 + 2
