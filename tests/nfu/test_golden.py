@@ -201,6 +201,10 @@ _LOAD = "SB size=2 rows=2 | NBIN size=2 positions=1 | NBOUT groups=1 store=1 tar
         (_LOAD.replace("groups=1", "groups=2"), "0: Rows of a run must end in the last of 2"),
         (_LOAD.replace("rows=2", "rows=1"), "0: Rows of a run must end in the last of 1 groups"),
         (_LOAD.replace("positions=1", "positions=0"), "0: Run needs a position and a row"),
+        (
+            _LOAD.replace("positions=1", "positions=257"),
+            r"0: Outputs of a run \(257 words\) do not",
+        ),
         (_LOAD.replace("target=8", "target=16"), "0: Store writes outside of memory"),
         (f"{_LOAD} out=NFU3", "0: Word 0 of the table is read before it is written"),
         (
@@ -215,6 +219,16 @@ def test_refused_programs(text: str, message: str) -> None:
     end = "" if "fence" in text else "\nCP end=1"
     with pytest.raises(VerifyError, match=message):
         execute(config, assemble(text + end), _image(config))
+
+
+@pytest.mark.parametrize(
+    ("rows", "scales", "activations", "what"),
+    [(257, 1, 64, "SB rows"), (1, 257, 64, "scales"), (1, 1, 4 * 257, "activations")],
+)
+def test_refused_memory(rows: int, scales: int, activations: int, what: str) -> None:
+    image = MemoryImage((0,) * rows, (0,) * scales, np.zeros(activations, dtype=np.int64))
+    with pytest.raises(VerifyError, match=f"Memory of 257 words of {what} exceeds the address"):
+        execute(NfuConfig(address_width=8), (_END,), image)
 
 
 @pytest.mark.parametrize(
