@@ -221,6 +221,14 @@ def test_refused_programs(text: str, message: str) -> None:
         execute(config, assemble(text + end), _image(config))
 
 
+@pytest.mark.parametrize("bound", ["low=-2049", "low=-5 high=2048"])
+def test_refused_bounds(bound: str) -> None:
+    config = NfuConfig(nfu3_lanes=4, accumulator_width=12)
+    program = assemble(f"TABLE size=1 | {_LOAD} out=NFU3 saturate=1 {bound}\nCP end=1")
+    with pytest.raises(VerifyError, match="0: Bounds of NFU-3 must fit the accumulator"):
+        execute(config, program, _image(config))
+
+
 @pytest.mark.parametrize(
     ("rows", "scales", "activations", "what"),
     [(257, 1, 64, "SB rows"), (1, 257, 64, "scales"), (1, 1, 4 * 257, "activations")],
