@@ -2,11 +2,11 @@
 
     python benchmarks/bench_nfu_area.py --results FILE [--route] [--only TEXT]
 
-8-bit activations, sums of 20 bits, one term of 8 exponents a lane unless it says otherwise,
-buffers of 256 words; scales of two terms of 8 exponents, one lane of NFU-3. "Without skipping" is
-the same NFU with a counter in place of the index memory: it reads the words of a window in their
-order, and its groups have equally many rows. "Data path" is NFU-1, NFU-2 and NFU-3 alone, without
-buffers, loads, control and stores.
+8-bit activations, sums of 20 bits, one term of 8 exponents a lane, buffers of 256 words; scales of
+two terms of 8 exponents, one lane of NFU-3. "Without skipping" is the same NFU with a counter in
+place of the index memory: it reads the words of a window in their order, and its groups have
+equally many rows. "Data path" is NFU-1, NFU-2 and NFU-3 alone, without buffers, loads, control
+and stores.
 
 ``--route`` places and routes every design that has a device, inside a ring of registers, so that
 pins set no limit; seed 1, aimed at 100 MHz (48 MHz on UP5K). What ran is stored in ``FILE``; a
@@ -155,13 +155,17 @@ def designs() -> Iterator[Design]:
     yield Design("4 x 4", Nfu, FOUR, device=HX8K)
     yield Design("4 x 4", Nfu, FOUR, device=UP5K)
     yield Design("4 x 4, lanes of two terms", Nfu, replace(FOUR, lane=DyadicLane(2, 8)))
-    integer = replace(FOUR, lane=IntLane(8))
-    yield Design("4 x 4, multipliers of 8 bits in logic", Nfu, integer, multipliers="logic")
-    yield Design("4 x 4, multipliers of 8 bits in DSPs", Nfu, integer, multipliers="dsp")
-    yield Design("4 x 4, weights of 1 and -1", Nfu, replace(FOUR, lane=BinaryLane()))
     yield Design("4 x 4, maxima", Nfu, replace(FOUR, maximum=True))
+    yield Design("4 x 4, weights of 1 and -1", Nfu, replace(FOUR, lane=BinaryLane()))
     functions = replace(FOUR, function=Segments(16, 10))
     yield Design("4 x 4, functions of 16 segments", Nfu, functions)
+    for tile, config in (("4 x 4", FOUR), ("8 x 8", EIGHT)):
+        integer = replace(config, lane=IntLane(8))
+        name = f"{tile}, int8 in logic"
+        yield Design(name, Nfu, integer, multipliers="logic")
+        yield Design(f"{name}, data path", DataPath, integer, multipliers="logic")
+        name = f"{tile}, int8 in DSP blocks"
+        yield Design(name, Nfu, integer, "ecp5", ECP5_25, multipliers="dsp")
     yield Design("8 x 8", Nfu, EIGHT, device=HX8K)
     yield Design("8 x 8, 4 exponents, sums of 16 bits", Nfu, SMALL, device=HX8K)
     yield Design("4 x 4", Nfu, FOUR, "ecp5", ECP5_25)
