@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from amaranth.hdl import Cat, Const, Elaboratable, Module, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -173,32 +173,37 @@ def designs() -> Iterator[Design]:
     yield Design("16 x 16", Nfu, SIXTEEN, "ecp5", ECP5_85)
 
 
-def measure(design: Design, *, route: bool) -> dict[str, Any]:
-    """Area of the design, and its clock on its device."""
+def area(design: Design) -> dict[str, Any]:
+    """Area of the design."""
+    with tempfile.TemporaryDirectory() as folder:
+        return _synthesise(design, design.component(design.config), Path(folder))
+
+
+def clock(design: Design, device: Device) -> float | str:
+    """MHz of the design in its ring, or why there is no route."""
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
-        component: Elaboratable = design.component(design.config)
-        found = _synthesise(design, component, directory)
-        if design.device is None or not route:
-            return found
         _synthesise(design, Ring(design.component(design.config)), directory)
-        freq = 48 if design.device == UP5K else 100
         try:
             result = place_and_route(
-                design.device, name="nfu", directory=directory, freq=freq, seeds=(1,),
+                device,
+                name="nfu",
+                directory=directory,
+                freq=48 if device == UP5K else 100,
+                seeds=(1,),
                 time_limit=TIME_LIMIT,
-            )  # fmt: skip
+            )
         except (ResourceError, ToolError, TimeLimitError) as error:
-            return found | {"clock": str(error).partition("\n")[0]}
-        return found | {"clock": result.fmax_mhz}
+            return str(error).partition("\n")[0]
+        return result.fmax_mhz
 
 
 def _synthesise(design: Design, component: Any, directory: Path) -> dict[str, Any]:
     sources = {"nfu.v": component_verilog(component, name="nfu")}
     job = SynthesisJob(sources, "nfu", design.family, directory, design.multipliers)
     (result,) = synthesise(job)
-    area = result.area
-    return {"luts": area.luts, "ffs": area.ffs, "brams": area.brams, "dsps": area.dsps}
+    found = result.area
+    return {"luts": found.luts, "ffs": found.ffs, "brams": found.brams, "dsps": found.dsps}
 
 
 def table(results: dict[str, dict[str, Any]]) -> Iterator[str]:
@@ -207,10 +212,10 @@ def table(results: dict[str, dict[str, Any]]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|"
     for key, found in results.items():
         name, _, device = key.partition(" | ")
-        clock = found.get("clock", "")
-        clock = f"{clock:.1f} MHz" if isinstance(clock, float) else clock
-        area = " | ".join(f"{found[kind]:,}" for kind in ("luts", "ffs", "brams", "dsps"))
-        yield f"| {name} | {device} | {area} | {clock} |"
+        mhz = found.get("clock", "")
+        speed = f"{mhz:.1f} MHz" if isinstance(mhz, float) else mhz
+        counts = " | ".join(f"{found[kind]:,}" for kind in ("luts", "ffs", "brams", "dsps"))
+        yield f"| {name} | {device} | {counts} | {speed} |"
 
 
 @click.command()
@@ -219,13 +224,19 @@ def table(results: dict[str, dict[str, Any]]) -> Iterator[str]:
 @click.option("--only", default="", help="Designs whose name and device contain this text.")
 def main(results: Path, route: bool, only: str) -> None:
     stored = json.loads(results.read_text(encoding="utf-8")) if results.exists() else {}
+
+    def keep(key: str, found: dict[str, Any]) -> None:
+        stored[key] = stored.get(key, {}) | found
+        results.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
+        print(key, found, flush=True)
+
     for design in designs():
-        known = stored.get(design.key, {})
-        complete = bool(known) and (not route or design.device is None or "clock" in known)
-        if only in design.key and not complete:
-            stored[design.key] = measure(design, route=route)
-            results.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
-            print(design.key, stored[design.key], flush=True)
+        if only not in design.key:
+            continue
+        if design.key not in stored:
+            keep(design.key, area(design))
+        if route and design.device is not None and "clock" not in stored[design.key]:
+            keep(design.key, {"clock": clock(design, design.device)})
     print("\n".join(table(stored)))
 
 
