@@ -100,7 +100,9 @@ def test_other_words_are_refused(word: int) -> None:
 
 def test_documented_table_is_the_instruction_set() -> None:
     page = Path(__file__).parents[2] / "docs" / "nfu.md"
-    assert field_table() in page.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    assert field_table() in text
+    assert f"{len(FIELDS)} fields, {WORD_WIDTH} bits" in text
 
 
 @pytest.mark.parametrize(
