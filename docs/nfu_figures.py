@@ -20,7 +20,14 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from hwgen.nfu.chart import draw_trace, save
 from hwgen.nfu.config import REFERENCE, NfuConfig
-from hwgen.nfu.cycles import read_stage, scale_levels, schedule, tree_levels, write_stage
+from hwgen.nfu.cycles import (
+    read_stage,
+    scale_levels,
+    schedule,
+    search_stages,
+    tree_levels,
+    write_stage,
+)
 from hwgen.nfu.isa import WORD_WIDTH
 from hwgen.nfu.timing import Timing
 
@@ -133,7 +140,7 @@ def blocks(config: NfuConfig = REFERENCE) -> None:
 def _stages(config: NfuConfig) -> list[tuple[int, str]]:
     """First stage of each part of the pipeline, and its end."""
     tree = 5 + tree_levels(config)
-    adders = write_stage(config) - config.turns - 2 - scale_levels(config)
+    adders = tree + 3 + search_stages(config)
     return [
         (0, "index"),
         (1, "address"),
