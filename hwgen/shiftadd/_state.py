@@ -115,15 +115,14 @@ def random(st: State) -> _Word:
 
 @compiled
 def twos(st: State, a: _Word, b: _Word, subtract: _Word) -> _Word:
-    """Powers of two in the sum (or difference) of two forms."""
+    """Powers of two in the sum (or difference) of two forms of the same parity."""
     union = np.int64(0)
     first, second = st.forms[a], st.forms[b]
-    if subtract:
-        for k in range(len(first)):
-            union |= first[k] - second[k]
-    else:
-        for k in range(len(first)):
-            union |= first[k] + second[k]
+    sign = 1 - 2 * np.int64(subtract)
+    for k in range(len(first)):
+        union |= first[k] + sign * second[k]
+        if union & 2:  # all are even
+            return 1
     count = 0
     while union and not union & 1:
         union >>= 1
