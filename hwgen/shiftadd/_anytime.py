@@ -23,7 +23,8 @@ __all__ = ["Problem", "Progress", "anytime", "quick"]
 Progress = Callable[[AdderGraph, float], None]
 
 _MOST_STEPS = 1000  # of the search without a time limit
-_STAGES = 20  # of a search of so many steps: the heat falls from one to the next
+_TURNS = 4  # of a search of so many steps: the matrix is transposed in every other one
+_STAGES = 5  # of each: the heat falls from one to the next
 _SMALL = 1 << 20  # pairs that leave time for more than one greedy graph
 _CLOSE = 4e-7  # seconds for a pair that let many patterns be looked at closely
 _STARTS = 0.3  # share of the time for greedy starts
@@ -87,14 +88,18 @@ def quick(problem: Problem, effort: int = 0) -> AdderGraph:
     if not effort or not Improver.suits(best):
         return best
 
-    def search(improver: Improver) -> None:
-        cooling = _Cooling(problem, 1.0, 0.0, _STAGES)
-        steps = -(-effort * improver.adders // _STAGES)
-        for stage in range(_STAGES):
-            heat = cooling.at(stage / _STAGES, steps, improver.adders)
-            improver.run(steps, heat=heat)
+    for turn in range(_TURNS):
+        cooling = _Cooling(problem, 1 - turn / _TURNS, 1 - (turn + 1) / _TURNS, _TURNS)
 
-    return _improved(problem, best, 0, search)
+        def search(improver: Improver, cooling: _Cooling = cooling) -> None:
+            steps = -(-effort * improver.adders // (_TURNS * _STAGES))
+            for stage in range(_STAGES):
+                heat = cooling.at(stage / _STAGES, _STAGES * steps, improver.adders)
+                improver.run(steps, heat=heat)
+
+        turned = (turn % 2 == 0) == problem.tall
+        best = _improved(problem, best, turn, search, turned=turned)
+    return best
 
 
 def anytime(
@@ -226,22 +231,28 @@ def _round(
     problem: Problem, graph: AdderGraph, heat: _Cooling, budget: float, seed: int,
     stop: threading.Event, job: int,
 ) -> AdderGraph:  # fmt: skip
-    """A round of local search from ``graph`` for ``budget`` seconds."""
+    """A round of local search from ``graph`` for ``budget`` seconds.
+
+    Rounds of the matrix and of the transposed one alternate, each job with the other: what no step
+    improves in one of them, some step often does in the other.
+    """
     started = time.thread_time()
 
     def search(improver: Improver) -> None:
         until = started + budget - _FINISH * (time.thread_time() - started)
         _run(improver, until, heat, stop)
 
-    return _improved(problem, graph, seed * 1000 + job, search)
+    turned = ((seed + job) % 2 == 0) == problem.tall
+    return _improved(problem, graph, seed * 1000 + job, search, turned=turned)
 
 
 def _improved(
-    problem: Problem, graph: AdderGraph, seed: int, search: Callable[[Improver], None]
-) -> AdderGraph:
-    """The graph after a local search, of the transposed matrix if that is faster."""
+    problem: Problem, graph: AdderGraph, seed: int, search: Callable[[Improver], None], *,
+    turned: bool,
+) -> AdderGraph:  # fmt: skip
+    """The graph after a local search, of the transposed matrix if wanted and possible."""
     start: AdderGraph | None = None
-    if problem.tall and problem.free and not problem.by_bits:
+    if turned and problem.free and not problem.by_bits:
         start = transposed(graph, (BYTE,) * len(graph.outputs))
     turned = start is not None and Improver.suits(start)
     if start is None or not turned:
