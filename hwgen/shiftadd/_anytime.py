@@ -69,8 +69,9 @@ def quick(problem: Problem, effort: int = 0) -> AdderGraph:
     steps for each adder follows.
     """
     near = Rule(furthest=2 if problem.free else 1)
-    turned = Rule(turned=True)
-    rules = [turned, replace(near, choices=32)] if problem.tall else [near, turned]
+    rules = [near, Rule(turned=True)]
+    if problem.tall:
+        rules = [Rule(turned=True), replace(near, choices=32)]
     best: AdderGraph | None = None
     for rule in (*rules, Rule(by_bits=True, deep=False, noise=0, choices=32)):
         graph = greedy(problem.rows, problem.inputs, problem.depth, rule)
