@@ -61,6 +61,15 @@ class Problem:
         """Whether the transposed matrix has the shorter columns."""
         return len(self.rows) > len(self.rows[0])
 
+    def turned(self, number: int) -> bool:
+        """Whether a round of local search takes the transposed matrix: by turns, or tall ones.
+
+        Adder cells are saved in the matrix itself, since those of the transposed one are others.
+        """
+        if self.by_bits:
+            return False
+        return (number % 2 == 0) == self.tall if self.free else self.tall
+
 
 def quick(problem: Problem, effort: int = 0) -> AdderGraph:
     """A graph by a fixed amount of work; the same for the same problem.
@@ -98,8 +107,7 @@ def quick(problem: Problem, effort: int = 0) -> AdderGraph:
                 heat = cooling.at(stage / _STAGES, _STAGES * steps, improver.adders)
                 improver.run(steps, heat=heat)
 
-        turned = (turn % 2 == 0) == problem.tall
-        best = _improved(problem, best, turn, search, turned=turned)
+        best = _improved(problem, best, turn, search, turned=problem.turned(turn))
     return best
 
 
@@ -243,7 +251,7 @@ def _round(
         until = started + budget - _FINISH * (time.thread_time() - started)
         _run(improver, until, heat, stop)
 
-    turned = ((seed + job) % 2 == 0) == problem.tall
+    turned = problem.turned(seed + job)
     return _improved(problem, graph, seed * 1000 + job, search, turned=turned)
 
 
@@ -252,17 +260,18 @@ def _improved(
     turned: bool,
 ) -> AdderGraph:  # fmt: skip
     """The graph after a local search, of the transposed matrix if wanted and possible."""
-    start: AdderGraph | None = None
-    if turned and problem.free and not problem.by_bits:
+    improver: Improver | None = None
+    if turned:
         start = transposed(graph, (BYTE,) * len(graph.outputs))
-    turned = start is not None and Improver.suits(start)
-    if start is None or not turned:
-        start = graph
-    improver = Improver(start, max_depth=problem.depth, by_bits=problem.by_bits, seed=seed)
+        if start is not None and Improver.suits(start):
+            improver = Improver(
+                start, max_depth=problem.depth, turned=True, by_bits=False, seed=seed
+            )
+    turned = improver is not None and improver.fits
+    if improver is None or not turned:
+        improver = Improver(graph, max_depth=problem.depth, by_bits=problem.by_bits, seed=seed)
     search(improver)
-    result: AdderGraph | None = improver.result()
-    if turned and result is not None:
-        result = transposed(result, problem.inputs)
+    result = improver.turned(problem.inputs) if turned else improver.result()
     return graph if result is None else min(graph, result, key=problem.cost)
 
 

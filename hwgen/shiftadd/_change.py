@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hwgen.shiftadd import _state as s
+from hwgen.shiftadd._height import changed, lift
 from hwgen.shiftadd._state import State, _Word, compiled
 
 __all__ = [
@@ -43,6 +44,8 @@ def _attach(st: State, term: _Word) -> None:
     values[value, s.USES] += 1
     terms[term, s.LINKED] = 1
     st.counters[s.COST] += 1
+    if st.counters[s.HIGHEST] >= 0:
+        changed(st, value)
 
 
 @compiled
@@ -68,6 +71,8 @@ def _detach(st: State, term: _Word) -> None:
     values[value, s.USES] -= 1
     terms[term, s.LINKED] = 0
     st.counters[s.COST] -= 1
+    if st.counters[s.HIGHEST] >= 0:
+        changed(st, value)
     other = values[owner, s.HEAD]
     while other >= 0:
         s.forget(st, term, other)
@@ -201,7 +206,7 @@ def create(st: State, value: _Word) -> None:
         value, s.DEPTH
     ] = 0
     values[value, s.PINNED], values[value, s.LIVE], values[value, s.MARK] = 0, 1, 0
-    values[value, s.CELLS] = 0
+    values[value, s.CELLS] = values[value, s.HEIGHT] = 0
     st.counters[s.COST] -= 1
     st.counters[s.TOP] = max(st.counters[s.TOP], value + 1)
     s.enter_name(st, value)
@@ -250,6 +255,7 @@ def settle(st: State, value: _Word) -> None:
             work[size] = terms[at, s.OWNER]
             size += 1
             at = terms[at, s.USE_AFTER]
+    lift(st)
 
 
 @compiled
@@ -288,6 +294,7 @@ def undo(st: State, mark: _Word) -> None:
             if owner != settled:
                 settle(st, owner)
             settled = owner
+    lift(st)
     st.counters[s.JOURNAL] = mark
     st.counters[s.WATCH] = watch
     st.counters[s.TOO_DEEP] = 0
@@ -297,6 +304,7 @@ def undo(st: State, mark: _Word) -> None:
 def commit(st: State) -> None:
     """Make all changes final."""
     counters, lists = st.counters, st.lists
+    lift(st)
     for k in range(counters[s.DEAD_TERMS]):
         lists[s.L_TERMS, counters[s.FREE_TERMS]] = lists[s.L_DEAD_TERMS, k]
         counters[s.FREE_TERMS] += 1

@@ -14,6 +14,7 @@ import numpy as np
 from hwgen.shiftadd import _change as c
 from hwgen.shiftadd import _state as s
 from hwgen.shiftadd._cells import recount, recount_all
+from hwgen.shiftadd._height import changed
 from hwgen.shiftadd._moves import destroy
 from hwgen.shiftadd._repair import repair
 from hwgen.shiftadd._state import State, _Word, compiled_without_lock
@@ -140,6 +141,8 @@ def start(st: State, nodes: s._Int, pinned: s._Int) -> s._Int:
         where[number, 0], where[number, 1], where[number, 2] = value, sign, least + down
         if pinned[number]:
             values[value, s.PINNED] = 1
+            if counters[s.HIGHEST] >= 0:
+                changed(st, value)
         c.commit(st)
     for value in range(inputs, counters[s.TOP]):
         if values[value, s.USES] <= 1 and not values[value, s.PINNED]:

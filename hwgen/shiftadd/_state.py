@@ -7,6 +7,9 @@ prime 2**61 - 1, in which a shift is a rotation, so that two terms of any sum ar
 make a value that exists already, or one that two other terms make. Of a form and its negative the
 one with the smaller hash is kept. Every pair of terms in one sum has a *record* in a hash table.
 
+With ``HIGHEST`` of at least 0 the depth of the graph turned round has a limit: it is that of the
+inputs, each as high as the sums that use it require.
+
 All is kept in arrays of int64 (``State``), a row for each value, term or record, so that Numba can
 cache the compiled code. Changes are written to a journal and can be undone in reverse order.
 """
@@ -36,7 +39,9 @@ LARGEST = 1 << 37  # coefficient
 MOST_COPIES = 512  # occurrences of one pair that are replaced at once
 
 # Columns of `State.values`
-HASH, PARITY, HEAD, SIZE, USED, USES, DOWN, DEPTH, PINNED, LIVE, NEXT, MARK, CELLS = range(13)
+(HASH, PARITY, HEAD, SIZE, USED, USES, DOWN, DEPTH, PINNED, LIVE, NEXT, MARK, CELLS,
+ HEIGHT) = range(14)  # fmt: skip
+COLUMNS = 14
 # Columns of `State.terms`
 VALUE, SHIFT, NEGATE, OWNER, AFTER, BEFORE, USE_AFTER, USE_BEFORE, TERM_HASH, LINKED = range(10)
 # Columns of `State.records`
@@ -44,8 +49,8 @@ KEY, FIRST, SECOND, CHAIN = range(4)
 # Entries of `State.counters`
 (INPUTS, FREE_VALUES, FREE_TERMS, FREE_RECORDS, DEAD_VALUES, DEAD_TERMS, JOURNAL, HEAP, LONELY,
  COST, RANDOM, WATCH, DEEPEST, TOO_DEEP, VISIT, TOP, BEST, SAVED,
- REFUSED, BY_CELLS, ALL_CELLS, BANNED) = range(22)  # fmt: skip
-COUNTERS = 22
+ REFUSED, BY_CELLS, ALL_CELLS, BANNED, HIGHEST, CHANGED) = range(24)  # fmt: skip
+COUNTERS = 24
 # Rows of `State.lists`
 (
     L_VALUES,
@@ -60,8 +65,9 @@ COUNTERS = 22
     L_WEIGHTS,
     L_PLAN,
     L_BANNED,
-) = range(12)
-LISTS = 12
+    L_CHANGED,
+) = range(13)
+LISTS = 13
 # Kinds of journal entries
 LINK, UNLINK, CREATE, KILL, SCALE = range(5)
 

@@ -9,7 +9,7 @@ from hwgen.numeric import Range
 from hwgen.shiftadd.build import Builder, fold_signs, prune
 from hwgen.shiftadd.graph import AdderGraph, Operand
 
-__all__ = ["transposed"]
+__all__ = ["cancels", "transposed"]
 
 
 def transposed(graph: AdderGraph, inputs: Sequence[Range]) -> AdderGraph | None:
@@ -34,10 +34,10 @@ def transposed(graph: AdderGraph, inputs: Sequence[Range]) -> AdderGraph | None:
                 parts[part.source].append(Operand(total.source, total.shift + part.shift, negate))
     outputs = [builder.sum(part) for part in parts[:count]]
     result = prune(fold_signs(builder.graph(outputs)))
-    return None if _cancels(result) else result
+    return None if cancels(result) else result
 
 
-def _cancels(graph: AdderGraph) -> bool:
+def cancels(graph: AdderGraph) -> bool:
     """Whether some value is zero for random inputs."""
     values = random.Random(0).choices(range(1 << 60, 1 << 61), k=len(graph.inputs))
     for node in graph.nodes:

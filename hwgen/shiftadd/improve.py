@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
+from hwgen.numeric import Range
 from hwgen.shiftadd import _state as s
 from hwgen.shiftadd._search import search, start
 from hwgen.shiftadd._state import State
+from hwgen.shiftadd._transpose import cancels
 from hwgen.shiftadd.build import Builder, fold_signs, prune
 from hwgen.shiftadd.graph import AdderGraph, Operand
 
@@ -36,20 +41,26 @@ class Improver:
         Where to start; see :meth:`suits`.
     max_depth : int
         Greatest adder depth, not below the graph's.
+    turned : bool
+        Limit the depth of the graph turned round (:meth:`turned`), not this one's; see
+        :attr:`fits`.
     by_bits : bool
         Save adder cells, not adders.
     seed : int
         Seed of the random choices.
     """
 
-    def __init__(self, graph: AdderGraph, *, max_depth: int, by_bits: bool, seed: int) -> None:
+    def __init__(
+        self, graph: AdderGraph, *, max_depth: int, turned: bool = False, by_bits: bool, seed: int
+    ) -> None:
         self._graph = graph
         self._state = _empty(len(graph.inputs), graph.adders)
         counters = self._state.counters
         counters[s.INPUTS] = len(graph.inputs)
         counters[s.BY_CELLS] = by_bits
         self._state.ends[:] = [(float(r.lo), float(r.hi)) for r in graph.inputs]
-        counters[s.DEEPEST] = min(max_depth, _DEEPEST)
+        counters[s.DEEPEST] = _DEEPEST if turned else min(max_depth, _DEEPEST)
+        counters[s.HIGHEST] = max_depth if turned and max_depth < _DEEPEST else -1
         counters[s.RANDOM] = (seed * _GOLDEN + 0x1234567) % (1 << 62) | 1
         pinned = np.zeros(len(graph.inputs) + graph.adders, np.int64)
         pinned[[o.source for o in graph.outputs if o is not None]] = 1
@@ -68,6 +79,14 @@ class Improver:
             and widest < 1 << _MOST_BITS
             and graph.depth <= _DEEPEST
             and _capacity(count, graph.adders) * count <= _MOST_COEFFICIENTS
+        )
+
+    @property
+    def fits(self) -> bool:
+        """Whether no path was too long, turned round, after equal sums had been joined."""
+        inputs = self._state.values[: len(self._graph.inputs), s.HEIGHT]
+        return bool(
+            self._state.counters[s.HIGHEST] < 0 or inputs.max() <= self._state.counters[s.HIGHEST]
         )
 
     @property
@@ -90,17 +109,9 @@ class Improver:
     def result(self) -> AdderGraph:
         """The best graph so far."""
         graph, where = self._graph, self._where.tolist()
-        saved = self._state.saved[: self._state.counters[s.SAVED]].tolist()
         builder = Builder(graph.inputs)
         made = {v: Operand(v, 0, bool(sign)) for v, sign, _ in where[: len(graph.inputs)]}
-        sums: list[tuple[int, int, int, int]] = []  # depth, value, down, place in `saved`
-        at = 0
-        while at < len(saved):
-            value, size, down, depth = saved[at : at + 4]
-            sums.append((depth, value, down, at))
-            at += 4 + 3 * size
-        for _, value, down, at in sorted(sums):
-            parts = [saved[k : k + 3] for k in range(at + 4, at + 4 + 3 * saved[at + 1], 3)]
+        for value, down, parts in self._sums():
             total = builder.sum(_shifted(made[v], up, bool(sign)) for v, up, sign in parts)
             assert total is not None
             made[value] = _shifted(total, -down, False)
@@ -112,6 +123,44 @@ class Improver:
             value, sign, up = where[output.source]
             outputs.append(_shifted(made[value], up + output.shift, bool(sign) ^ output.negate))
         return prune(fold_signs(builder.graph(outputs)))
+
+    def turned(self, inputs: Sequence[Range]) -> AdderGraph | None:
+        """The best graph so far turned round, or None: :func:`transposed` of it, but no deeper.
+
+        Where a sum is read has no depth of its own, but the nodes of a sum may be shared.
+        """
+        graph, where = self._graph, self._where.tolist()
+        builder = Builder(inputs)
+        parts: dict[int, list[Operand]] = defaultdict(list)
+        for index, output in enumerate(graph.outputs):
+            if output is not None:
+                value, sign, up = where[output.source]
+                parts[value].append(Operand(index, up + output.shift, bool(sign) ^ output.negate))
+        for value, down, terms in reversed(self._sums()):
+            total = builder.sum(parts[value])
+            if total is not None:
+                for v, up, sign in terms:
+                    parts[v].append(_shifted(total, up - down, bool(sign)))
+        outputs: list[Operand | None] = []
+        for value, sign, _ in where[: len(graph.inputs)]:
+            total = builder.sum(parts[value])
+            outputs.append(total and _shifted(total, 0, bool(sign)))
+        result = prune(fold_signs(builder.graph(outputs)))
+        return None if cancels(result) else result
+
+    def _sums(self) -> list[tuple[int, int, list[list[int]]]]:
+        """Value, shift and terms (value, shift, sign) of each saved sum, what it reads first."""
+        saved = self._state.saved[: self._state.counters[s.SAVED]].tolist()
+        sums: list[tuple[int, int, int, list[list[int]]]] = []
+        at = 0
+        while at < len(saved):
+            value, size, down, depth = saved[at : at + 4]
+            at += 4
+            sums.append(
+                (depth, value, down, [saved[at + 3 * k : at + 3 * k + 3] for k in range(size)])
+            )
+            at += 3 * size
+        return [(value, down, terms) for _, value, down, terms in sorted(sums)]
 
 
 def _shifted(operand: Operand, by: int, negate: bool) -> Operand:
@@ -133,7 +182,7 @@ def _empty(inputs: int, adders: int) -> State:
         return np.full(1 << (count - 1).bit_length(), -1, np.int64)
 
     state = State(
-        values=np.zeros((values, 13), np.int64),
+        values=np.zeros((values, s.COLUMNS), np.int64),
         terms=np.zeros((terms, 10), np.int64),
         records=np.zeros((records, 4), np.int64),
         buckets=slots(records // 2),

@@ -43,6 +43,46 @@ def test_steps_keep_matrix_depth_and_counts(
         assert graph.adders <= improver.best
 
 
+@settings(derandomize=True, max_examples=60, deadline=None)
+@given(problems(), st.integers(0, 2), st.integers(0, 99))
+def test_steps_keep_depth_of_graph_turned_round(problem: tuple, extra: int, seed: int) -> None:
+    matrix, inputs = problem
+    graph = csd_graph(matrix, inputs)
+    start = transposed(graph, (BYTE,) * matrix.shape[1])
+    assume(start is not None and Improver.suits(start))
+    assert start is not None
+    improver = Improver(start, max_depth=graph.depth + extra, turned=True, by_bits=False, seed=seed)
+    assume(improver.fits)
+    improver.run(200, heat=0.3)
+    result = improver.turned(inputs)
+    assume(result is not None)
+    assert result is not None
+    result.verify(matrix)
+    assert result.inputs == tuple(inputs)
+    assert result.depth <= graph.depth + extra
+
+
+def test_heights_are_depths_of_graph_turned_round() -> None:
+    graph = some_graph((9, 6))
+    start = transposed(graph, (BYTE,) * 6)
+    assert start is not None
+    improver = Improver(start, max_depth=graph.depth + 1, turned=True, by_bits=False, seed=3)
+    state = improver._state
+    for _ in range(20):
+        improver.run(100, heat=0.2)
+        values, terms = state.values, state.terms
+        heights = values[:, _state.PINNED] * 1
+        order = np.argsort(-values[:, _state.DEPTH], kind="stable")
+        for value in order[values[order, _state.LIVE] == 1].tolist():
+            weight, at = int(values[value, _state.PINNED]), values[value, _state.USED]
+            while at >= 0:
+                weight += 1 << int(heights[terms[at, _state.OWNER]])
+                at = terms[at, _state.USE_AFTER]
+            heights[value] = (weight - 1).bit_length()
+            assert heights[value] == values[value, _state.HEIGHT]
+        assert heights[:6].max() <= graph.depth + 1
+
+
 @pytest.mark.parametrize("by_bits", [False, True])
 def test_counts_are_those_of_the_sums(by_bits: bool) -> None:
     improver = Improver(some_graph(), max_depth=60, by_bits=by_bits, seed=2)
