@@ -23,7 +23,10 @@ from hwgen.shiftadd._turned import STEPS, Turned, spread
 __all__ = ["eliminate"]
 
 _DELTA = 128  # shift differences are stored with this offset, in 8 bits
+_GOLDEN = 0x9E3779B97F4A7C15
 _SLACK = 3  # 1/8 fewer adder cells saved count as nearly the same
+_REMEMBERED = 12  # bits of the number of patterns whose damage is remembered
+_FRESH = 8  # new values after which it is looked at again: most of it has not changed by then
 _PARTNERS = 4096  # digits beside the occurrences of one pattern that are compared
 _Int = npt.NDArray[np.int64]
 _Word = Any  # an int64 in compiled code
@@ -99,10 +102,11 @@ def _closer(
     plus: Any, minus: Any, members: Any, sizes: Any, lo: Any, hi: Any, depths: Any, weight: Any,
     limit: _Word, turned: Turned, by_bits: bool, deep: bool, noise: _Word, keys: _Int,
     counts: _Int, heap: _Int, size: _Word, priority: _Word, key: _Word, worth: _Word,
-    candidates: _Int, partners: _Int,
+    candidates: _Int, partners: _Int, harms: _Int, step: _Word,
 ) -> tuple[_Word, _Word]:  # fmt: skip
     """The least damaging pattern of those that save as much as ``key``; the heap's new size.
 
+    Damage is remembered in ``harms``: pattern, damage, and the value until which that is used.
     The heap has room: what is put back was taken off it, and ``key`` before.
     """
     candidates[0, 0], candidates[0, 1] = priority, key
@@ -133,9 +137,14 @@ def _closer(
         number += 1
     best, lowest = 0, np.int64(1) << 60
     for k in range(number):
-        harm = damage(
-            plus, minus, members, sizes, candidates[k, 1], keys, counts, worth, partners
-        )  # fmt: skip
+        other = candidates[k, 1]
+        place = np.int64(np.uint64(other) * np.uint64(_GOLDEN) >> np.uint64(64 - _REMEMBERED))
+        if harms[place, 0] != other or harms[place, 2] < step:
+            harms[place, 0], harms[place, 2] = other, step + _FRESH
+            harms[place, 1] = damage(
+                plus, minus, members, sizes, other, keys, counts, worth, partners
+            )  # fmt: skip
+        harm = harms[place, 1]
         if harm < lowest:
             best, lowest = k, harm
     for k in range(number):
@@ -236,6 +245,7 @@ def eliminate(
     number = sources
     candidates = np.empty((choices, 2), dtype=np.int64)
     partners = np.empty(_PARTNERS, dtype=np.int64)
+    harms = np.full((1 << _REMEMBERED, 3), -1, dtype=np.int64)
     while size:
         listed, key = heap[0, 0], heap[0, 1]
         size = drop(heap, size)
@@ -253,6 +263,7 @@ def eliminate(
             key, size = _closer(
                 plus, minus, members, sizes, lo, hi, depths, weight, limit, turned, by_bits, deep,
                 noise, keys, counts, heap, size, priority, key, worth, candidates, partners,
+                harms, number,
             )  # fmt: skip
         s1, s2 = key >> 36, (key >> 9) & 0x7FFFFFF
         delta, opposite = ((key >> 1) & 0xFF) - _DELTA, key & 1
