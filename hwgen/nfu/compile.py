@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -29,16 +30,25 @@ from hwgen.nfu.tiling import Chunk, Tiling, candidates, pitch
 from hwgen.nfu.timing import Timing
 from hwgen.numeric import IntArray, Range
 
-__all__ = ["CompiledNetwork", "check_network", "compile_network"]
+__all__ = ["CompiledLayer", "CompiledNetwork", "check_network", "compile_network"]
 
 _TIMING = Timing(latency=4)  # of the memory for which tilings are chosen
+
+
+@dataclass(frozen=True, eq=False)
+class CompiledLayer:
+    """A layer and its instructions, those of the program [from, to); the last has the end."""
+
+    layer: Layer
+    part: tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
 class CompiledNetwork:
     """A program for one image, its memory without the image, and where image and output lie.
 
-    ``decides`` says that the network ends in an ArgMax over what lies in ``output``.
+    ``decides`` says that the network ends in an ArgMax over what lies in ``output``; ``layers`` are
+    in the order of the program.
     """
 
     program: tuple[Instruction, ...]
@@ -46,6 +56,7 @@ class CompiledNetwork:
     input: FeatureMap
     output: FeatureMap
     decides: bool
+    layers: tuple[CompiledLayer, ...]
 
     def with_image(self, image: IntArray) -> MemoryImage:
         """Memory with the integer ``image`` (C, H, W) in it."""
@@ -73,16 +84,26 @@ def compile_network(network: IntegerNetwork, config: NfuConfig) -> CompiledNetwo
     orders = channel_orders(network, layers, config, output)
     maps, activations = place(network, layers, config, orders)
     emitter = _Emitter(config)
+    ends = [0]
     for layer in layers:
         prepared = _prepare(config, layer, maps)
         try:
             emitter.add(prepared)
         except ResourceError as error:
             raise ResourceError(f"Layer {layer.node.name!r}: {error}") from None
+        ends.append(len(emitter.program))
+    ends[-1] += 1
     memory = MemoryImage(tuple(emitter.rows), tuple(emitter.tables), activations)
     program = (*emitter.program, Instruction(cp_end=1))
     decides = any(n.name == network.output and isinstance(n.op, ArgMax) for n in network.nodes)
-    return CompiledNetwork(program, memory, maps[network.input_name], maps[output], decides)
+    return CompiledNetwork(
+        program,
+        memory,
+        maps[network.input_name],
+        maps[output],
+        decides,
+        tuple(CompiledLayer(*each) for each in zip(layers, pairwise(ends), strict=True)),
+    )
 
 
 def check_network(network: IntegerNetwork, config: NfuConfig) -> None:

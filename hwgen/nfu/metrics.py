@@ -5,15 +5,17 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 
 from hwgen.integer.types import Conv
 from hwgen.network.types import Pair, Shape
+from hwgen.nfu.compile import CompiledNetwork
 from hwgen.nfu.config import NfuConfig
-from hwgen.nfu.cycles import CAUSES, Schedule
+from hwgen.nfu.cycles import CAUSES, Schedule, schedule
 from hwgen.nfu.isa import Instruction, Nfu1
+from hwgen.nfu.layers import Layer
 from hwgen.nfu.timing import LOADS, Timing
 
 __all__ = [
@@ -21,10 +23,12 @@ __all__ = [
     "LayerMetrics",
     "bandwidth",
     "conv_effort",
+    "layer_effort",
     "measure",
     "metrics_csv",
     "metrics_table",
     "moved_bytes",
+    "network_metrics",
     "pool_effort",
     "word_bytes",
 ]
@@ -86,8 +90,9 @@ class Effort:
 def conv_effort(config: NfuConfig, op: Conv, output_shape: Shape) -> Effort:
     """Effort of a convolution or a fully connected layer.
 
-    A dense NFU issues a row for every tap, every block of Ti inputs and every Tn filters; of as
-    many parts as the layer's longest weight takes of the lane.
+    A dense NFU issues a row for every tap, every block of Ti inputs and every Tn filters that reads
+    any of them, whatever its groups; of as many parts as the layer's longest weight takes of the
+    lane.
     """
     pixels = output_shape[1] * output_shape[2]
     count, per_group, *kernel = op.weight.shape
@@ -95,7 +100,13 @@ def conv_effort(config: NfuConfig, op: Conv, output_shape: Shape) -> Effort:
     split = config.lane.split(values.reshape(-1, 1, 1))  # (values, parts, 1, 1, operands)
     lengths = np.count_nonzero(split, axis=(1, 2, 3, 4))
     taps = int(np.prod(kernel))
-    rows = -(-count // config.tn) * -(-per_group * op.groups // config.ti) * taps
+    first = np.arange(count) // (count // op.groups) * per_group
+    blocks = {
+        (n // config.tn, block)
+        for n, begin in enumerate(first.tolist())
+        for block in range(begin // config.ti, (begin + per_group - 1) // config.ti + 1)
+    }
+    rows = len(blocks) * taps
     return Effort(
         macs=op.weight.size * pixels,
         effectual=int(np.count_nonzero(op.weight)) * pixels,
@@ -110,6 +121,16 @@ def pool_effort(config: NfuConfig, kernel: Pair, output_shape: Shape) -> Effort:
     values = kernel[0] * kernel[1] * height * width
     blocks = -(-channels // min(config.tn, config.ti))
     return Effort(values * channels, values * channels, values * channels, values * blocks)
+
+
+def layer_effort(config: NfuConfig, layer: Layer) -> Effort:
+    """Effort of a layer of a compiled network, all its addends together."""
+    efforts = [conv_effort(config, addend.op, layer.node.shape) for addend in layer.addends]
+    return _sum(efforts)
+
+
+def _sum(efforts: Sequence[Effort]) -> Effort:
+    return Effort(*(sum(figures) for figures in zip(*map(astuple, efforts), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -205,6 +226,24 @@ def measure(
     )
 
 
+def network_metrics(
+    config: NfuConfig, compiled: CompiledNetwork, timing: Timing
+) -> tuple[LayerMetrics, ...]:
+    """Metrics of the layers of a compiled network, in the order of the program."""
+    found = schedule(config, compiled.program, timing)
+    return tuple(
+        measure(
+            config,
+            one.layer.output,
+            layer_effort(config, one.layer),
+            compiled.program,
+            found,
+            part=one.part,
+        )
+        for one in compiled.layers
+    )
+
+
 _COLUMNS = (
     *("cycles", "dense", "ideal", "speed-up", "efficiency", "utilisation"),
     *("stalls", "bytes", "operations a byte", "roof", "effective GOP/s"),
@@ -268,15 +307,9 @@ def _row(one: LayerMetrics, bytes_a_cycle: float, clock_hz: float) -> tuple[str,
 
 
 def _total(layers: Sequence[LayerMetrics]) -> LayerMetrics:
-    efforts = [layer.effort for layer in layers]
     return LayerMetrics(
         name="total",
-        effort=Effort(
-            sum(e.macs for e in efforts),
-            sum(e.effectual for e in efforts),
-            sum(e.terms for e in efforts),
-            sum(e.dense for e in efforts),
-        ),
+        effort=_sum([layer.effort for layer in layers]),
         cycles=sum(layer.cycles for layer in layers),
         rows=sum(layer.rows for layer in layers),
         stalls={cause: sum(layer.stalls[cause] for layer in layers) for cause in CAUSES},

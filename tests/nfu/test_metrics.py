@@ -6,7 +6,7 @@ import csv
 
 import numpy as np
 import pytest
-from nfu_networks import random_layers, suitable_config
+from nfu_networks import random_graph, random_layers, suitable_config
 
 from hwgen.integer.types import Conv
 from hwgen.nfu.compile import compile_network
@@ -21,6 +21,7 @@ from hwgen.nfu.metrics import (
     metrics_csv,
     metrics_table,
     moved_bytes,
+    network_metrics,
     pool_effort,
     word_bytes,
 )
@@ -50,6 +51,26 @@ def test_effort_of_a_convolution() -> None:
     )
     two = NfuConfig(tn=4, ti=2, lane=DyadicLane(2, 8))
     assert conv_effort(two, op, (5, 3, 3)).dense == 2 * 2 * 2 * 9
+
+
+def test_effort_of_groups() -> None:
+    """6 channels one by one: at 4 x 2 lanes, filters 0 to 3 read two blocks and the others one."""
+    op = Conv(np.ones((6, 1, 3, 3), np.int64), np.zeros(6, np.int64), groups=6)
+    assert conv_effort(NfuConfig(tn=4, ti=2), op, (6, 2, 2)).dense == 3 * 9 * 4
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_layers_of_a_network_add_up(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    config = suitable_config(rng, exponents=16)
+    compiled = compile_network(random_graph(rng, layers=4, size=5), config)
+    layers = network_metrics(config, compiled, Timing(3))
+    assert [layer.name for layer in layers] == [one.layer.output for one in compiled.layers]
+    assert all(layer.effort.terms > 0 for layer in layers)
+    count = count_cycles(config, compiled.program, Timing(3))
+    assert sum(layer.cycles for layer in layers) == count.total
+    moved = moved_bytes(config, compiled.program)
+    assert {port: sum(one.moved[port] for one in layers) for port in moved} == moved
 
 
 def test_effort_of_diannaos_layers() -> None:
