@@ -32,6 +32,7 @@ __all__ = [
     "GENERATE_OPTIONS",
     "JSON",
     "SYNTH_OPTIONS",
+    "TILE",
     "VERIFY_OPTIONS",
     "add_options",
     "approximate_options",
@@ -73,6 +74,9 @@ class _Tile(click.ParamType[tuple[int, int]]):
         return int(found[1]), int(found[2])
 
 
+TILE = _Tile()
+"""Click type of the tile of an NFU: ``8x4`` is (8, 4)."""
+
 GENERATE_OPTIONS = (
     _EFFORT,
     click.option(
@@ -84,7 +88,7 @@ GENERATE_OPTIONS = (
     ),
     click.option(
         "--tile",
-        type=_Tile(),
+        type=TILE,
         metavar="TNxTI",
         help="Outputs and inputs that an NFU works on in a cycle, each 1, 2, 4, 8 or 16; by "
         "default what leaves room on the board.",

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 
 from hwgen.cli._console import print_json
+from hwgen.cli._nfu import timing_of, timing_options
 from hwgen.cli._options import JSON
 from hwgen.cli._result import write_file
 from hwgen.cli._table import print_table
+from hwgen.cli.nfu_layers import layers
 from hwgen.errors import ResourceError
 from hwgen.nfu.assembler import disassemble
 from hwgen.nfu.chart import draw_trace, save
@@ -22,60 +22,12 @@ from hwgen.nfu.golden import execute
 from hwgen.nfu.isa import FIELDS, Instruction, encode
 from hwgen.nfu.memory import MemoryImage
 from hwgen.nfu.metrics import bandwidth, moved_bytes
-from hwgen.nfu.timing import LOADS, Timing, rate
 
 __all__ = ["nfu"]
 
 _PATH = click.Path(path_type=Path, dir_okay=False)
 _PROGRAM = click.argument("program", type=_PATH, metavar="PROGRAM")
 _IMAGE = click.argument("image", type=_PATH, metavar="IMAGE.npz")
-_PORTS = (*LOADS, "store")
-
-
-class _Rate(click.ParamType[tuple[str, int, int]]):
-    name = "port=words/cycles"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, int, int]:
-        port, _, figures = str(value).partition("=")
-        words, _, cycles = figures.partition("/")
-        try:
-            found = (port, int(words), int(cycles or "1"))
-            rate(*found[1:])
-        except ValueError:
-            self.fail(f"{value!r} is not a port and its words in so many cycles, such as sb=1/4")
-        if port not in _PORTS:
-            self.fail(f"{port!r} is not a port; they are {', '.join(_PORTS)}", param, ctx)
-        return found
-
-
-def _timing_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    latency = click.option(
-        "--latency",
-        type=click.IntRange(1),
-        default=1,
-        show_default=True,
-        metavar="CYCLES",
-        help="Cycles from a request for a load to its first word.",
-    )
-    rates = click.option(
-        "--rate",
-        "rates",
-        type=_Rate(),
-        multiple=True,
-        metavar="PORT=WORDS/CYCLES",
-        help=f"Words of a port ({', '.join(_PORTS)}) in so many cycles; 1 a cycle by default.",
-    )
-    return latency(rates(function))
-
-
-def _timing(latency: int, rates: tuple[tuple[str, int, int], ...]) -> Timing:
-    patterns = {
-        port if port == "store" else f"{port}_words": rate(words, cycles)
-        for port, words, cycles in rates
-    }
-    return Timing(latency, patterns)
 
 
 @click.group(short_help="Assemble, run and time programs of the NFU.")
@@ -84,8 +36,7 @@ def nfu() -> None:
 
     A PROGRAM is text (one instruction a line; any suffix), words in hexadecimal digits, a line an
     instruction (.hex), or bytes (.bin). IMAGE.npz holds the memory that it works on and the
-    parameters of the NFU; 'hwgen.nfu.files.save_image' writes it. docs/nfu.md explains the
-    instructions.
+    parameters of the NFU. docs/nfu.md explains the instructions.
 
     \b
         hwgen nfu asm sums.nfu --out sums.hex
@@ -93,7 +44,16 @@ def nfu() -> None:
         hwgen nfu run sums.nfu image.npz
         hwgen nfu cycles sums.nfu image.npz --latency 20 --rate sb=1/4
         hwgen nfu trace sums.nfu image.npz --out sums.png
+
+    'hwgen nfu layers' works on a directory of the other commands of hwgen, and writes the program
+    and the image of its network:
+
+    \b
+        hwgen nfu layers out/face --tile 8x8 --save out/face-nfu
     """
+
+
+nfu.add_command(layers)
 
 
 @nfu.command(short_help="Text to instruction words.")
@@ -189,7 +149,7 @@ def run(program: Path, image: Path, out: Path | None, as_json: bool) -> None:
 @nfu.command(short_help="Count cycles, and why it waits.")
 @_PROGRAM
 @_IMAGE
-@_timing_options
+@timing_options
 @JSON
 def cycles(
     program: Path,
@@ -207,7 +167,7 @@ def cycles(
         hwgen nfu cycles sums.nfu image.npz --latency 20 --rate sb=1/4 --rate nbin=1/2
     """
     config, _, instructions = _checked(program, image)
-    timing = _timing(latency, rates)
+    timing = timing_of(latency, rates)
     count = count_cycles(config, instructions, timing)
     moved = moved_bytes(config, instructions)
     if as_json:
@@ -235,7 +195,7 @@ def cycles(
 @nfu.command(short_help="Draw units and buffers over cycles.")
 @_PROGRAM
 @_IMAGE
-@_timing_options
+@timing_options
 @click.option(
     "--out", type=_PATH, required=True, metavar="FILE", help="Picture: .png, .svg or .pdf."
 )
@@ -262,7 +222,7 @@ def trace(
         hwgen nfu trace sums.nfu image.npz --latency 20 --from 400 --to 900 --out part.svg
     """
     config, memory, instructions = _checked(program, image)
-    found = schedule(config, instructions, _timing(latency, rates))
+    found = schedule(config, instructions, timing_of(latency, rates))
     last = found.total if end is None else end
     if begin > min(last, found.total):
         raise click.UsageError(f"--from must be at most {min(last, found.total)}, not {begin}")

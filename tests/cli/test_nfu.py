@@ -8,7 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_workspace import fill
 
+from hwgen.flow.options import GenerateOptions
+from hwgen.flow.stages import generate
+from hwgen.nfu.assembler import disassemble
 from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.cycles import count_cycles
 from hwgen.nfu.files import load_image, read_program, save_image
@@ -130,3 +134,42 @@ def test_a_program_that_breaks_a_rule(hwgen: Hwgen, files: tuple[Path, Path]) ->
         status, _, error = hwgen("nfu", command[0], *files, *command[1:])
         assert status == 1
         assert "Instruction 0: Word 0 of SB is read before it is written" in error
+
+
+def test_layers(hwgen: Hwgen, tmp_path: Path) -> None:
+    """The layers add up to the program, which the other commands then take."""
+    workspace = fill(tmp_path / "w", ("import", "approximate"))
+    csv, plot, folder = tmp_path / "l.csv", tmp_path / "l.svg", tmp_path / "nfu"
+    arguments = ("nfu", "layers", workspace.root, "--tile", "2x2", "--latency", 3)
+    status, printed, _ = hwgen(*arguments, "--csv", csv, "--plot", plot, "--save", folder)
+    assert status == 0
+    lines = printed.splitlines()
+    assert lines[0].split()[:3] == ["layer", "cycles", "dense"]
+    total = int(lines[-1].split()[1].replace(",", ""))
+    assert len(csv.read_text().splitlines()) == len(lines) - 1
+    assert "operations a byte moved" in plot.read_text()
+
+    files = (folder / "program.nfu", folder / "image.npz")
+    _, printed, _ = hwgen("nfu", "cycles", *files, "--latency", 3, "--json")
+    assert json.loads(printed)["cycles"] == total
+    assert load_image(files[1])[0].tn == 2
+    _, printed, _ = hwgen(*arguments, "--json")
+    assert sum(layer["cycles"] for layer in json.loads(printed)["layers"]) == total
+
+
+def test_layers_of_the_design(hwgen: Hwgen, tmp_path: Path) -> None:
+    workspace = fill(tmp_path / "w", ("import", "approximate"))
+    status, _, error = hwgen("nfu", "layers", tmp_path / "none")
+    assert status == 1
+    assert "none" in error
+    status, _, _ = hwgen("nfu", "layers", workspace.root, "--save", tmp_path / "a")
+    assert status == 0
+    assert load_image(tmp_path / "a" / "image.npz")[0].tn == 4
+    generate(workspace, GenerateOptions(backend="nfu", tile=(2, 1)), lambda task, fraction: None)
+    status, _, _ = hwgen("nfu", "layers", workspace.root, "--save", tmp_path / "b")
+    assert status == 0
+    config, _ = load_image(tmp_path / "b" / "image.npz")
+    assert (config.tn, config.ti) == (2, 1)
+    assert disassemble(read_program(tmp_path / "b" / "program.nfu")) == (
+        workspace.path("program.nfu").read_text()
+    )
