@@ -9,7 +9,9 @@ are averages. Large layers are measured on a part of their output, and what that
 all of it. Private kernels are those of a fully connected layer, each used once.
 
 The ideal is what Tn x Ti lanes need without any stall. With full rate each port moves a word a
-cycle. With a bandwidth, its ports share so many bytes a cycle in proportion to what each moves.
+cycle. With a bandwidth each port has a fixed share of so many bytes a cycle, which it alone can
+use: the best of some, by what each moves or a root of it. A bus that gives what one port does not
+use to the others would be faster.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from hwgen.integer.types import Conv, IntegerNetwork
 from hwgen.nfu.chart import draw_roofline, save
 from hwgen.nfu.compile import compile_network
 from hwgen.nfu.config import REFERENCE
+from hwgen.nfu.cycles import count_cycles
 from hwgen.nfu.isa import Instruction
 from hwgen.nfu.metrics import Effort, LayerMetrics, metrics_csv, moved_bytes, word_bytes
 from hwgen.nfu.timing import Timing, rate
@@ -39,6 +42,9 @@ LATENCY = 10
 
 BANDWIDTHS = (256, 32)
 """Bytes a cycle: about the 250 GB/s that DianNao's memory is said to have, and an eighth."""
+
+POWERS = (1.0, 0.75, 0.5, 0.25)
+"""Shares of the bandwidth are powers of the bytes that the ports move."""
 
 WEIGHT = 3  # 4 - 1
 
@@ -124,17 +130,23 @@ LAYERS = (
 )
 
 
-def shared(program: tuple[Instruction, ...], bandwidth: int) -> Timing:
-    """Ports that share ``bandwidth`` bytes a cycle in proportion to the bytes that they move."""
+def shares(program: tuple[Instruction, ...], bandwidth: int, power: float) -> Timing:
+    """Ports that share ``bandwidth`` bytes a cycle as their bytes to the power of ``power``."""
     sizes, moved = word_bytes(REFERENCE), moved_bytes(REFERENCE, program)
+    wanted = {port: count**power for port, count in moved.items() if count}
     patterns = {}
-    for port, count in moved.items():
-        if count:
-            words = Fraction(bandwidth * count, sum(moved.values()) * sizes[port])
-            words = min(Fraction(1), max(Fraction(1, 512), words.limit_denominator(512)))
-            name = port if port == "store" else f"{port}_words"
-            patterns[name] = rate(words.numerator, words.denominator)
+    for port, share in wanted.items():
+        words = Fraction(bandwidth * share / sum(wanted.values()) / sizes[port])
+        words = min(Fraction(1), max(Fraction(1, 512), words.limit_denominator(512)))
+        name = port if port == "store" else f"{port}_words"
+        patterns[name] = rate(words.numerator, words.denominator)
     return Timing(LATENCY, patterns)
+
+
+def shared(program: tuple[Instruction, ...], bandwidth: int) -> Timing:
+    """The best of some fixed shares of the bandwidth."""
+    timings = [shares(program, bandwidth, power) for power in POWERS]
+    return min(timings, key=lambda timing: count_cycles(REFERENCE, program, timing).total)
 
 
 def scaled(one: LayerMetrics, layer: Layer) -> LayerMetrics:

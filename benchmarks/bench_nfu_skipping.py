@@ -1,7 +1,6 @@
-"""What skipping kernels gains on the NFU in cycles, and what it costs in LUTs.
+"""What skipping kernels gains on the NFU in cycles; bench_nfu_area.py has what it costs in LUTs.
 
     python benchmarks/bench_nfu_skipping.py
-    python benchmarks/bench_nfu_skipping.py --area
 
 Cycles are those of the cycle model, which every simulation of the hardware is asserted to agree
 with; memory gives a word a cycle and port, 4 cycles after a request. Weights are single signed
@@ -10,29 +9,20 @@ powers of two, so that a row holds one tap.
 
 from __future__ import annotations
 
-import argparse
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
-from amaranth.hdl import Module, Mux, Signal
-from bench_nfu_area import KINDS
 from nfu_layers import measure_conv
 
 from hwgen.integer.types import Conv
 from hwgen.network.onnx_import import import_onnx
 from hwgen.network.types import Shape
 from hwgen.nfu.config import DyadicLane, NfuConfig
-from hwgen.nfu.core import Nfu
 from hwgen.nfu.metrics import LayerMetrics
 from hwgen.nfu.timing import Timing
-from hwgen.nfu.verilog import component_verilog
 from hwgen.numeric import IntArray
-from hwgen.toolchain.synthesis import SynthesisJob, synthesise
 
 MODELS = Path(__file__).parents[1] / "models"
 TIMING = Timing(latency=4)
@@ -205,55 +195,7 @@ def networks() -> None:
         print(f"| {' | '.join(cells)} |", flush=True)
 
 
-class DenseNfu(Nfu):
-    """An NFU without index words, and with the least that a dense one needs in their place.
-
-    The word of NBin counts on from the origin of a window, whose last row ends a group. A dense NFU
-    for convolutions has more: counters of kernel columns, rows and groups.
-    """
-
-    def _tokens(self, m: Module, sequencer: Any) -> list[Any]:
-        self._issued = super()._tokens(m, sequencer)
-        return self._issued
-
-    def _memory(self, m: Module, loader: Any, shape: Any, value: Any, *, name: str) -> Any:
-        if name != "index_words":
-            return super()._memory(m, loader, shape, value, name=name)
-        now, before = self._issued[:2]
-        width = self.config.offset_width
-        address, word = Signal(range(self.config.sb_depth)), Signal(width + 1)
-        count = Signal(width)
-        with m.If(now.valid):
-            m.d.sync += count.eq(Mux(now.window_first, 0, count + 1))
-        m.d.comb += [
-            word[:width].eq(count),
-            word[width].eq(before.valid & (now.window_first | ~now.valid)),
-        ]
-        return SimpleNamespace(addr=address, data=word)
-
-
-def area() -> None:
-    """LUTs, flip-flops and block RAMs on iCE40 with index words and without."""
-    print("| NFU | LUT4 | FF | EBR | LUT4 without | FF | EBR | LUT4 of skipping |")
-    print("|---|---|---|---|---|---|---|---|")
-    for name, config in KINDS.items():
-        areas = []
-        for nfu in (Nfu, DenseNfu):
-            with tempfile.TemporaryDirectory() as folder:
-                sources = {"nfu.v": component_verilog(nfu(config), name="nfu")}
-                (result,) = synthesise(SynthesisJob(sources, "nfu", "ice40", Path(folder)))
-            areas.append(result.area)
-        cells = [f"{a.luts:,} | {a.ffs:,} | {a.brams}" for a in areas]
-        share = areas[0].luts / areas[1].luts - 1
-        print(f"| {name} | {' | '.join(cells)} | {share:+.1%} |", flush=True)
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--area", action="store_true", help="synthesise instead of counting cycles")
-    if parser.parse_args().area:
-        area()
-        return
     kernels()
     print()
     networks()
