@@ -33,7 +33,8 @@ class Pin:
 class Capacity:
     """What the FPGA holds: four-input LUTs, flip-flops, memory blocks and their bits, DSP blocks.
 
-    ``bram_bits`` counts all blocks together, and on iCE40 UltraPlus not its single-port memories.
+    ``bram_bits`` counts all blocks together; ``spram_bits`` those of the single-port memories that
+    only iCE40 UltraPlus has.
     """
 
     luts: int
@@ -41,6 +42,7 @@ class Capacity:
     brams: int
     bram_bits: int
     dsps: int
+    spram_bits: int = 0
 
 
 @dataclass(frozen=True)

@@ -3,20 +3,25 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from amaranth.back import rtlil
 from networks import NETWORKS, Sketch, images_for
 from nfu_networks import random_layers, suitable_config
 from streambench import run_stream
 
 from hwgen.integer.types import Concat, IntegerNetwork
+from hwgen.nfu.axi import AxiMemory
 from hwgen.nfu.blockram import BlockMemory
 from hwgen.nfu.compile import compile_network
 from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.cycles import count_cycles
 from hwgen.nfu.fit import fit_config
+from hwgen.nfu.image import memory_map
+from hwgen.nfu.spram import SpramMemory
 from hwgen.nfu.system import NfuSystem, frame_cycles
 from hwgen.sim.golden import run
 
@@ -63,3 +68,19 @@ def _concatenation() -> IntegerNetwork:
     a = s.requantise(s.conv("image", 3))
     b = s.requantise(s.conv("image", 2), lo=-128, hi=127)
     return s.done(s.add(Concat((0, 2)), a, b, shape=(5, 1, 1)))
+
+
+@pytest.mark.parametrize(("tn", "ti"), [(4, 1), (1, 4)])
+def test_no_multiplier(tn: int, ti: int) -> None:
+    network = _concatenation()
+    config = fit_config(network, tn=tn, ti=ti)
+    compiled = compile_network(network, config)
+    memories = (
+        BlockMemory(config, compiled.program, compiled.memory),
+        AxiMemory(config, memory_map(config, compiled.program, compiled.memory), bus_bytes=32),
+        SpramMemory(config, compiled.program, compiled.memory),
+    )
+    for memory in memories:
+        text = rtlil.convert(NfuSystem(config, compiled, memory))
+        assert "cell $add" in text
+        assert not re.search(r"cell \$(mul|macc|div|mod|pow)", text)

@@ -16,6 +16,7 @@ from hwgen.flow.options import (
     ACTIVATIONS,
     BACKENDS,
     COSTS,
+    MEMORIES,
     OBJECTIVES,
     PRESCALES,
     ApproximateOptions,
@@ -92,6 +93,12 @@ GENERATE_OPTIONS = (
         metavar="TNxTI",
         help="Outputs and inputs that an NFU works on in a cycle, each 1, 2, 4, 8 or 16; by "
         "default what leaves room on the board.",
+    ),
+    click.option(
+        "--memory",
+        type=click.Choice(MEMORIES),
+        help="Where the activations of an NFU lie: in block RAM, or in the single-port RAM that "
+        "only iCE40 UltraPlus has; by default where the board has more room.",
     ),
 )
 

@@ -55,6 +55,7 @@ def _row(name: str) -> dict[str, object]:
         "ffs": capacity.ffs,
         "brams": capacity.brams,
         "bram_bits": capacity.bram_bits,
+        "spram_bits": capacity.spram_bits,
         "dsps": capacity.dsps,
         "clock_mhz": board.clock_hz / 1e6,
     }

@@ -18,7 +18,7 @@ from hwgen.cli._options import (
     approximate_options,
 )
 from hwgen.cli._result import finish
-from hwgen.flow.options import Backend, GenerateOptions, SynthOptions, VerifyOptions
+from hwgen.flow.options import Backend, GenerateOptions, Memory, SynthOptions, VerifyOptions
 from hwgen.flow.workspace import Workspace
 
 __all__ = ["build"]
@@ -38,6 +38,7 @@ def build(
     effort: int,
     backend: Backend,
     tile: tuple[int, int] | None,
+    memory: Memory | None,
     images: int,
     fast_images: int | None,
     layers: bool,
@@ -66,7 +67,7 @@ def build(
             workspace,
             model,
             options,
-            GenerateOptions(effort=effort, backend=backend, tile=tile),
+            GenerateOptions(effort=effort, backend=backend, tile=tile, memory=memory),
             VerifyOptions(images=images, fast_images=fast_images, layers=layers, seed=verify_seed),
             SynthOptions(
                 board=board,

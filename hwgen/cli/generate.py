@@ -10,7 +10,7 @@ import hwgen.flow.stages as stages
 from hwgen.cli._console import progress_bars
 from hwgen.cli._options import DIRECTORY, GENERATE_OPTIONS, JSON, add_options
 from hwgen.cli._result import finish
-from hwgen.flow.options import Backend, GenerateOptions
+from hwgen.flow.options import Backend, GenerateOptions, Memory
 from hwgen.flow.workspace import Workspace
 from hwgen.toolchain.synthesis import FAMILIES
 
@@ -28,6 +28,7 @@ def generate(
     effort: int,
     backend: Backend,
     tile: tuple[int, int] | None,
+    memory: Memory | None,
     as_json: bool,
 ) -> None:
     """Build hardware for the integer network in DIR and write DIR/design.v.
@@ -42,7 +43,12 @@ def generate(
         hwgen generate out/face --backend nfu --tile 4x8
     """
     workspace = Workspace.open(directory)
+    options = GenerateOptions(
+        family=family, effort=effort, backend=backend, tile=tile, memory=memory
+    )
     with progress_bars(quiet=as_json) as progress:
-        options = GenerateOptions(family=family, effort=effort, backend=backend, tile=tile)
+        options = GenerateOptions(
+            family=family, effort=effort, backend=backend, tile=tile, memory=memory
+        )
         stages.generate(workspace, options, progress)
     finish(workspace, as_json=as_json)

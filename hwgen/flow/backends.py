@@ -86,7 +86,8 @@ def _nfu(
     integer: IntegerNetwork, options: GenerateOptions, progress: Progress
 ) -> dict[str, str | bytes]:
     progress("NFU", 0.0)
-    built = build_system(integer, tile=options.tile or _TILE)
+    single_port = options.memory == "spram"
+    built = build_system(integer, tile=options.tile or _TILE, single_port=single_port)
     progress("NFU", 1.0)
     config, compiled = built.plan.config, built.compiled
     return {
@@ -137,10 +138,17 @@ def check_memories(plan: Plan, board: Board) -> None:
     """
     if not isinstance(plan, NfuPlan):
         return
-    needed, there = sum(bits for _, bits in plan.memories), board.capacity.bram_bits
-    if needed > there:
+    capacity = board.capacity
+    needed = sum(bits for _, bits in plan.memories)
+    if needed > capacity.bram_bits:
         sizes = ", ".join(f"{what} {bits:,}" for what, bits in plan.memories)
         raise ResourceError(
             f"The NFU's memories need {needed:,} bits ({sizes}) beside its buffers, and the block "
-            f"RAM of {board.title} has {there:,}: choose a larger board or a smaller network"
+            f"RAM of {board.title} has {capacity.bram_bits:,}: choose a larger board or a smaller "
+            "network"
+        )
+    if plan.single_port > capacity.spram_bits:
+        raise ResourceError(
+            f"Activations need {plan.single_port:,} bits of single-port RAM, and {board.title} has "
+            f"{capacity.spram_bits:,}: choose another board, or --memory bram"
         )

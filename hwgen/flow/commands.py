@@ -81,6 +81,7 @@ def _generate(record: Mapping[str, Any]) -> list[str]:
     words = _changed(
         options, ("effort", "--effort", _G.effort), ("backend", "--backend", _G.backend)
     )
+    words += _changed(options, ("memory", "--memory", _G.memory))
     tile = options.get("tile")
     return words if tile is None else [*words, "--tile", f"{tile[0]}x{tile[1]}"]
 

@@ -14,11 +14,13 @@ __all__ = [
     "ACTIVATIONS",
     "BACKENDS",
     "COSTS",
+    "MEMORIES",
     "OBJECTIVES",
     "PRESCALES",
     "ApproximateOptions",
     "Backend",
     "GenerateOptions",
+    "Memory",
     "SynthOptions",
     "VerifyOptions",
 ]
@@ -40,6 +42,12 @@ Backend = Literal["stream", "nfu"]
 
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 """Names of the back ends."""
+
+Memory = Literal["bram", "spram"]
+"""Where the activations of an NFU lie: in block RAM, or in single-port RAM of iCE40 UltraPlus."""
+
+MEMORIES: tuple[Memory, ...] = get_args(Memory)
+"""Names of the memories."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,13 +93,15 @@ class GenerateOptions:
 
     ``family`` of FPGAs whose LUTs are saved (None: any; adders are saved then); ``effort`` that
     the search for adder graphs makes, in steps for each adder. ``backend`` that makes it, and
-    ``tile``, (Tn, Ti) of an NFU (None: what suits small FPGAs).
+    ``tile``, (Tn, Ti) of an NFU (None: what suits small FPGAs), and the ``memory`` of its
+    activations (None: block RAM).
     """
 
     family: str | None = None
     effort: int = 50
     backend: Backend = "stream"
     tile: tuple[int, int] | None = None
+    memory: Memory | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,13 @@ from hwgen.flow.backends import (
 )
 from hwgen.flow.data import count_classes, load_images, split
 from hwgen.flow.layers import output_errors
-from hwgen.flow.options import ApproximateOptions, GenerateOptions, SynthOptions, VerifyOptions
+from hwgen.flow.options import (
+    ApproximateOptions,
+    GenerateOptions,
+    Memory,
+    SynthOptions,
+    VerifyOptions,
+)
 from hwgen.flow.progress import Progress
 from hwgen.flow.searches import FRONT, CheckMemory, load_front
 from hwgen.flow.simulation import Simulation, check_layers, fault
@@ -320,13 +326,19 @@ def build(
 ) -> None:
     """Run every stage; those whose inputs have not changed are skipped.
 
-    The hardware is for the family of the board, and an NFU has the board's tile if none is given.
+    The hardware is for the family of the board, and an NFU has the board's tile and memory if none
+    is given.
     """
     board = find_board(synth_options.board)
     check_layers(generate_options.backend, verify_options)
     generate_options = replace(generate_options, family=board.family)
-    if generate_options.backend == "nfu" and generate_options.tile is None:
-        generate_options = replace(generate_options, tile=board.nfu_tile)
+    if generate_options.backend == "nfu":
+        memory: Memory = "spram" if board.capacity.spram_bits else "bram"
+        generate_options = replace(
+            generate_options,
+            tile=generate_options.tile or board.nfu_tile,
+            memory=generate_options.memory or memory,
+        )
     import_model(workspace, model)
     approximate(workspace, approximate_options, progress)
     generate(workspace, generate_options, progress)

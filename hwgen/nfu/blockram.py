@@ -14,15 +14,27 @@ from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.frames import write_layout
 from hwgen.nfu.isa import WORD_WIDTH, Instruction, encode
 from hwgen.nfu.memory import MemoryImage, pack_activations
-from hwgen.nfu.timing import LOADS
+from hwgen.nfu.timing import LOADS, Timing
 
-__all__ = ["BlockMemory", "WordServer", "memory_members", "word_width"]
+__all__ = ["BlockMemory", "WordServer", "memory_members", "word_part", "word_width"]
 
 
 def word_width(config: NfuConfig, port: str) -> int:
     """Bits of a word of a load port."""
     activations = config.ti * config.activation_width
     return {"sb": config.row_width, "nbin": activations, "table": config.table_width}[port]
+
+
+def word_part(m: Module, word: Value, index: Value, width: int) -> Value:
+    """Part ``index`` of ``width`` bits; ``word_select`` would multiply the index by the width."""
+    if len(index) == 0:
+        return word
+    part = Signal(width, name="part")
+    with m.Switch(index):
+        for k in range(1 << len(index)):
+            with m.Case(k):
+                m.d.comb += part.eq(word[k * width :][:width])
+    return part
 
 
 def memory_members(config: NfuConfig) -> dict[str, Any]:
@@ -47,18 +59,23 @@ def memory_members(config: NfuConfig) -> dict[str, Any]:
 class WordServer(wiring.Component):
     """Answers requests from a memory that gives a word a cycle after its address.
 
-    The first word comes a cycle after the request, then a word a cycle.
+    If the memory is always open, the first word comes a cycle after the request, then a word a
+    cycle.
 
     Members
     -------
     request : :py:`In(stream.Signature(request_layout(config)))`
     words : :py:`Out(stream.Signature(width))`
+    open : :py:`In(1)`
+        The memory can be read in this cycle.
+    read : :py:`Out(1)`
+        It is read, and keeps the word until it is read again.
     address : :py:`Out(address_width)`
-        What the memory shall read in this cycle.
+        What is read.
     word_address : :py:`Out(address_width)`
-        What it read in the last.
+        What was read last.
     word : :py:`In(width)`
-        What the memory read at ``word_address``.
+        The word at ``word_address``.
     """
 
     def __init__(self, config: NfuConfig, *, width: int) -> None:
@@ -68,6 +85,8 @@ class WordServer(wiring.Component):
             {
                 "request": In(stream.Signature(request_layout(config))),
                 "words": Out(stream.Signature(unsigned(width))),
+                "open": In(1),
+                "read": Out(1),
                 "address": Out(config.address_width),
                 "word_address": Out(config.address_width),
                 "word": In(width),
@@ -76,34 +95,41 @@ class WordServer(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        busy, last = Signal(), Signal()
+        busy, last, held, taken = Signal(), Signal(), Signal(), Signal()
         left = Signal.like(self.request.payload.size)
-        ahead = Signal(self.config.address_width)  # the address after the one that was read
+        following = Signal(self.config.address_width)
         m.d.comb += [
             self.request.ready.eq(~busy),
-            self.words.valid.eq(busy),
+            self.words.valid.eq(held),
             self.words.payload.eq(self.word),
-            self.address.eq(
-                Mux(busy, Mux(self.words.ready, ahead, self.word_address),
-                    self.request.payload.address)
+            taken.eq(held & self.words.ready),
+            self.address.eq(Mux(busy, following, self.request.payload.address)),
+            self.read.eq(
+                self.open & Mux(busy, ~held | (taken & ~last), self.request.valid),
             ),
-        ]  # fmt: skip
-        m.d.sync += [self.word_address.eq(self.address), ahead.eq(self.address + 1)]
+        ]
+        m.d.sync += following.eq(self.address)
+        with m.If(self.read):
+            m.d.sync += [
+                held.eq(1),
+                self.word_address.eq(self.address),
+                following.eq(self.address + 1),
+            ]
+        with m.Elif(taken):
+            m.d.sync += held.eq(0)
         with m.If(~busy):
             m.d.sync += [
                 busy.eq(self.request.valid),
                 left.eq(self.request.payload.size),
                 last.eq(self.request.payload.size == 1),
             ]
-        with m.Elif(self.words.ready):
+        with m.Elif(taken):
             m.d.sync += [left.eq(left - 1), last.eq(left == 2), busy.eq(~last)]
         return m
 
 
 class BlockMemory(wiring.Component):
     """A memory of exactly the needed width and depth a port, with its contents from the start.
-
-    Times are those of :class:`hwgen.nfu.timing.Timing` as it is by default.
 
     Parameters
     ----------
@@ -133,8 +159,18 @@ class BlockMemory(wiring.Component):
         return {}
 
     @property
+    def timing(self) -> Timing:
+        """When each port works."""
+        return Timing()
+
+    @property
+    def single_port_bits(self) -> int:
+        """Bits in single-port RAM."""
+        return 0
+
+    @property
     def bits(self) -> dict[str, int]:
-        """Bits of each memory, by what it holds."""
+        """Bits of each memory in block RAM, by what it holds."""
         config, image = self.config, self.image
         return {
             "program": len(self.program) * WORD_WIDTH,
@@ -181,7 +217,12 @@ class BlockMemory(wiring.Component):
             shape=unsigned(server.width), depth=max(2, len(words)), init=words
         )
         read = held.read_port()
-        m.d.comb += [read.addr.eq(server.address), server.word.eq(read.data)]
+        m.d.comb += [
+            server.open.eq(1),
+            read.en.eq(server.read),
+            read.addr.eq(server.address),
+            server.word.eq(read.data),
+        ]
 
     def _activations(self, m: Module) -> None:
         """Words of the wider of both sides, written and read in parts."""
@@ -194,10 +235,13 @@ class BlockMemory(wiring.Component):
         )
         read, write = held.read_port(), held.write_port(granularity=tn * width)
         part = (both // ti - 1).bit_length()
-        word: Value = read.data
-        if part:
-            word = word.word_select(server.word_address[:part], ti * width)
-        m.d.comb += [read.addr.eq(server.address[part:]), server.word.eq(word)]
+        word = word_part(m, read.data, server.word_address[:part], ti * width)
+        m.d.comb += [
+            server.open.eq(1),
+            read.en.eq(server.read),
+            read.addr.eq(server.address[part:]),
+            server.word.eq(word),
+        ]
 
         part = (both // tn - 1).bit_length()
         address = self.write.payload.address

@@ -9,7 +9,7 @@ from amaranth.hdl import Cat, Module, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hwgen.nfu.blockram import word_width
+from hwgen.nfu.blockram import word_part, word_width
 from hwgen.nfu.buffers import request_layout
 from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.image import Region
@@ -121,7 +121,7 @@ class LoadClient(wiring.Component):
             m.d.sync += part.eq(first)
         with m.Elif(self.words.valid & self.words.ready):
             m.d.sync += part.eq(part + 1)
-        return self._unpadded(beat.word_select(part, 8 * self.stride))
+        return self._unpadded(word_part(m, beat, part, 8 * self.stride))
 
     def _unpadded(self, word: Value) -> Value:
         """The bits that a word has, without those that fill its bytes."""

@@ -14,6 +14,7 @@ from hwgen.nfu.cycles import count_cycles
 from hwgen.nfu.fit import fit_config
 from hwgen.nfu.golden import execute
 from hwgen.nfu.image import MemoryMap, memory_map
+from hwgen.nfu.spram import SPRAM_VERILOG, SpramMemory
 from hwgen.nfu.system import NfuSystem, frame_cycles
 from hwgen.nfu.verilog import component_verilog
 from hwgen.stream.design import PixelLayout, StreamDesign
@@ -28,8 +29,8 @@ class NfuPlan:
     ``program_cycles`` counts from the first cycle of the program until it is done, of which
     ``busy`` have a row and ``stalls`` (cause, cycles) have none; ``interval`` from one image to
     the next if neither side waits, ``latency`` from the first pixel of an image to the last of its
-    result. ``memories`` are the bits of each memory beside the core's buffers, by what it
-    holds.
+    result. ``memories`` are the bits of each memory in block RAM beside the core's
+    buffers, by what it holds, ``single_port`` those in single-port RAM.
     """
 
     network: str
@@ -41,6 +42,7 @@ class NfuPlan:
     interval: int
     latency: int
     memories: tuple[tuple[str, int], ...]
+    single_port: int
     map: MemoryMap
 
 
@@ -54,9 +56,15 @@ class NfuBuild:
 
 
 def build_system(
-    network: IntegerNetwork, *, tile: tuple[int, int], name: str = "hwgen_nfu"
+    network: IntegerNetwork,
+    *,
+    tile: tuple[int, int],
+    single_port: bool = False,
+    name: str = "hwgen_nfu",
 ) -> NfuBuild:
     """Compile ``network`` for an NFU with a tile (Tn, Ti), and write the hardware.
+
+    With ``single_port`` activations are in the single-port RAM of iCE40 UltraPlus.
 
     Raises
     ------
@@ -72,8 +80,9 @@ def build_system(
     compiled = compile_network(network, config)
     # the cycle model takes programs that the executor accepts
     execute(config, compiled.program, compiled.memory)
-    count = count_cycles(config, compiled.program)
-    memory = BlockMemory(config, compiled.program, compiled.memory)
+    kind = SpramMemory if single_port else BlockMemory
+    memory = kind(config, compiled.program, compiled.memory)
+    count = count_cycles(config, compiled.program, memory.timing)
     system = NfuSystem(config, compiled, memory)
     interval = frame_cycles(config, compiled, count.total)
     plan = NfuPlan(
@@ -86,11 +95,13 @@ def build_system(
         interval=interval,
         latency=interval + system.latency,
         memories=tuple(system.bits.items()),
+        single_port=memory.single_port_bits,
         map=memory_map(config, compiled.program, compiled.memory),
     )
+    extra = SPRAM_VERILOG if single_port else ""
     design = StreamDesign(
         name=name,
-        verilog=_header(plan, compiled, name) + component_verilog(system, name=name),
+        verilog=_header(plan, compiled, name) + component_verilog(system, name=name) + extra,
         input_shape=network.input_shape,
         input_layout=PixelLayout.from_ranges(system.input_ranges),
         output_shape=network.shape(network.output),

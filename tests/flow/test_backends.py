@@ -84,6 +84,9 @@ def test_memories_must_fit_the_board(workspace):
     text = "need 150,000 bits .program 100,000, weights 50,000.*iCEBreaker has 122,880"
     with pytest.raises(ResourceError, match=text):
         check_memories(many, board)
+    check_memories(replace(plan, single_port=1 << 20), board)
+    with pytest.raises(ResourceError, match="8 bits of single-port RAM, and ULX3S 25F has 0"):
+        check_memories(replace(plan, single_port=8), find_board("ulx3s-25f"))
 
 
 def test_files_of_the_other_back_end_are_gone(workspace):
