@@ -50,6 +50,7 @@ GENERATED: Mapping[Backend, tuple[str, ...]] = MappingProxyType(
 """Files that each back end writes."""
 
 _TILE = (4, 4)
+_SHALLOW, _DEEP = 256, 512  # words of a block at its full width: of iCE40, and of ECP5
 
 
 def generate_files(
@@ -87,7 +88,9 @@ def _nfu(
 ) -> dict[str, str | bytes]:
     progress("NFU", 0.0)
     single_port = options.memory == "spram"
-    built = build_system(integer, tile=options.tile or _TILE, single_port=single_port)
+    depth = _SHALLOW if options.family == "ice40" else _DEEP
+    tile = options.tile or _TILE
+    built = build_system(integer, tile=tile, depth=depth, single_port=single_port)
     progress("NFU", 1.0)
     config, compiled = built.plan.config, built.compiled
     return {

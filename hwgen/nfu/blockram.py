@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, Value, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, ValueLike, unsigned
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -16,7 +16,14 @@ from hwgen.nfu.isa import WORD_WIDTH, Instruction, encode
 from hwgen.nfu.memory import MemoryImage, pack_activations
 from hwgen.nfu.timing import LOADS, Timing
 
-__all__ = ["BlockMemory", "WordServer", "memory_members", "word_part", "word_width"]
+__all__ = [
+    "BlockMemory",
+    "WordServer",
+    "distinct_columns",
+    "memory_members",
+    "word_part",
+    "word_width",
+]
 
 
 def word_width(config: NfuConfig, port: str) -> int:
@@ -35,6 +42,61 @@ def word_part(m: Module, word: Value, index: Value, width: int) -> Value:
             with m.Case(k):
                 m.d.comb += part.eq(word[k * width :][:width])
     return part
+
+
+def distinct_columns(words: Sequence[int], width: int) -> tuple[list[int], list[int | None]]:
+    """Bits that differ between words and from each other, and which of them each bit is.
+
+    Parameters
+    ----------
+    words : sequence of int
+        Words of ``width`` bits.
+
+    Returns
+    -------
+    kept : list of int
+        Numbers of the bits that a memory has to hold.
+    source : list of int or None
+        For each bit its place in ``kept``, or None if it is the same in all words.
+    """
+    columns = [sum((word >> bit & 1) << k for k, word in enumerate(words)) for bit in range(width)]
+    constant = (0, (1 << len(words)) - 1)
+    first: dict[int, int] = {}
+    for bit, column in enumerate(columns):
+        if column not in constant:
+            first.setdefault(column, bit)
+    place = {column: k for k, column in enumerate(first)}
+    return list(first.values()), [place.get(column) for column in columns]
+
+
+class _Constants:
+    """A memory of constant words that holds no bit twice, and none that never changes."""
+
+    def __init__(self, words: Sequence[int], width: int) -> None:
+        self.words = words
+        self.kept, self.source = distinct_columns(words, width)
+
+    @property
+    def bits(self) -> int:
+        """Bits that it holds."""
+        return len(self.words) * len(self.kept)
+
+    def read(self, m: Module, address: Value, enable: ValueLike, *, name: str) -> Value:
+        """The word that was read last."""
+        narrow = [
+            sum((word >> bit & 1) << k for k, bit in enumerate(self.kept)) for word in self.words
+        ]
+        # an empty memory would have no address
+        m.submodules[name] = held = memory.Memory(
+            shape=unsigned(max(1, len(self.kept))), depth=max(2, len(narrow)), init=narrow
+        )
+        port = held.read_port()
+        m.d.comb += [port.addr.eq(address), port.en.eq(enable)]
+        first = self.words[0] if self.words else 0
+        return Cat(
+            Const(first >> bit & 1, 1) if place is None else port.data[place]
+            for bit, place in enumerate(self.source)
+        )
 
 
 def memory_members(config: NfuConfig) -> dict[str, Any]:
@@ -131,6 +193,9 @@ class WordServer(wiring.Component):
 class BlockMemory(wiring.Component):
     """A memory of exactly the needed width and depth a port, with its contents from the start.
 
+    What is constant holds no bit column twice, and none in which all words agree: of the 320 bits
+    of an instruction few are left.
+
     Parameters
     ----------
     config : :class:`NfuConfig`
@@ -173,9 +238,9 @@ class BlockMemory(wiring.Component):
         """Bits of each memory in block RAM, by what it holds."""
         config, image = self.config, self.image
         return {
-            "program": len(self.program) * WORD_WIDTH,
-            "weights": len(image.rows) * config.row_width,
-            "scales": len(image.tables) * config.table_width,
+            "program": self._instructions.bits,
+            "weights": _Constants(image.rows, config.row_width).bits,
+            "scales": _Constants(image.tables, config.table_width).bits,
             "activations": len(image.activations) * config.activation_width,
         }
 
@@ -187,21 +252,22 @@ class BlockMemory(wiring.Component):
         self._activations(m)
         return m
 
+    @property
+    def _instructions(self) -> _Constants:
+        return _Constants([encode(instruction) for instruction in self.program], WORD_WIDTH)
+
     def _program(self, m: Module) -> None:
-        words = [encode(instruction) for instruction in self.program]
-        m.submodules.program = held = memory.Memory(
-            shape=unsigned(WORD_WIDTH), depth=len(words), init=words
-        )
-        read = held.read_port()
-        ahead = Signal.like(read.addr)
+        address, ahead = (Signal(range(max(2, len(self.program))), name=n) for n in ("pc", "ahead"))
+        enable = Signal()
+        word = self._instructions.read(m, address, enable, name="program")
         m.d.comb += [
-            self.instructions.payload.eq(read.data),
+            self.instructions.payload.eq(word),
             self.instructions.valid.eq(~self.restart),
-            read.en.eq(self.restart | self.instructions.ready),
-            read.addr.eq(Mux(self.restart, 0, ahead)),
+            enable.eq(self.restart | self.instructions.ready),
+            address.eq(Mux(self.restart, 0, ahead)),
         ]
-        with m.If(read.en):
-            m.d.sync += ahead.eq(read.addr + 1)
+        with m.If(enable):
+            m.d.sync += ahead.eq(address + 1)
 
     def _server(self, m: Module, port: str) -> WordServer:
         server = WordServer(self.config, width=word_width(self.config, port))
@@ -212,17 +278,9 @@ class BlockMemory(wiring.Component):
 
     def _constants(self, m: Module, port: str, words: Sequence[int]) -> None:
         server = self._server(m, port)
-        # an empty memory would have no address
-        m.submodules[f"{port}_memory"] = held = memory.Memory(
-            shape=unsigned(server.width), depth=max(2, len(words)), init=words
-        )
-        read = held.read_port()
-        m.d.comb += [
-            server.open.eq(1),
-            read.en.eq(server.read),
-            read.addr.eq(server.address),
-            server.word.eq(read.data),
-        ]
+        held = _Constants(words, server.width)
+        word = held.read(m, server.address, server.read, name=f"{port}_memory")
+        m.d.comb += [server.open.eq(1), server.word.eq(word)]
 
     def _activations(self, m: Module) -> None:
         """Words of the wider of both sides, written and read in parts."""

@@ -59,12 +59,14 @@ def build_system(
     network: IntegerNetwork,
     *,
     tile: tuple[int, int],
+    depth: int = 512,
     single_port: bool = False,
     name: str = "hwgen_nfu",
 ) -> NfuBuild:
     """Compile ``network`` for an NFU with a tile (Tn, Ti), and write the hardware.
 
-    With ``single_port`` activations are in the single-port RAM of iCE40 UltraPlus.
+    Buffers have ``depth`` words, or more if the network needs them. With ``single_port``,
+    activations are in the single-port RAM of iCE40 UltraPlus.
 
     Raises
     ------
@@ -76,7 +78,7 @@ def build_system(
         If Yosys fails or is missing.
     """
     tn, ti = tile
-    config = fit_config(network, tn=tn, ti=ti)
+    config = fit_config(network, tn=tn, ti=ti, depth=depth)
     compiled = compile_network(network, config)
     # the cycle model takes programs that the executor accepts
     execute(config, compiled.program, compiled.memory)

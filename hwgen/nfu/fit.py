@@ -12,23 +12,23 @@ from hwgen.nfu.config import DyadicLane, NfuConfig, Segments
 
 __all__ = ["fit_config"]
 
-_DEPTHS = (512, 1024, 2048, 4096)
+_DEEPEST = 4096
 _TURNS = 4
 _WIDEST = 17  # input of a function
 
 
-def fit_config(network: IntegerNetwork, *, tn: int, ti: int) -> NfuConfig:
+def fit_config(network: IntegerNetwork, *, tn: int, ti: int, depth: int = 512) -> NfuConfig:
     """Parameters with which the compiler takes ``network``, each the least that does.
 
-    The lane has one term. Buffers have 512 words, or more if a layer cannot be cut to fit; the
-    address is as wide as memory is large. NFU-3 has a lane for four sums.
+    The lane has one term. Buffers have ``depth`` words, or more if a layer cannot be cut to fit;
+    the address is as wide as memory is large. NFU-3 has a lane for four sums.
 
     Raises
     ------
     UnsupportedError, ResourceError
         If the compiler refuses the network with any parameters.
     """
-    config = _deep_enough(network, tn, ti)
+    config = _deep_enough(network, tn, ti, depth)
     width = config.activation_width
     config = _least(network, config, range(4, width + 1), _activation)
     if config.function is not None:
@@ -43,10 +43,10 @@ def fit_config(network: IntegerNetwork, *, tn: int, ti: int) -> NfuConfig:
     return _least(network, config, (2, 4, 8, 16), _exponents)
 
 
-def _deep_enough(network: IntegerNetwork, tn: int, ti: int) -> NfuConfig:
+def _deep_enough(network: IntegerNetwork, tn: int, ti: int, depth: int) -> NfuConfig:
     """Buffers as deep as a layer needs, and all else as wide as can be."""
     operators = {type(node.op) for node in network.nodes}
-    for depth in _DEPTHS:
+    while True:
         config = NfuConfig(
             tn=tn,
             ti=ti,
@@ -66,8 +66,9 @@ def _deep_enough(network: IntegerNetwork, tn: int, ti: int) -> NfuConfig:
         try:
             memory = compile_network(network, config).memory
         except ResourceError:
-            if depth == _DEPTHS[-1]:
+            if depth >= _DEEPEST:
                 raise
+            depth *= 2
         else:
             break
     words = max(len(memory.rows), len(memory.tables), len(memory.activations) // min(tn, ti))
