@@ -33,8 +33,8 @@ def generate(
 ) -> None:
     """Build hardware for the integer network in DIR and write DIR/design.v.
 
-    The NFU back end also writes its program, DIR/program.nfu, and all that lies in its memory,
-    DIR/image.bin.
+    The NFU back end also writes its program, DIR/program.nfu, and what lies in its memory,
+    DIR/image.npz for 'hwgen nfu' and DIR/image.bin as bytes.
 
     \b
         hwgen generate out/face
@@ -47,8 +47,5 @@ def generate(
         family=family, effort=effort, backend=backend, tile=tile, memory=memory
     )
     with progress_bars(quiet=as_json) as progress:
-        options = GenerateOptions(
-            family=family, effort=effort, backend=backend, tile=tile, memory=memory
-        )
         stages.generate(workspace, options, progress)
     finish(workspace, as_json=as_json)

@@ -21,6 +21,7 @@ from hwgen.integer.types import IntegerNetwork
 from hwgen.nfu import store as nfu_store
 from hwgen.nfu.assembler import disassemble
 from hwgen.nfu.design import NfuPlan, build_system
+from hwgen.nfu.files import image_bytes
 from hwgen.nfu.image import memory_bytes
 from hwgen.stream import store as stream_store
 from hwgen.stream.plan import PipelinePlan, plan_pipeline
@@ -44,7 +45,7 @@ _PLAN = {"stream": "plan.json", "nfu": "nfu.json"}
 GENERATED: Mapping[Backend, tuple[str, ...]] = MappingProxyType(
     {
         "stream": (_PLAN["stream"], "design.json", "design_taps.json", "design.v"),
-        "nfu": (_PLAN["nfu"], "design.json", "design.v", "program.nfu", "image.bin"),
+        "nfu": (_PLAN["nfu"], "design.json", "design.v", "program.nfu", "image.npz", "image.bin"),
     }
 )
 """Files that each back end writes."""
@@ -98,6 +99,7 @@ def _nfu(
         "design.v": built.design.verilog,
         "design.json": stream_store.design_to_json(built.design),
         "program.nfu": disassemble(compiled.program),
+        "image.npz": image_bytes(config, compiled.memory),
         "image.bin": memory_bytes(config, compiled.program, compiled.memory),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,15 @@ from hwgen.nfu.isa import WORD_WIDTH, Instruction, decode, encode
 from hwgen.nfu.memory import MemoryImage
 from hwgen.serial import dumps, loads
 
-__all__ = ["from_bytes", "load_image", "read_program", "save_image", "to_bytes", "to_hex"]
+__all__ = [
+    "from_bytes",
+    "image_bytes",
+    "load_image",
+    "read_program",
+    "save_image",
+    "to_bytes",
+    "to_hex",
+]
 
 _BYTES = WORD_WIDTH // 8
 _DIGITS = WORD_WIDTH // 4
@@ -92,20 +101,26 @@ def _to_words(array: npt.NDArray[np.generic], width: int, name: str) -> tuple[in
     return words
 
 
+def image_bytes(config: NfuConfig, image: MemoryImage) -> bytes:
+    """What :func:`save_image` writes."""
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        config=np.array(dumps(config)),
+        rows=_from_words(image.rows, config.row_width),
+        tables=_from_words(image.tables, config.table_width),
+        activations=image.activations,
+    )
+    return buffer.getvalue()
+
+
 def save_image(path: Path, config: NfuConfig, image: MemoryImage) -> None:
     """Write a memory image and the parameters of the NFU that it is for.
 
     An NPZ file of four arrays: ``config``, text; ``rows`` (SB rows) and ``tables`` (words of
     NFU-3's table), uint8 (words, bytes), least significant byte first; ``activations``, int64.
     """
-    with path.open("wb") as file:
-        np.savez_compressed(
-            file,
-            config=np.array(dumps(config)),
-            rows=_from_words(image.rows, config.row_width),
-            tables=_from_words(image.tables, config.table_width),
-            activations=image.activations,
-        )
+    path.write_bytes(image_bytes(config, image))
 
 
 def load_image(path: Path) -> tuple[NfuConfig, MemoryImage]:

@@ -13,8 +13,8 @@ from hwgen.flow.backends import GENERATED, backend_of, check_memories, interval,
 from hwgen.flow.options import GenerateOptions, VerifyOptions
 from hwgen.flow.summary import summarise
 from hwgen.network.types import Activation, Conv, Network, Node
-from hwgen.nfu.assembler import assemble
 from hwgen.nfu.design import NfuPlan
+from hwgen.nfu.files import load_image, read_program
 from hwgen.nfu.isa import decode
 from hwgen.report.facts import facts
 
@@ -50,7 +50,10 @@ def test_program_and_memory_are_files(workspace):
     plan = load_plan(workspace)
     assert isinstance(plan, NfuPlan)
     assert (plan.config.tn, plan.config.ti) == (2, 1)
-    program = assemble(workspace.path("program.nfu").read_text())
+    program = read_program(workspace.path("program.nfu"))
+    config, image = load_image(workspace.path("image.npz"))
+    assert config == plan.config
+    assert (len(image.rows), len(image.tables)) == (plan.map.weights.count, plan.map.scales.count)
     assert len(program) == plan.instructions
     where, memory = plan.map.program, workspace.path("image.bin").read_bytes()
     assert len(memory) == plan.map.size
