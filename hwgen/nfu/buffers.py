@@ -175,7 +175,7 @@ class StoreUnit(wiring.Component):
         one = Signal(store_fields(self.config), reset_less=True)
         waits, held = Signal(), Signal()  # whether there is a run in each
         group = Signal.like(one.nbout_groups)
-        last_but_one = Signal.like(group)  # number of that group
+        groups_left = Signal.like(group)  # a constant is faster to compare with than a register
         one_group = Signal()
         position = Signal.like(one.nbin_positions)
         window = Signal(self.config.address_width)
@@ -200,7 +200,7 @@ class StoreUnit(wiring.Component):
                 self.address.eq(behind.nbout_address),
                 window.eq(behind.nbout_target),
                 group.eq(0),
-                last_but_one.eq(behind.nbout_groups - 2),
+                groups_left.eq(behind.nbout_groups),
                 one_group.eq(behind.nbout_groups == 1),
                 last_group.eq(behind.nbout_groups == 1),
                 position.eq(behind.nbin_positions),
@@ -221,11 +221,13 @@ class StoreUnit(wiring.Component):
                 last.eq(last_group & last_position),
                 self.address.eq(self.address + 1),
                 group.eq(group + 1),
-                last_group.eq(group == last_but_one),
+                groups_left.eq(groups_left - 1),
+                last_group.eq(groups_left == 2),
             ]
             with m.If(last_group):
                 m.d.sync += [
                     group.eq(0),
+                    groups_left.eq(one.nbout_groups),
                     last_group.eq(one_group),
                     position.eq(position - 1),
                     last_position.eq(position == 2),

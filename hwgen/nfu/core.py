@@ -145,15 +145,16 @@ class Nfu(wiring.Component):
         last = self._read_rows(m, registers, sequencer, loaders, tokens, lanes)
 
         accumulate = 5 + tree_levels(config)
+        at = accumulate - 1  # whence NFU-2 is told what comes
         m.submodules.nfu2 = nfu2 = Nfu2(config, term_width=lanes.term_width)
         m.submodules.nfu3 = nfu3 = Nfu3(config)
         m.d.comb += [
             nfu2.terms.eq(lanes.terms),
             nfu2.negative.eq(lanes.negative),
-            nfu2.valid.eq(tokens[accumulate].valid),
+            nfu2.valid.eq(tokens[at].valid),
         ]
         if config.maximum:
-            combine = chosen(sequencer.runs, tokens[accumulate - 1].run).nfu_combine
+            combine = chosen(sequencer.runs, tokens[at - 1].run).nfu_combine
             m.d.comb += [
                 nfu2.present.eq(lanes.present),
                 nfu2.maximum.eq(registers.register(combine, 1, name="maximum")),
@@ -166,8 +167,8 @@ class Nfu(wiring.Component):
             return tokens[stage].valid & lasts[stage - 1]
 
         first = Signal(init=1)
-        with m.If(tokens[accumulate].valid):
-            m.d.sync += first.eq(lasts[accumulate - 1])
+        with m.If(tokens[at].valid):
+            m.d.sync += first.eq(lasts[at - 1])
         m.d.comb += nfu2.first.eq(first)
 
         m.submodules.nbout = nbout = memory.Memory(
@@ -177,12 +178,11 @@ class Nfu(wiring.Component):
         )
         # while a store reads, no run is in the pipeline that continues partial sums
         read, write = nbout.read_port(), nbout.write_port()
-        at = accumulate - 1
-        word = self._group_address(m, sequencer, tokens[at], ends(at), name="partial")
-        continued = chosen(sequencer.runs, tokens[at].run).nfu_in == Nfu2In.NBOUT
+        word = self._group_address(m, sequencer, tokens[at - 1], ends(at - 1), name="partial")
+        continued = chosen(sequencer.runs, tokens[at - 1].run).nfu_in == Nfu2In.NBOUT
         m.d.comb += [
             read.addr.eq(Mux(store.active, store.address, word)),
-            read.en.eq(store.read | (tokens[at].valid & continued)),
+            read.en.eq(store.read | (tokens[at - 1].valid & continued)),
         ]
         continued = registers.register(continued, 1, name="continued")
         for n in range(config.tn):

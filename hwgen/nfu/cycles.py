@@ -80,10 +80,10 @@ def write_stage(config: NfuConfig) -> int:
 def drain_stage(config: NfuConfig) -> int:
     """Cycles from the issue of a run's last row to that in which it no longer holds another back.
 
-    The next run's first row can be issued three cycles later, and reads partial sums in the stage
+    The next run's first row can be issued three cycles later, and reads partial sums two stages
     before the accumulators': in the cycle after these are written.
     """
-    return write_stage(config) - 6 - tree_levels(config)
+    return write_stage(config) - 5 - tree_levels(config)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Const, Module, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -49,8 +49,10 @@ def adder_tree(
 class Nfu2(wiring.Component):
     """Tn adder trees with a register of partial sums each, which can hold the maximum instead.
 
-    Takes a row every cycle. :py:`tree_levels(config)` cycles after ``terms`` the control inputs
-    belong to the same row; ``sums`` holds the result in the cycle after that.
+    Takes a row every cycle. :py:`tree_levels(config) - 1` cycles after ``terms`` the control inputs
+    belong to the same row; ``sums`` holds the result two cycles after that. What a row adds to is a
+    register beside the sums, chosen in the cycle before, so that no multiplexer is in the way of
+    the adders' carries.
 
     The maximum is taken of values no wider than an activation: the register takes the row in place
     of what it held, or keeps that. So it costs a comparator a neuron and no multiplexer.
@@ -67,9 +69,9 @@ class Nfu2(wiring.Component):
     terms : :py:`In(ArrayLayout(signed(term_width), tn * ti * operands))`
     negative : :py:`In(tn * ti * operands)`
     valid : :py:`In(1)`
-        There is a row.
+        There is a row in the next cycle.
     first : :py:`In(1)`
-        The row begins a group: the sums begin at ``partial``.
+        It begins a group: the sums begin at ``partial``.
     partial : :py:`In(ArrayLayout(signed(accumulator_width), tn))`
     present : :py:`In(tn)`
         Whether the row of ``terms`` has a term of the neuron.
@@ -105,30 +107,40 @@ class Nfu2(wiring.Component):
         rows = Registers(m, Const(1, 1))
         width = self.config.accumulator_width
         each = self.config.ti * self.config.lane.operands
+        valid, first, maximum = Signal(), Signal(), Signal()
+        restart: Value = self.first
+        m.d.sync += [valid.eq(self.valid), first.eq(self.first)]
+        if self.config.maximum:
+            m.d.sync += maximum.eq(self.maximum)
+            restart |= self.maximum
         for n in range(self.config.tn):
             lanes = range(n * each, (n + 1) * each)
             operands = [(self.terms[k], self.negative[k]) for k in lanes]
             row, carry = adder_tree(rows, operands, width=width, name=f"tree{n}")
-            begins: Value = self.first
             enable = Signal(name=f"enable{n}")
-            m.d.comb += enable.eq(self.valid)
+            m.d.comb += enable.eq(valid)
             if self.config.maximum:
-                begins |= self.maximum
                 levels = tree_levels(self.config)
                 present = rows.delay(self.present[n], levels, name=f"present{n}")
-                taken = ~self.maximum | self.first | self._is_greater(m, row, present, n)
-                m.d.comb += enable.eq(self.valid & taken)
-            before = Mux(begins, self.partial[n], self.sums[n]).as_signed()
+                greater = self._is_greater(m, row, present, n, valid=valid, first=first)
+                m.d.comb += enable.eq(valid & (~maximum | first | greater))
+            before = Signal(signed(width), name=f"before{n}", reset_less=True)
             total = with_carry(before, row, carry)
+            with m.If(self.valid & restart):
+                m.d.sync += before.eq(self.partial[n])
+            with m.Elif(valid):
+                m.d.sync += before.eq(total)
             kept = Registers(m, enable).register(total, signed(width), name=f"sum{n}")
             m.d.comb += self.sums[n].eq(kept)
         return m
 
-    def _is_greater(self, m: Module, row: Value, present: Value, n: int) -> Value:
+    def _is_greater(
+        self, m: Module, row: Value, present: Value, n: int, *, valid: Value, first: Value
+    ) -> Value:
         """Whether the row has an input for the neuron that is greater than all before."""
         empty = Signal(name=f"empty{n}")  # no row of the group has had one
-        with m.If(self.valid):
-            m.d.sync += empty.eq((self.first | empty) & ~present)
+        with m.If(valid):
+            m.d.sync += empty.eq((first | empty) & ~present)
         width = self.config.activation_width + 1
         before, new = self.sums[n][:width].as_signed(), row[:width].as_signed()
         return present & (empty | (new > before))
