@@ -155,8 +155,13 @@ class Nfu3(wiring.Component):
         before = chosen(self.runs, run[at - 1])
         amount = registers.register(Mux(before.scale, before.shift, 0), 6, name="amount")
         before = chosen(self.runs, run[at + 1])
-        bounds = registers.register(before, run_layout(), name="bounds")
-        later = registers.register(bounds, run_layout(), name="later")
+        # bounds are kept as complements, to which sums are added to compare them
+        shape = signed(_BOUND)
+        not_low = registers.register(~before.low, shape, name="not_low")
+        not_high = registers.register(~before.high, shape, name="not_high")
+        later_low = registers.register(not_low, shape, name="later_low")
+        later_high = registers.register(not_high, shape, name="later_high")
+        saturate = registers.delay(before.saturate, 2, name="saturate")
         fine = registers.register(amount[:_SHIFT_LOW], _SHIFT_LOW, name="fine")
         outputs = []
         for n, x in enumerate(sums):
@@ -165,13 +170,15 @@ class Nfu3(wiring.Component):
                 product >> (amount[_SHIFT_LOW:] << _SHIFT_LOW), product.shape(), name=f"coarse{n}"
             )
             shifted = registers.register(coarse >> fine, product.shape(), name=f"shifted{n}")
-            # compared in one stage and chosen in the next
-            below = registers.register(shifted < bounds.low, 1, name=f"below{n}")
-            above = registers.register(shifted > bounds.high, 1, name=f"above{n}")
+            # compared in one stage, by the sign of a difference, and chosen in the next
+            one = Const(1, 1)  # the two make the carry that a complement lacks
+            difference = Cat(one, shifted).as_signed() + Cat(one, not_low).as_signed()
+            below = registers.register(difference[-1], 1, name=f"below{n}")
+            above = registers.register(~(shifted + not_high)[-1], 1, name=f"above{n}")
             output = signed(self.config.accumulator_width)
             inside = registers.register(shifted, output, name=f"inside{n}")
-            outside = later.saturate & (below | above)
-            bound = Mux(below, later.low, later.high)
+            outside = saturate & (below | above)
+            bound = ~Mux(below, later_low, later_high)
             value = Mux(outside, bound, inside)
             outputs.append(registers.register(value, output, name=f"y{n}"))
         # the last outputs complete the word; those before have been kept
