@@ -83,8 +83,7 @@ def exhaust(
     prime, units, factor
         See :func:`factors`.
     trials : int
-        Most sets that are tried, but for their last members; 100,000 to 500,000 take a
-        second.
+        Most sets that are tried, but for their last members; some 50,000 take a second.
     stop : bool (1,)
         Becomes true, in another thread, when the search shall end.
 

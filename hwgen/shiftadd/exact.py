@@ -7,9 +7,10 @@ there is none; and what is found is lifted to integers and verified.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import lru_cache
@@ -37,6 +38,8 @@ _LARGEST = 1 << 15
 _SHIFTS = 16
 _BYTE = Range(-128, 127)
 _ENDLESS = 1 << 62
+_Found = tuple[int, IntArray]
+_Task = Callable[[int, int], tuple[int, IntArray, int]]
 
 
 @dataclass(frozen=True)
@@ -143,8 +146,9 @@ class _Search:
 
     def __init__(self, until: float, trials: int | None, jobs: int) -> None:
         self._until = until
-        self._trials = _ENDLESS if trials is None else trials
-        self._jobs = jobs if trials is None else 1
+        self._by_trials = trials is not None
+        self._left = trials or 0
+        self._jobs = jobs
 
     def decide(self, targets: Rows, extra: int) -> list[Any] | None:
         """Values of a graph with ``extra`` adders that are no targets, [] if there is none.
@@ -175,29 +179,40 @@ class _Search:
             return None
         stop = np.zeros(1, np.bool_)
 
-        def task(first: int) -> tuple[int, IntArray]:
-            count, values, tried = exhaust(
-                array, extra, first, prime, units, factor, self._trials, stop
-            )
-            if self._trials < _ENDLESS:
-                self._trials = max(0, self._trials - tried)
-            return count, values[: max(count, 0)]
+        def task(first: int, trials: int) -> tuple[int, IntArray, int]:
+            count, values, tried = exhaust(array, extra, first, prime, units, factor, trials, stop)
+            return count, values[: max(count, 0)], tried
 
-        firsts = range(len(units) * size * (size + 1) // 2) if extra else [-1]
-        pool = ThreadPoolExecutor(self._jobs)
-        pending = [pool.submit(task, first) for first in firsts]
-        try:
-            for future in pending:
-                left = max(0.0, self._until - time.monotonic())
-                wait([future], timeout=None if left == math.inf else left)
-                if not future.done():
-                    return None
-                count, values = future.result()
+        firsts = range(len(units) * size * (size + 1) // 2) if extra else range(-1, 0)
+        results = (
+            self._counted(task, firsts) if self._by_trials else self._timed(task, firsts, stop)
+        )
+        with contextlib.closing(results):
+            for count, values in results:
                 if count == OUT_OF_TIME:
                     return None
                 if count != NONE:
                     return values
-            return array[:0]
+        return array[:0]
+
+    def _counted(self, task: _Task, firsts: Iterable[int]) -> Generator[_Found, None, None]:
+        """Results one after the other, within the trials that are left."""
+        for first in firsts:
+            count, values, tried = task(first, self._left)
+            self._left = max(0, self._left - tried)
+            yield count, values
+
+    def _timed(
+        self, task: _Task, firsts: Iterable[int], stop: Any
+    ) -> Generator[_Found, None, None]:
+        """Results in order, made by threads until the time is over or no more are asked for."""
+        pool = ThreadPoolExecutor(self._jobs)
+        pending = [pool.submit(task, first, _ENDLESS) for first in firsts]
+        try:
+            for future in pending:
+                left = max(0.0, self._until - time.monotonic())
+                wait([future], timeout=None if left == math.inf else left)
+                yield future.result()[:2] if future.done() else (OUT_OF_TIME, np.empty((0, 0), int))
         finally:
             stop[0] = True
             pool.shutdown(wait=True, cancel_futures=True)

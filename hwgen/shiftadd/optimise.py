@@ -31,8 +31,8 @@ _LEVELS = (0, 1, 2)  # above the least depth, that are tried where registers are
 _LARGE = 1500  # adders from which only any depth is tried, because each takes long
 _SEARCH = 0.93  # of the time; the rest is for checks
 _EXACT = 0.5  # of the time for the exhaustive search of a small matrix
-_TRIALS = 200  # of the exhaustive search for each unit of effort
-_PROOF = 200_000  # trials of the exhaustive search if the proof is asked for
+_TRIALS = 100  # of the exhaustive search for each unit of effort
+_PROOF = 100_000  # trials of the exhaustive search if the proof is asked for
 
 
 @dataclass(frozen=True)
@@ -156,8 +156,8 @@ def solve(
     Parameters
     ----------
     trials : int
-        Without a time limit, the work of the exhaustive search of small matrices: some 100,000 to
-        500,000 take a second.
+        Without a time limit, the work of the exhaustive search of small matrices: some 50,000 take
+        a second.
 
     Other parameters, and errors, are those of :func:`optimize`.
     """
