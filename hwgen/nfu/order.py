@@ -14,8 +14,7 @@ import numba
 import numpy as np
 
 from hwgen.integer.types import Concat, Conv, IntegerNetwork
-from hwgen.nfu.config import DyadicLane, NfuConfig
-from hwgen.nfu.dyadic import signed_digits
+from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.layers import Layer
 from hwgen.numeric import IntArray
 
@@ -134,12 +133,11 @@ def _needs(config: NfuConfig, layer: Layer, orders: Mapping[str, IntArray]) -> I
         if addend.tensor in orders:
             weight = weight[:, orders[addend.tensor]]
         spare = -weight.shape[1] % config.ti
-        rows = (weight != 0).astype(np.int64)
-        if isinstance(config.lane, DyadicLane):
-            rows = -(-np.count_nonzero(signed_digits(weight), axis=-1) // config.lane.terms)
-        rows = np.pad(rows, ((0, 0), (0, spare), (0, 0), (0, 0)))
-        longest = rows.reshape(len(rows), -1, config.ti, *rows.shape[2:]).max(axis=2)
-        result.append(longest.reshape(len(rows), -1))
+        padded = np.pad(weight, ((0, 0), (0, spare), (0, 0), (0, 0)))
+        split = padded.reshape(len(weight), -1, config.ti, *weight.shape[2:])
+        # (filters, blocks, KH, KW, one neuron, Ti) to (..., parts, one neuron, Ti, operands)
+        parts = config.lane.split(split.transpose(0, 1, 3, 4, 2)[..., None, :])
+        result.append(parts.any(axis=(-3, -2, -1)).sum(axis=-1).reshape(len(weight), -1))
     return np.concatenate(result, axis=1)
 
 
