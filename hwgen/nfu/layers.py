@@ -66,6 +66,14 @@ class Layer:
         return isinstance(self.node.op, MaxPool | Concat)
 
     @property
+    def channelwise(self) -> bool:
+        """Whether an output channel is made of the same channel of each input."""
+        return all(
+            addend.op.groups == len(addend.op.weight) and addend.op.weight.shape[1] == 1
+            for addend in self.addends
+        )
+
+    @property
     def bias(self) -> IntArray:
         """Constant (C,) of each sum."""
         return np.sum([addend.op.bias for addend in self.addends], axis=0, dtype=np.int64)

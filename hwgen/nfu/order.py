@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-from hwgen.integer.types import Concat, Conv, IntegerNetwork
+from hwgen.integer.types import Concat, IntegerNetwork
 from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.layers import Layer
 from hwgen.numeric import IntArray
@@ -42,7 +42,7 @@ def channel_orders(
         needs = [
             (_needs(config, layer, orders), layer.node.shape[1] * layer.node.shape[2])
             for layer in tied
-            if not _is_channelwise(layer)
+            if not layer.channelwise
         ]
         if not needs:
             continue
@@ -98,7 +98,7 @@ class _Ties:
                     *(f"{node.name}/{k}" for k in range(len(node.inputs))),
                 }
         for layer in layers:
-            if _is_channelwise(layer):
+            if layer.channelwise:
                 for addend in layer.addends:
                     self.parent[self.find(addend.tensor)] = self.find(layer.output)
             else:
@@ -111,18 +111,6 @@ class _Ties:
         while (parent := self.parent.get(name, name)) != name:
             name = parent
         return name
-
-
-def _is_channelwise(layer: Layer) -> bool:
-    """Whether each output channel is made of the same channel of each input."""
-    return all(
-        a.op.groups == len(a.op.weight) and a.op.weight.shape[1] == 1 and _inputs(a.op) > 1
-        for a in layer.addends
-    )
-
-
-def _inputs(op: Conv) -> int:
-    return op.groups * op.weight.shape[1]
 
 
 def _needs(config: NfuConfig, layer: Layer, orders: Mapping[str, IntArray]) -> IntArray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -138,8 +139,11 @@ def candidates(
         Words of the table for an output group.
     """
     _, height, width = layer.node.shape
-    for columns in _shares(width):
-        bands, wide = _bands(config, layer, sources, columns, wide=columns == width)
+    by_blocks = [True] if layer.maximum else [False, True] if layer.channelwise else [False]
+    for columns, blocks_first in product(_shares(width), by_blocks):
+        bands, wide = _bands(
+            config, layer, sources, columns, wide=columns == width, blocks_first=blocks_first
+        )
         if bands is None:
             continue
         before, enough = None, False
@@ -196,7 +200,13 @@ def _window_width(layer: Layer, addend: int, columns: int) -> int:
 
 
 def _bands(
-    config: NfuConfig, layer: Layer, sources: Sequence[FeatureMap], columns: int, *, wide: bool
+    config: NfuConfig,
+    layer: Layer,
+    sources: Sequence[FeatureMap],
+    columns: int,
+    *,
+    wide: bool,
+    blocks_first: bool,
 ) -> tuple[list[Band] | None, bool]:
     """Largest parts of each addend's input that fit NBin; None if the smallest does not.
 
@@ -206,12 +216,16 @@ def _bands(
     for addend, source in enumerate(sources):
         blocks = (source.span[1] - source.span[0]) // config.ti
         across = source.width if wide else _window_width(layer, addend, columns)
-        for bands in _splits(layer.addends[addend].op.kernel[0], blocks):
+        kernel_rows = layer.addends[addend].op.kernel[0]
+        unit = max(1, config.tn // config.ti) if blocks_first else 0
+        for bands in _splits(kernel_rows, blocks, unit=unit):
             taps, part = bands[0]
             size = band_height(layer, Band(addend, taps, part)) * across * (part[1] - part[0])
             whole = (part[1] - part[0]) * config.ti == source.channels
             if wide and not (whole and size <= config.nbin_depth):
-                return _bands(config, layer, sources, columns, wide=False)
+                return _bands(
+                    config, layer, sources, columns, wide=False, blocks_first=blocks_first
+                )
             if size <= config.nbin_depth:
                 result.extend(Band(addend, *one) for one in bands)
                 break
@@ -220,8 +234,18 @@ def _bands(
     return result, wide
 
 
-def _splits(taps: int, blocks: int) -> Iterator[list[tuple[_Interval, _Interval]]]:
-    """Ways to cut a sum, the largest part first: by kernel rows, then by channels as well."""
+def _splits(
+    taps: int, blocks: int, *, unit: int = 0
+) -> Iterator[list[tuple[_Interval, _Interval]]]:
+    """Ways to cut a sum, the largest part first: by kernel rows, then by channels as well.
+
+    With a ``unit``, the blocks of an output group, by channels alone, which leaves sums whole that
+    are of one channel each.
+    """
+    if unit:
+        for size in range(blocks, 0, -unit):
+            yield [((0, taps), (b, min(b + size, blocks))) for b in range(0, blocks, size)]
+        return
     for size in range(taps, 0, -1):
         yield [((k, min(k + size, taps)), (0, blocks)) for k in range(0, taps, size)]
     for size in range(blocks - 1, 0, -1):
@@ -267,6 +291,9 @@ def _tiles(
         while begin < groups:
             used = needs[begin : begin + most].cumsum(axis=0).max(axis=1)
             end = begin + int((used <= config.sb_depth // share).sum())
+            if layer.channelwise:  # of groups that need the same chunks, which are few
+                same = (found[begin:end] > 0) == (found[begin] > 0)
+                end = begin + int(same.all(axis=1).cumprod().sum())
             alive = np.flatnonzero(found[begin:end].any(axis=0)).tolist() or [0]
             if end == begin or (layer.maximum and len(alive) > 1):
                 break

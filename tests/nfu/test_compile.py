@@ -257,3 +257,28 @@ def test_a_tiling_by_the_cycle_model_is_none_of_the_worst() -> None:
     count = count_cycles(config, compiled.program)
     assert count.busy / count.total > 0.8
     _check(network, config)
+
+
+@pytest.mark.parametrize(
+    ("tn", "ti", "depth"), [(4, 4, 16), (4, 4, 32), (8, 2, 64), (2, 8, 16), (2, 4, 16)]
+)
+def test_pools_of_more_channels_than_fit(tn: int, ti: int, depth: int) -> None:
+    """A maximum cannot be cut, but its channels can."""
+    s = Sketch((18, 5, 6), seed=depth)
+    x = s.max_pool("image", 3, 1, 1)
+    network = s.done(s.requantise(s.sum_pool(x, (3, 2))))
+    config = NfuConfig(
+        tn=tn, ti=ti, nbin_depth=depth, maximum=True, product_width=48, scale_exponents=32
+    )
+    _check(network, config)
+    if tn == ti:
+        with pytest.raises(ResourceError, match="Layer 't0': One kernel row of one block"):
+            compile_network(network, replace(config, nbin_depth=8))
+
+
+def test_constant_channels_keep_their_shift() -> None:
+    s = Sketch((3, 4, 4))
+    five = s.requantise(s.conv("image", 2, (1, 1)), lo=5, hi=5)
+    x = s.add(Concat((2, 0)), five, "image", shape=(5, 4, 4))
+    network = s.done(s.max_pool(x))
+    _check(network, NfuConfig(maximum=True, product_width=48))
