@@ -86,22 +86,26 @@ def test_a_small_network_in_cocotb(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_digits_large_in_cocotb(tmp_path: Path) -> None:
     network, images = _shipped("digits-large")
     _cocotb(network, images[:20], (8, 8), tmp_path)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_digits_large_on_1000_images(tmp_path: Path) -> None:
     _fast("digits-large", 1000, (8, 8), tmp_path)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_resnet20(tmp_path: Path) -> None:
     _fast("resnet20", 2, (4, 4), tmp_path)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", ["face", "digits", "mnist-qonnx"])
 def test_small_models(name: str, tmp_path: Path) -> None:
     """On memory that gives a word of weights every third cycle, one of activations every second."""
