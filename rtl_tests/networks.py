@@ -31,13 +31,20 @@ __all__ = ["NETWORKS", "Sketch", "images_for"]
 class Sketch:
     """A network under construction; each method appends an operator and returns its tensor.
 
-    Weights are 0 or signed powers of two with one of ``exponents`` exponents.
+    Weights are 0 or signed powers of two with one of ``exponents`` exponents; all those of a filter
+    are multiplied by a power of two up to ``2**guard``.
     """
 
     def __init__(
-        self, shape: Shape, *, signed: bool = False, seed: int = 0, exponents: int = 4
+        self,
+        shape: Shape,
+        *,
+        signed: bool = False,
+        seed: int = 0,
+        exponents: int = 4,
+        guard: int = 0,
     ) -> None:
-        self.exponents = exponents
+        self.exponents, self.guard = exponents, guard
         self.rng = np.random.default_rng(seed)
         self.network = IntegerNetwork(
             "sketch", "image", shape, FixedFormat(8, 8 - signed, signed), (), "image"
@@ -75,6 +82,8 @@ class Sketch:
         size = (outputs, shape[0] // groups, *kernel)
         signs = self.rng.integers(-1, 2, size)
         weight = signs << self.rng.integers(0, self.exponents, size)
+        if self.guard:
+            weight <<= self.rng.integers(0, self.guard + 1, (outputs, 1, 1, 1))
         bias = self.rng.integers(-300, 300, outputs)
         op = Conv(weight, bias, strides, pads, dilations, groups)
         out = window_shape(shape[1:], kernel, strides, pads, dilations)

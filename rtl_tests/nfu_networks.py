@@ -18,10 +18,10 @@ __all__ = ["FunctionCase", "function_case", "random_graph", "random_layers", "su
 
 
 def random_layers(
-    rng: np.random.Generator, *, layers: int, size: int = 6, exponents: int = 4
+    rng: np.random.Generator, *, layers: int, size: int = 6, exponents: int = 4, guard: int = 0
 ) -> IntegerNetwork:
     """Layers of any stride, padding, dilation and groups; perhaps a fully connected one last."""
-    s = _sketch(rng, size, exponents)
+    s = _sketch(rng, size, exponents, guard)
     x = "image"
     for number in range(layers):
         if number == layers - 1 and rng.random() < 0.5:
@@ -87,10 +87,10 @@ def random_graph(rng: np.random.Generator, *, layers: int, size: int = 6) -> Int
     return s.done(x)
 
 
-def _sketch(rng: np.random.Generator, size: int, exponents: int = 4) -> Sketch:
+def _sketch(rng: np.random.Generator, size: int, exponents: int = 4, guard: int = 0) -> Sketch:
     shape = (int(rng.integers(1, 7)), int(rng.integers(1, size)), int(rng.integers(1, size)))
     seed, signed = int(rng.integers(1 << 30)), bool(rng.integers(0, 2))
-    return Sketch(shape, signed=signed, seed=seed, exponents=exponents)
+    return Sketch(shape, signed=signed, seed=seed, exponents=exponents, guard=guard)
 
 
 def _conv(s: Sketch, rng: np.random.Generator, x: str) -> str:
@@ -137,7 +137,7 @@ def suitable_config(
     *,
     tiles: tuple[int, ...] = (1, 2, 4),
     exponents: int = 4,
-    lane: IntLane | BinaryLane | None = None,
+    lane: DyadicLane | IntLane | BinaryLane | None = None,
 ) -> NfuConfig:
     """Parameters wide enough for these networks, with buffers that need tiling.
 

@@ -24,7 +24,7 @@ from hwgen.nfu.layers import Layer, lower
 from hwgen.nfu.layout import FeatureMap, place
 from hwgen.nfu.memory import MemoryImage, pack_rows
 from hwgen.nfu.order import channel_orders
-from hwgen.nfu.rows import TapRow, tap_rows
+from hwgen.nfu.rows import TapRow, filter_twos, tap_rows
 from hwgen.nfu.runs import Buffers, Placed, layer_runs, work_of
 from hwgen.nfu.tiling import Chunk, Tiling, candidates, pitch
 from hwgen.nfu.timing import Timing
@@ -139,7 +139,8 @@ def _prepare(config: NfuConfig, layer: Layer, maps: Mapping[str, FeatureMap]) ->
             raise UnsupportedError("The maximum is missing in NFU-2; set the parameter 'maximum'")
         for source in sources:
             _check_activations(config, source)
-        found = finishes(config, layer, np.argsort(target.slots))
+        order, twos = np.argsort(target.slots), filter_twos(config, layer, sources)
+        found = finishes(config, layer, order, twos)
         rows = tap_rows(config, layer, sources, target)
     except UnsupportedError as error:
         raise UnsupportedError(f"Layer {layer.node.name!r}: {error}") from None

@@ -40,10 +40,13 @@ class Finish:
     fields: tuple[tuple[str, int], ...]
 
 
-def finishes(config: NfuConfig, layer: Layer, order: IntArray) -> tuple[Finish, ...]:
+def finishes(
+    config: NfuConfig, layer: Layer, order: IntArray, twos: IntArray
+) -> tuple[Finish, ...]:
     """What NFU-3 does to the sums of ``layer``: a scale, a function, or one after the other.
 
-    ``order`` (C,) is the channel of each place of the output.
+    ``order`` (C,) is the channel of each place of the output, ``twos`` (C,) the exponents of the
+    powers of two that the channels' sums lack.
 
     Raises
     ------
@@ -51,8 +54,8 @@ def finishes(config: NfuConfig, layer: Layer, order: IntArray) -> tuple[Finish, 
         If a multiplier depends on the position, or NFU-3 with ``config`` lacks what it takes.
     """
     result = []
-    if layer.scale is not None or layer.function is None:
-        result.append(_scale(config, layer, order))
+    if layer.scale is not None or layer.function is None or twos.any():
+        result.append(_scale(config, layer, order, twos))
     if layer.function is not None:
         result.append(_function(config, layer, order))
     return tuple(result)
@@ -86,9 +89,9 @@ def _function(config: NfuConfig, layer: Layer, order: IntArray) -> Finish:
     return Finish(function_words(config, function), each, segments, tuple(fields.items()))
 
 
-def _scale(config: NfuConfig, layer: Layer, order: IntArray) -> Finish:
-    scaling = _layer_scaling(config, layer)
-    _check_sums(config, layer, scaling)
+def _scale(config: NfuConfig, layer: Layer, order: IntArray, twos: IntArray) -> Finish:
+    scaling = _layer_scaling(config, layer, twos)
+    _check_sums(config, layer, twos, scaling)
     groups = -(-len(scaling.constants) // config.tn)
     fields: dict[str, int] = {"nfu_out": Nfu2Out.NFU3, "nfu_shift": scaling.shift}
     if scaling.bounds is not None:
@@ -114,7 +117,7 @@ class _Scaling:
     bounds: tuple[int, int] | None
 
 
-def _layer_scaling(config: NfuConfig, layer: Layer) -> _Scaling:
+def _layer_scaling(config: NfuConfig, layer: Layer, twos: IntArray) -> _Scaling:
     """NFU-3 for a layer's sums, or for sums that are stored as they are but for their bias.
 
     A channel whose output is the same for all sums has multiplier 0, so that it needs no exponent.
@@ -135,11 +138,12 @@ def _layer_scaling(config: NfuConfig, layer: Layer) -> _Scaling:
         shifts = np.broadcast_to(scale.shift.ravel(), count)
         bounds = (scale.lo, scale.hi)
     factors, downs, constants = [], [], []
-    for multiplier, shift, added, sums in zip(
-        multipliers.tolist(), shifts.tolist(), bias.tolist(), layer.node.ranges, strict=True
+    for multiplier, shift, added, lacking, sums in zip(
+        *(multipliers.tolist(), shifts.tolist(), bias.tolist(), twos.tolist(), layer.node.ranges),
+        strict=True,
     ):
-        odd, twos = odd_part(multiplier) if multiplier else (0, shift)
-        down, up = max(0, shift - twos), max(0, twos - shift)
+        odd, even = odd_part(multiplier) if multiplier else (0, shift)
+        down, up = max(0, shift - even), max(0, even - shift)
         ends = sums.scale(odd << up)
         half = 1 << down >> 1
         lo, hi = ((end + half) >> down for end in (ends.lo, ends.hi))
@@ -150,7 +154,7 @@ def _layer_scaling(config: NfuConfig, layer: Layer) -> _Scaling:
             downs.append(0)
             constants.append(lo)
         else:
-            factors.append(odd << up)
+            factors.append(odd << (up + lacking))
             downs.append(down)
             constants.append((added * odd << up) + half)
     most = max(downs)
@@ -171,16 +175,18 @@ def _layer_scaling(config: NfuConfig, layer: Layer) -> _Scaling:
     return _Scaling(terms, np.array(widened, dtype=np.int64), most, bounds)
 
 
-def _check_sums(config: NfuConfig, layer: Layer, scaling: _Scaling) -> None:
-    for r, bias, terms, constant in zip(
+def _check_sums(config: NfuConfig, layer: Layer, twos: IntArray, scaling: _Scaling) -> None:
+    for r, bias, lacking, terms, constant in zip(
         layer.node.ranges,
         layer.bias.tolist(),
+        twos.tolist(),
         scaling.terms.tolist(),
         scaling.constants.tolist(),
         strict=True,
     ):
-        sums = Range(r.lo - bias, r.hi - bias)
-        width = max(r.width, sums.width) + 1
+        sums = Range((r.lo - bias) >> lacking, (r.hi - bias) >> lacking)
+        stored = r if layer.scale is None else Range(layer.scale.lo, layer.scale.hi)
+        width = max(stored.width, sums.width) + 1
         if width > config.accumulator_width:
             raise UnsupportedError(
                 f"Sums need {width} bits, and the accumulator has {config.accumulator_width}"

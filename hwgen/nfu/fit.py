@@ -31,6 +31,8 @@ def fit_config(network: IntegerNetwork, *, tn: int, ti: int, depth: int = 512) -
     config = _deep_enough(network, tn, ti, depth)
     width = config.activation_width
     config = _least(network, config, range(4, width + 1), _activation)
+    # before the accumulator and the scales, which have to do with what filters have in common
+    config = _least(network, config, (2, 4, 8, 16), _exponents)
     if config.function is not None:
         config = _least(network, config, (2, 4, 8, 16), _segments)
         config = _least(network, config, range(5, _WIDEST + 1), _function_width)
@@ -39,8 +41,7 @@ def fit_config(network: IntegerNetwork, *, tn: int, ti: int, depth: int = 512) -
     lowest = config.accumulator_width
     config = _least(network, config, range(lowest, config.product_width + 1), _product)
     config = _least(network, config, range(1, config.scale_terms + 1), _scale_terms)
-    config = _least(network, config, (2, 4, 8, 16, 32), _scale_exponents)
-    return _least(network, config, (2, 4, 8, 16), _exponents)
+    return _least(network, config, (2, 4, 8, 16, 32), _scale_exponents)
 
 
 def _deep_enough(network: IntegerNetwork, tn: int, ti: int, depth: int) -> NfuConfig:

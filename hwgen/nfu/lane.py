@@ -66,6 +66,9 @@ class Lane(Protocol):
     def unpack(self, fields: IntArray, tn: int, ti: int) -> IntArray:
         """Terms of rows, which :meth:`pack` inverts."""
 
+    def excess(self, magnitude: int) -> int:
+        """By which power of two a weight of this magnitude exceeds the lane's; 0 if it does not."""
+
     def split(self, weights: IntArray) -> IntArray:
         """Rows (..., parts, Tn, Ti, operands) that add up to weights (..., Tn, Ti).
 

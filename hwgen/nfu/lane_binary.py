@@ -57,6 +57,10 @@ class BinaryLane:
         weights = signs * neurons[:, :, None] * inputs[:, None, :]
         return np.asarray(weights[..., None], dtype=np.int64)
 
+    def excess(self, magnitude: int) -> int:
+        """From the one bit that a magnitude has."""
+        return max(0, magnitude.bit_length() - 1)
+
     def split(self, weights: IntArray) -> IntArray:
         """A row for each set of inputs that neurons have in common: one if there are no zeros."""
         if not np.isin(weights, (-1, 0, 1)).all():

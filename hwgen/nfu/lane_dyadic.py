@@ -63,6 +63,10 @@ class DyadicLane:
         """Terms of rows."""
         return unpack_codes(fields, self.exponents).reshape(len(fields), tn, ti, self.terms)
 
+    def excess(self, magnitude: int) -> int:
+        """From the exponent of the first canonical signed digit."""
+        return max(0, (3 * magnitude).bit_length() - 1 - self.exponents)
+
     def split(self, weights: IntArray) -> IntArray:
         """The canonical signed digits of each weight, ``terms`` in a row."""
         digits = signed_digits(weights)

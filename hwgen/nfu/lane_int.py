@@ -58,6 +58,10 @@ class IntLane:
         half = 1 << (self.bits - 1)
         return np.asarray((fields ^ half) - half, dtype=np.int64).reshape(len(fields), tn, ti, 1)
 
+    def excess(self, magnitude: int) -> int:
+        """From the bits of a magnitude and a sign."""
+        return max(0, magnitude.bit_length() + 1 - self.bits)
+
     def split(self, weights: IntArray) -> IntArray:
         """A row takes the weights as they are."""
         half = 1 << (self.bits - 1)

@@ -18,6 +18,9 @@ from hwgen.nfu.compile import compile_network
 from hwgen.nfu.config import BinaryLane, DyadicLane, IntLane, NfuConfig, Segments
 from hwgen.nfu.cycles import count_cycles
 from hwgen.nfu.golden import execute
+from hwgen.nfu.layers import lower
+from hwgen.nfu.layout import place
+from hwgen.nfu.rows import filter_twos
 from hwgen.sim.golden import run
 
 
@@ -53,6 +56,36 @@ def test_other_lanes(lane: IntLane | BinaryLane, seed: int) -> None:
     exponents = 1 if isinstance(lane, BinaryLane) else 4
     network = random_layers(rng, layers=2, exponents=exponents)
     _check(network, suitable_config(rng, lane=lane), seed)
+
+
+@pytest.mark.parametrize("lane", [DyadicLane(1, 2), IntLane(2), BinaryLane()], ids=repr)
+@given(st.integers(0, 1 << 32))
+@settings(derandomize=True, max_examples=15, deadline=None)
+def test_scales_take_what_filters_have_in_common(
+    lane: DyadicLane | IntLane | BinaryLane, seed: int
+) -> None:
+    """Weights of 0, 1 and -1 times a power of two a filter, on lanes that have no such power."""
+    rng = np.random.default_rng(seed)
+    network = random_layers(rng, layers=2, exponents=1, guard=6)
+    _check(network, suitable_config(rng, lane=lane), seed)
+
+
+def test_lanes_take_what_they_can() -> None:
+    """A filter's common power of two goes to its scale as far as the lane has it not."""
+    s = Sketch((1, 1, 1))
+    weight = np.array([1, 4, 64, 0, 12]).reshape(5, 1, 1, 1)
+    s.add(Conv(weight, np.zeros(5, np.int64)), "image", shape=(5, 1, 1), name="y")
+    (layer,), _ = lower(s.done("y"))
+    for lane, twos in (
+        (DyadicLane(1, 16), [0, 0, 0, 0, 0]),
+        (DyadicLane(1, 4), [0, 0, 3, 0, 1]),
+        (DyadicLane(1, 2), [0, 1, 5, 0, 2]),  # 12 is 16 - 4, which leaves 4 - 1
+        (IntLane(4), [0, 0, 4, 0, 1]),
+        (BinaryLane(), [0, 2, 6, 0, 2]),
+    ):
+        config = NfuConfig(lane=lane)
+        maps, _ = place(s.network, [layer], config, {})
+        assert filter_twos(config, layer, [maps["image"]]).tolist() == twos
 
 
 @pytest.mark.parametrize("groups", [2, 3, 6])
