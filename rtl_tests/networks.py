@@ -77,13 +77,19 @@ class Sketch:
         dilations: tuple[int, int] = (1, 1),
         groups: int = 1,
         name: str = "",
+        reduced: float = 0.0,
     ) -> str:
+        """``reduced`` is the share of filters that have weights in one tap alone."""
         shape = self.network.shape(x)
         size = (outputs, shape[0] // groups, *kernel)
         signs = self.rng.integers(-1, 2, size)
         weight = signs << self.rng.integers(0, self.exponents, size)
         if self.guard:
             weight <<= self.rng.integers(0, self.guard + 1, (outputs, 1, 1, 1))
+        if reduced:
+            tap = np.zeros(kernel, dtype=np.int64)
+            tap[tuple(self.rng.integers(kernel))] = 1
+            weight[self.rng.random(outputs) < reduced] *= tap
         bias = self.rng.integers(-300, 300, outputs)
         op = Conv(weight, bias, strides, pads, dilations, groups)
         out = window_shape(shape[1:], kernel, strides, pads, dilations)

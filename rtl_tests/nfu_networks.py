@@ -105,7 +105,8 @@ def _conv(s: Sketch, rng: np.random.Generator, x: str) -> str:
     groups = channels if rng.random() < 0.2 else 1
     outputs = groups * int(rng.integers(1, 3 if groups > 1 else 10))
     strides = tuple(int(k) for k in rng.integers(1, 3, 2))
-    return s.conv(x, outputs, kernel, strides, pads, dilations, groups)
+    reduced = 0.0 if groups > 1 else float(rng.choice([0.0, 0.5]))
+    return s.conv(x, outputs, kernel, strides, pads, dilations, groups, reduced=reduced)
 
 
 def _rounded(s: Sketch, rng: np.random.Generator, x: str) -> str:
