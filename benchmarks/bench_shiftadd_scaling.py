@@ -60,7 +60,9 @@ Row = dict[str, Any]
 SERIES = ("da4ml", "hwgen", "hwgen in da4ml's time")
 
 
-def run(python: str, solver: str, size: int, *, limit: float, cap: int) -> Row:
+def run(
+    python: str, solver: str, size: int, *, limit: float = 0, cap: int = resource.RLIM_INFINITY
+) -> Row:
     """Figures of one run; only the processor time if that was more than ``cap`` seconds."""
     matrix = np.random.default_rng([size, 8]).integers(-128, 128, (size, size))
     with tempfile.NamedTemporaryFile(suffix=".npy") as file:
@@ -98,7 +100,7 @@ def plot(rows: dict[str, Row], sizes: Sequence[int], path: Path) -> None:
 @click.command()
 @click.option("--da4ml", "python", required=True, help="Interpreter with da4ml.")
 @click.option("--sizes", multiple=True, type=int, default=(8, 16, 32, 64, 128, 256, 512))
-@click.option("--cap", default=600, help="Processor seconds after which a run is stopped.")
+@click.option("--cap", default=600, help="Processor seconds after which da4ml is stopped.")
 @click.option(
     "--results",
     type=click.Path(path_type=Path),
@@ -119,11 +121,11 @@ def main(python: str, sizes: tuple[int, ...], cap: int, results: Path) -> None:
     print("| size | series | adders | processor s | memory, MiB |\n|---|---|---|---|---|")
     stopped = False
     for size in sizes:
-        task = partial(run, size=size, cap=cap)
+        task = partial(run, size=size)
         if not stopped:
-            theirs = known(size, SERIES[0], partial(task, python, DA4ML, limit=0))
+            theirs = known(size, SERIES[0], partial(task, python, DA4ML, cap=cap))
             stopped = "stopped" in theirs
-        known(size, SERIES[1], partial(task, sys.executable, HWGEN, limit=0))
+        known(size, SERIES[1], partial(task, sys.executable, HWGEN))
         if not stopped:
             limit = theirs["cpu"]
             known(size, SERIES[2], partial(task, sys.executable, HWGEN, limit=limit))
