@@ -86,9 +86,9 @@ def _check(
 
 
 def test_images_through_axi(tmp_path: Path) -> None:
-    for bursts in _check(tmp_path, 3, tn=2, ti=4, bus_bytes=8, pauses=(0.0, 0.5)):
-        assert max(bursts["ar"]) > 16
-        assert set(bursts["aw"]) == {1}
+    (bursts,) = _check(tmp_path, 3, tn=2, ti=4, bus_bytes=8, pauses=(0.5,))
+    assert max(bursts["ar"]) > 16
+    assert set(bursts["aw"]) == {1}
 
 
 @pytest.mark.slow
