@@ -9,7 +9,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import cocotb_nfu_axi
 import numpy as np
 import pytest
 from networks import images_for
@@ -25,6 +24,7 @@ from hwgen.sim.words import frames_to_pixels
 from hwgen.stream.design import PixelLayout
 from hwgen.toolchain.verilator import build_cocotb_model, find_verilator
 
+_BENCH = Path(__file__).with_name("cocotb_nfu_axi.py")
 _BASE = 4096
 _STREAMS = [f"{s}__{part}" for s in ("i", "o") for part in ("payload", "valid", "ready")]
 
@@ -73,7 +73,7 @@ def _check(
         path = folder / f"job{number}.json"
         path.write_text(json.dumps(job))
         done = subprocess.run(
-            [sys.executable, cocotb_nfu_axi.__file__, str(path)],
+            [sys.executable, str(_BENCH), str(path)],
             capture_output=True,
             text=True,
             cwd=folder,
