@@ -117,6 +117,7 @@ _ICE40 = Family(
         ("SB_MAC16", "dsps", 1),
     ),
 )
+_ELEMENT = re.compile(r"\\\S*\[")  # an escaped name, as elements of arrays have in Amaranth
 FAMILIES: Mapping[str, Family] = MappingProxyType({"ecp5": _ECP5, "ice40": _ICE40})
 
 
@@ -186,6 +187,8 @@ def synthesis_plan(
     chosen = FAMILIES[family]
     strict = multipliers == "none"
     adders = f"{top}.adders.v"
+    # abc9 mistakes a wire that is named \\x[0] for a bit of x, and fails on some designs
+    purge = family == "ecp5" and any(map(_ELEMENT.search, sources.values()))
     before = [
         "proc",
         f"select -assert-none {_MULTIPLIERS}",
@@ -195,7 +198,7 @@ def synthesis_plan(
         "opt_expr",
         "opt_clean",
         "wreduce",
-        "opt_clean",
+        "opt_clean -purge" if purge else "opt_clean",
         f"techmap -map {adders} t:$add t:$sub",
     ]
     after = [f"select -assert-none {' '.join(f't:{cell}' for cell in chosen.dsp_cells)}"]

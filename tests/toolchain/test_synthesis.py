@@ -127,6 +127,13 @@ def test_plan_is_a_pure_value() -> None:
     assert plan.steps[0].arguments == ("-s", "sum.ys")
 
 
+def test_second_names_of_elements_are_dropped() -> None:
+    named = _SUM.replace("endmodule", "wire \\x[0] ;\nendmodule")
+    for source, command in ((_SUM, "opt_clean\n"), (named, "opt_clean -purge\n")):
+        plan = synthesis_plan({"sum.v": source}, top="sum", family="ecp5")
+        assert f"wreduce\n{command}" in dict(plan.files)["sum.ys"]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
