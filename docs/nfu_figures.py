@@ -20,15 +20,9 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from hwgen.nfu.chart import draw_trace, save
 from hwgen.nfu.config import REFERENCE, NfuConfig
-from hwgen.nfu.cycles import (
-    read_stage,
-    scale_levels,
-    schedule,
-    search_stages,
-    tree_levels,
-    write_stage,
-)
+from hwgen.nfu.cycles import schedule
 from hwgen.nfu.isa import WORD_WIDTH
+from hwgen.nfu.stages import read_stage, scale_levels, search_stages, tree_levels, write_stage
 from hwgen.nfu.timing import Timing
 
 PAGE = Path(__file__).parent / "nfu.md"

@@ -11,11 +11,11 @@ from amaranth.lib.wiring import In, Out
 from hwgen.nfu.buffers import Loader, StoreUnit, request_layout, store_layout
 from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.control import Dispatcher, Slot, chosen, token_layout
-from hwgen.nfu.cycles import drain_stage, read_stage, tree_levels, write_stage
 from hwgen.nfu.isa import WORD_WIDTH, Nfu2In, Nfu2Out
 from hwgen.nfu.lanes import Lanes
 from hwgen.nfu.post import Nfu3, scale_layout
 from hwgen.nfu.sequencer import Sequencer
+from hwgen.nfu.stages import drain_stage, read_stage, tree_levels, write_stage
 from hwgen.nfu.timing import LOADS
 from hwgen.nfu.tree import Nfu2
 from hwgen.stream.common import Registers

@@ -17,24 +17,11 @@ import numpy.typing as npt
 from hwgen.errors import VerifyError
 from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.isa import Instruction, Nfu1, Nfu2In
+from hwgen.nfu.stages import drain_stage, read_stage, write_stage
 from hwgen.nfu.timing import GATES, LOADS, Timing
 from hwgen.numeric import IntArray
 
-__all__ = [
-    "CAUSES",
-    "CycleCount",
-    "Schedule",
-    "Span",
-    "Work",
-    "count_cycles",
-    "drain_stage",
-    "read_stage",
-    "scale_levels",
-    "schedule",
-    "search_stages",
-    "tree_levels",
-    "write_stage",
-]
+__all__ = ["CAUSES", "CycleCount", "Schedule", "Span", "Work", "count_cycles", "schedule"]
 
 CAUSES = ("fetch", *LOADS, "nbout", "drain", "start", "nop")
 """Causes of stalls of the sequencer.
@@ -49,41 +36,6 @@ _PORTS = len(LOADS)
 _FETCH, _FIRST_LOAD, _NBOUT = 0, 1, 1 + _PORTS
 _DRAIN, _START, _NOP = _NBOUT + 1, _NBOUT + 2, _NBOUT + 3
 _STORE = len(GATES) - 1
-
-
-def read_stage() -> int:
-    """Cycles from the issue of a row to that in which NBin is read."""
-    return 2
-
-
-def tree_levels(config: NfuConfig) -> int:
-    """Levels of an adder tree of NFU-2."""
-    return (config.ti * config.lane.operands - 1).bit_length()
-
-
-def scale_levels(config: NfuConfig) -> int:
-    """Levels of the adder tree of NFU-3: the terms of a scale and its constant."""
-    return config.scale_terms.bit_length()
-
-
-def search_stages(config: NfuConfig) -> int:
-    """Cycles in which NFU-3 finds the segment of a function; every run passes them."""
-    return 0 if config.function is None else 2 * config.function.levels
-
-
-def write_stage(config: NfuConfig) -> int:
-    """Cycles from the issue of a group's last row to that in which NBout is written."""
-    arithmetic = tree_levels(config) + scale_levels(config) + search_stages(config)
-    return 11 + arithmetic + config.turns
-
-
-def drain_stage(config: NfuConfig) -> int:
-    """Cycles from the issue of a run's last row to that in which it no longer holds another back.
-
-    The next run's first row can be issued three cycles later, and reads partial sums two stages
-    before the accumulators': in the cycle after these are written.
-    """
-    return write_stage(config) - 5 - tree_levels(config)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,9 +10,9 @@ from amaranth.lib.wiring import In, Out
 
 from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.control import chosen
-from hwgen.nfu.cycles import scale_levels, search_stages
 from hwgen.nfu.dyadic import code_layout, shifted_term
 from hwgen.nfu.segments import SegmentSearch
+from hwgen.nfu.stages import scale_levels, search_stages
 from hwgen.nfu.tree import adder_tree
 from hwgen.stream.common import Registers
 

@@ -7,7 +7,7 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.nfu.config import NfuConfig, Segments
-from hwgen.nfu.cycles import search_stages
+from hwgen.nfu.stages import search_stages
 from hwgen.stream.common import Registers
 
 __all__ = ["SegmentSearch"]

@@ -10,7 +10,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.nfu.config import NfuConfig
-from hwgen.nfu.cycles import tree_levels
+from hwgen.nfu.stages import tree_levels
 from hwgen.stream.common import Registers
 from hwgen.stream.product import with_carry
 
