@@ -14,7 +14,8 @@ import pytest
 from networks import images_for
 from nfu_networks import random_layers, suitable_config
 
-from hwgen.nfu.axi import AxiMemory, axi_members
+from hwgen.nfu.axi import AxiMemory
+from hwgen.nfu.axi_bus import axi_members
 from hwgen.nfu.compile import compile_network
 from hwgen.nfu.image import memory_bytes, memory_map
 from hwgen.nfu.system import NfuSystem
