@@ -31,7 +31,7 @@ from hwgen.nfu.compile import compile_network
 from hwgen.nfu.config import REFERENCE
 from hwgen.nfu.cycles import count_cycles
 from hwgen.nfu.isa import Instruction
-from hwgen.nfu.metrics import Effort, LayerMetrics, metrics_csv, moved_bytes, word_bytes
+from hwgen.nfu.metrics import Effort, LayerMetrics, metrics_csv, moved_bytes, port_bytes
 from hwgen.nfu.timing import Timing, rate
 
 CLOCK = 0.98e9
@@ -132,7 +132,7 @@ LAYERS = (
 
 def shares(program: tuple[Instruction, ...], bandwidth: int, power: float) -> Timing:
     """Ports that share ``bandwidth`` bytes a cycle as their bytes to the power of ``power``."""
-    sizes, moved = word_bytes(REFERENCE), moved_bytes(REFERENCE, program)
+    sizes, moved = port_bytes(REFERENCE), moved_bytes(REFERENCE, program)
     wanted = {port: count**power for port, count in moved.items() if count}
     patterns = {}
     for port, share in wanted.items():

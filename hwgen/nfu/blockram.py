@@ -13,7 +13,7 @@ from hwgen.nfu.buffers import request_layout
 from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.frames import write_layout
 from hwgen.nfu.isa import WORD_WIDTH, Instruction, encode
-from hwgen.nfu.memory import MemoryImage, pack_activations
+from hwgen.nfu.memory import MemoryImage, pack_activations, word_width
 from hwgen.nfu.timing import LOADS, Timing
 
 __all__ = [
@@ -22,14 +22,7 @@ __all__ = [
     "distinct_columns",
     "memory_members",
     "word_part",
-    "word_width",
 ]
-
-
-def word_width(config: NfuConfig, port: str) -> int:
-    """Bits of a word of a load port."""
-    activations = config.ti * config.activation_width
-    return {"sb": config.row_width, "nbin": activations, "table": config.table_width}[port]
 
 
 def word_part(m: Module, word: Value, index: Value, width: int) -> Value:

@@ -9,11 +9,12 @@ from amaranth.hdl import Cat, Module, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hwgen.nfu.blockram import word_part, word_width
+from hwgen.nfu.blockram import word_part
 from hwgen.nfu.buffers import request_layout
 from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.image import Region
 from hwgen.nfu.isa import WORD_WIDTH
+from hwgen.nfu.memory import word_width
 
 __all__ = ["InstructionClient", "LoadClient", "command_layout"]
 

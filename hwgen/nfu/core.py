@@ -13,6 +13,7 @@ from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.control import Dispatcher, Slot, chosen, token_layout
 from hwgen.nfu.isa import WORD_WIDTH, Nfu2In, Nfu2Out
 from hwgen.nfu.lanes import Lanes
+from hwgen.nfu.memory import word_width
 from hwgen.nfu.post import Nfu3, scale_layout
 from hwgen.nfu.sequencer import Sequencer
 from hwgen.nfu.stages import drain_stage, read_stage, tree_levels, write_stage
@@ -49,15 +50,10 @@ class Nfu(wiring.Component):
 
     def __init__(self, config: NfuConfig) -> None:
         self.config = config
-        self._buffers = {
-            "sb": (config.row_width, config.sb_depth),
-            "nbin": (config.ti * config.activation_width, config.nbin_depth),
-            "table": (config.table_width, config.table_depth),
-        }
         members: dict[str, Any] = {"instructions": In(stream.Signature(unsigned(WORD_WIDTH)))}
         for port in LOADS:
             members[f"{port}_request"] = Out(stream.Signature(request_layout(config)))
-            width = self._buffers[port][0]
+            width = word_width(config, port)
             members[f"{port}_words"] = In(stream.Signature(unsigned(width)))
         members["store"] = Out(stream.Signature(store_layout(config)))
         members["begun"] = members["done"] = Out(1)
@@ -65,18 +61,20 @@ class Nfu(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.dispatcher = dispatcher = Dispatcher(self.config)
-        m.submodules.sequencer = sequencer = Sequencer(self.config)
-        m.submodules.store_unit = store = StoreUnit(self.config)
+        config = self.config
+        m.submodules.dispatcher = dispatcher = Dispatcher(config)
+        m.submodules.sequencer = sequencer = Sequencer(config)
+        m.submodules.store_unit = store = StoreUnit(config)
         wiring.connect(m, wiring.flipped(self.instructions), dispatcher.i)
         tokens = self._tokens(m, sequencer)
-        released, written = tokens[read_stage()].end, tokens[write_stage(self.config)].end
+        released, written = tokens[read_stage()].end, tokens[write_stage(config)].end
 
         loaded: Value = Const(1, 1)
         loaders = {}
+        depths = {"sb": config.sb_depth, "nbin": config.nbin_depth, "table": config.table_depth}
         for port in LOADS:
-            width, depth = self._buffers[port]
-            loader = Loader(self.config, port, width=width, depth=depth)
+            width = word_width(config, port)
+            loader = Loader(config, port, width=width, depth=depths[port])
             loaders[port] = m.submodules[f"{port}_loader"] = loader
             self._slot(m, getattr(dispatcher, port), loader.i, name=port)
             wiring.connect(m, loader.request, wiring.flipped(getattr(self, f"{port}_request")))
@@ -92,7 +90,7 @@ class Nfu(wiring.Component):
             sequencer.loaded.eq(loaded),
             sequencer.room.eq(store.room),
             sequencer.storing.eq(store.storing),
-            sequencer.drained.eq(tokens[drain_stage(self.config)].end),
+            sequencer.drained.eq(tokens[drain_stage(config)].end),
             store.begun.eq(sequencer.begun),
             store.written.eq(written),
             dispatcher.stored.eq(store.stored),

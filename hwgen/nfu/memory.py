@@ -19,6 +19,7 @@ __all__ = [
     "pack_scales",
     "unpack_rows",
     "unpack_scales",
+    "word_width",
 ]
 
 
@@ -39,6 +40,12 @@ class MemoryImage:
     rows: tuple[int, ...]
     tables: tuple[int, ...]
     activations: IntArray
+
+
+def word_width(config: NfuConfig, port: str) -> int:
+    """Bits of a word of a load port."""
+    activations = config.ti * config.activation_width
+    return {"sb": config.row_width, "nbin": activations, "table": config.table_width}[port]
 
 
 def _pack(fields: Sequence[tuple[IntArray, int]]) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.cycles import CAUSES, Schedule, schedule
 from hwgen.nfu.isa import Instruction, Nfu1
 from hwgen.nfu.layers import Layer
+from hwgen.nfu.memory import word_width
 from hwgen.nfu.timing import LOADS, Timing
 
 __all__ = [
@@ -30,18 +31,14 @@ __all__ = [
     "moved_bytes",
     "network_metrics",
     "pool_effort",
-    "word_bytes",
+    "port_bytes",
 ]
 
 
-def word_bytes(config: NfuConfig) -> dict[str, int]:
-    """Bytes in memory of a word of each load port, and of the store (``store``)."""
-    bits = {
-        "sb": config.row_width,
-        "nbin": config.ti * config.activation_width,
-        "table": config.table_width,
-        "store": config.tn * config.activation_width,
-    }
+def port_bytes(config: NfuConfig) -> dict[str, int]:
+    """Bytes that a word of each load port, and of the store (``store``), moves."""
+    bits = {port: word_width(config, port) for port in LOADS}
+    bits["store"] = config.tn * config.activation_width
     return {port: -(-width // 8) for port, width in bits.items()}
 
 
@@ -53,7 +50,7 @@ def moved_bytes(config: NfuConfig, program: Sequence[Instruction]) -> dict[str, 
         for one in program
         if one.nfu_op != Nfu1.NOP and one.nbout_store
     )
-    sizes = word_bytes(config)
+    sizes = port_bytes(config)
     return {port: count * sizes[port] for port, count in words.items()}
 
 
@@ -61,7 +58,7 @@ def bandwidth(config: NfuConfig, timing: Timing) -> float:
     """Bytes a cycle that all ports move together at most."""
     return sum(
         size * float(np.mean(timing.patterns.get(port if port == "store" else f"{port}_words", 1)))
-        for port, size in word_bytes(config).items()
+        for port, size in port_bytes(config).items()
     )
 
 

@@ -23,14 +23,14 @@ from hwgen.nfu.metrics import (
     moved_bytes,
     network_metrics,
     pool_effort,
-    word_bytes,
+    port_bytes,
 )
 from hwgen.nfu.timing import Timing, rate
 
 
 def test_words_of_the_reference() -> None:
     """Two terms of 6 bits a weight and 7 of index; 16 scales of 56 bits and two terms of 6."""
-    assert word_bytes(REFERENCE) == {
+    assert port_bytes(REFERENCE) == {
         "sb": (256 * 2 * 6 + 7 + 7) // 8,
         "nbin": 32,
         "table": 16 * (56 + 2 * 6) // 8,
