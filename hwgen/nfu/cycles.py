@@ -7,7 +7,7 @@ effort is that of the instructions, however long their loads and runs are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numba
@@ -68,23 +68,24 @@ class Work:
         if count is None:
             raise VerifyError("Program must end with an instruction that has the field CP end")
 
-        def column(*names: str) -> list[IntArray]:
-            return [
-                np.array([int(getattr(one, name)) for one in program[:count]]) for name in names
-            ]
+        def column(name: str) -> IntArray:
+            return np.array([getattr(one, name) for one in program[:count]], dtype=np.int64)
 
-        op, continued, fence = column("nfu_op", "nfu_in", "cp_fence")
-        positions, rows, groups, store = column(
-            "nbin_positions", "sb_rows", "nbout_groups", "nbout_store"
-        )
-        nop = op == Nfu1.NOP
+        return cls.from_columns(column)
+
+    @classmethod
+    def from_columns(cls, column: Callable[[str], IntArray]) -> Work:
+        """That of instructions whose fields ``name`` are ``column(name)``, int64 (n,)."""
+        nop = column("nfu_op") == Nfu1.NOP
+        positions = column("nbin_positions")
+        words = positions * column("nbout_groups") * column("nbout_store")
         return cls(
-            loads=np.stack(column(*(f"{port}_size" for port in LOADS)), axis=1),
-            rows=np.where(nop, 1, positions * rows),
+            loads=np.stack([column(f"{port}_size") for port in LOADS], axis=1),
+            rows=np.where(nop, 1, positions * column("sb_rows")),
             nop=nop,
-            partial=continued == Nfu2In.NBOUT,
-            fence=fence.astype(np.bool_),
-            words=np.where(nop, 0, positions * groups * store),
+            partial=column("nfu_in") == Nfu2In.NBOUT,
+            fence=column("cp_fence") == 1,
+            words=np.where(nop, 0, words),
         )
 
 

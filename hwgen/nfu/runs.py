@@ -14,7 +14,6 @@ from hwgen.nfu.isa import Nfu1, Nfu2, Nfu2In
 from hwgen.nfu.layers import Layer
 from hwgen.nfu.layout import FeatureMap
 from hwgen.nfu.tiling import Chunk, Step, Tiling, band_height, pitch, steps
-from hwgen.nfu.timing import LOADS
 from hwgen.numeric import IntArray
 
 __all__ = ["Buffers", "Fields", "Placed", "layer_runs", "work_of"]
@@ -253,13 +252,4 @@ def work_of(instructions: Sequence[Fields]) -> Work:
     def column(name: str) -> IntArray:
         return np.array([one.get(name, 0) for one in instructions], dtype=np.int64)
 
-    positions = column("nbin_positions")
-    nop = column("nfu_op") == Nfu1.NOP
-    return Work(
-        loads=np.stack([column(f"{port}_size") for port in LOADS], axis=1),
-        rows=np.where(nop, 1, positions * column("sb_rows")),
-        nop=nop,
-        partial=column("nfu_in") == Nfu2In.NBOUT,
-        fence=column("cp_fence") == 1,
-        words=positions * column("nbout_groups") * column("nbout_store"),
-    )
+    return Work.from_columns(column)
