@@ -141,7 +141,7 @@ def _prepare(config: NfuConfig, layer: Layer, maps: Mapping[str, FeatureMap]) ->
             _check_activations(config, source)
         order, twos = np.argsort(target.slots), filter_twos(config, layer, sources)
         found = finishes(config, layer, order, twos)
-        rows = tap_rows(config, layer, sources, target)
+        rows = tap_rows(config, layer, sources, target, twos)
     except UnsupportedError as error:
         raise UnsupportedError(f"Layer {layer.node.name!r}: {error}") from None
     return _Prepared(layer, sources, target, found, rows)

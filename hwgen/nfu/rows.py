@@ -28,7 +28,11 @@ class TapRow:
 
 
 def tap_rows(
-    config: NfuConfig, layer: Layer, sources: Sequence[FeatureMap], target: FeatureMap
+    config: NfuConfig,
+    layer: Layer,
+    sources: Sequence[FeatureMap],
+    target: FeatureMap,
+    twos: IntArray,
 ) -> list[list[TapRow]]:
     """Surviving rows of each output group (Tn filters), by addend and then in the order of taps.
 
@@ -42,13 +46,14 @@ def tap_rows(
         What each addend reads.
     target : FeatureMap
         What the layer writes.
+    twos : int64 array
+        (C,): what :func:`filter_twos` says, which the rows leave out.
 
     Raises
     ------
     UnsupportedError
         If the lane has not what a weight needs.
     """
-    twos = filter_twos(config, layer, sources)
     result = []
     for group in range(-(-target.shape[0] // config.tn)):
         filters = target.channels_at(group * config.tn, config.tn)
