@@ -8,11 +8,10 @@ import numpy as np
 
 from hwgen.errors import UnsupportedError
 from hwgen.nfu.config import NfuConfig
-from hwgen.nfu.dyadic import signed_digits
 from hwgen.nfu.function import TableFunction, function_words, table_function
 from hwgen.nfu.isa import Nfu2Out
 from hwgen.nfu.layers import Layer
-from hwgen.nfu.memory import pack_scales
+from hwgen.nfu.memory import multiplier_terms, pack_scales
 from hwgen.numeric import IntArray, Range, odd_part
 
 __all__ = ["Finish", "finishes"]
@@ -160,18 +159,7 @@ def _layer_scaling(config: NfuConfig, layer: Layer, twos: IntArray) -> _Scaling:
     most = max(downs)
     together = [f << (most - down) for f, down in zip(factors, downs, strict=True)]
     widened = [c << (most - down) for c, down in zip(constants, downs, strict=True)]
-    digits = signed_digits(np.array(together, dtype=np.int64))
-    if digits.shape[1] > config.scale_terms:
-        raise UnsupportedError(
-            f"Scales have up to {digits.shape[1]} terms, and NFU-3 has {config.scale_terms}; "
-            "give it more"
-        )
-    if np.abs(digits).max() >= 1 << config.scale_exponents:
-        raise UnsupportedError(
-            f"Scales have exponents up to {int(np.abs(digits).max()).bit_length() - 1}, and NFU-3 "
-            f"has {config.scale_exponents}; give it more"
-        )
-    terms = np.pad(digits, ((0, 0), (0, config.scale_terms - digits.shape[1])))
+    terms = multiplier_terms(config, np.array(together, dtype=np.int64), what="Scales")
     return _Scaling(terms, np.array(widened, dtype=np.int64), most, bounds)
 
 

@@ -9,8 +9,7 @@ import numpy as np
 from hwgen.errors import UnsupportedError
 from hwgen.integer.types import PiecewiseLinear
 from hwgen.nfu.config import NfuConfig
-from hwgen.nfu.dyadic import signed_digits
-from hwgen.nfu.memory import pack_scales
+from hwgen.nfu.memory import multiplier_terms, pack_scales
 from hwgen.numeric import IntArray, Range
 
 __all__ = ["TableFunction", "function_words", "table_function"]
@@ -68,25 +67,13 @@ def table_function(config: NfuConfig, op: PiecewiseLinear, inputs: Range) -> Tab
         begins[g, 1:kept] = breakpoints[first:last]
         slopes[g], constants[g] = op.slopes[g, segment], op.offsets[g, segment]
     constants += 1 << op.shift >> 1
-    terms = signed_digits(slopes)
-    if terms.shape[2] > config.scale_terms:
-        raise UnsupportedError(
-            f"Slopes have up to {terms.shape[2]} terms, and NFU-3 has {config.scale_terms}; "
-            "give it more"
-        )
-    largest = int(np.abs(terms).max()).bit_length() - 1
-    if largest >= config.scale_exponents:
-        raise UnsupportedError(
-            f"Slopes have exponents up to {largest}, and NFU-3 has {config.scale_exponents}; "
-            "give it more"
-        )
+    terms = multiplier_terms(config, slopes, what="Slopes")
     for slope, constant in zip(slopes.ravel().tolist(), constants.ravel().tolist(), strict=True):
         product = inputs.scale(slope) + Range(constant, constant)
         if product.width + 1 > config.product_width:
             raise UnsupportedError(
                 f"A function needs {product.width + 1} bits, and NFU-3 has {config.product_width}"
             )
-    terms = np.pad(terms, ((0, 0), (0, 0), (0, config.scale_terms - terms.shape[2])))
     return TableFunction(begins, terms, constants)
 
 

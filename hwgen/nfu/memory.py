@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from hwgen.errors import UnsupportedError
 from hwgen.nfu.config import NfuConfig
-from hwgen.nfu.dyadic import pack_codes, unpack_codes
+from hwgen.nfu.dyadic import pack_codes, signed_digits, unpack_codes
 from hwgen.numeric import IntArray
 
 __all__ = [
     "MemoryImage",
+    "multiplier_terms",
     "pack_activations",
     "pack_rows",
     "pack_scales",
@@ -137,6 +139,37 @@ def pack_scales(
             begins = np.zeros_like(constants) if breakpoints is None else breakpoints
             fields.append((begins[:, channel : channel + 1], config.function.width))
     return _pack(fields)
+
+
+def multiplier_terms(config: NfuConfig, multipliers: IntArray, *, what: str) -> IntArray:
+    """Signed powers of two of multipliers of NFU-3, as :func:`pack_scales` takes them.
+
+    Parameters
+    ----------
+    multipliers : int64 array
+        Of any shape; the result has an axis of ``config.scale_terms`` terms more.
+    what : str
+        What they are, for the error.
+
+    Raises
+    ------
+    UnsupportedError
+        If one has more terms, or a greater exponent, than NFU-3 with ``config``.
+    """
+    terms = signed_digits(multipliers)
+    if terms.shape[-1] > config.scale_terms:
+        raise UnsupportedError(
+            f"{what} have up to {terms.shape[-1]} terms, and NFU-3 has {config.scale_terms}; "
+            "give it more"
+        )
+    largest = int(np.abs(terms).max()).bit_length() - 1
+    if largest >= config.scale_exponents:
+        raise UnsupportedError(
+            f"{what} have exponents up to {largest}, and NFU-3 has {config.scale_exponents}; "
+            "give it more"
+        )
+    spare = config.scale_terms - terms.shape[-1]
+    return np.pad(terms, [(0, 0)] * multipliers.ndim + [(0, spare)])
 
 
 def unpack_scales(config: NfuConfig, words: Sequence[int]) -> tuple[IntArray, IntArray, IntArray]:
