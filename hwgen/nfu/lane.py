@@ -33,7 +33,7 @@ def check_power(what: str, value: int, hi: int) -> None:
 
 @dataclass(frozen=True)
 class Operands:
-    """What the lanes of a tile give to the adder trees, :attr:`Lanes.latency` cycles later.
+    """What the lanes of a tile give to the adder trees, two cycles after the row.
 
     ``terms[k] + negative[k]`` is one operand; operands vary fastest, then inputs, then neurons.
     ``present`` says of each neuron whether the row has a weight for it.

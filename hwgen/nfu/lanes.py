@@ -17,7 +17,7 @@ __all__ = ["Lanes"]
 class Lanes(wiring.Component):
     """Tn x Ti lanes, each of which gives ``operands`` values to its adder tree.
 
-    Takes a row every cycle; the latency is :py:`latency` cycles. An operand is
+    Takes a row every cycle, and gives its operands two cycles later. An operand is
     ``terms[k] + negative[k]``: its negation is completed by an adder's carry.
 
     Parameters
@@ -34,9 +34,6 @@ class Lanes(wiring.Component):
     present : :py:`Out(tn)`
         Whether a neuron has a weight at all; only if ``config.maximum``.
     """
-
-    latency = 2
-    """Cycles from a row to its operands."""
 
     def __init__(self, config: NfuConfig) -> None:
         self.config = config

@@ -54,8 +54,9 @@ class Nfu3(wiring.Component):
     A run may do without the saturation, or without all of it. In a run of a function the segment of
     each sum chooses multiplier and constant.
 
-    Takes ``nfu3_lanes`` sums a cycle, so a word of Tn sums every ``config.turns`` cycles; the
-    latency is :py:`latency` cycles.
+    Takes ``nfu3_lanes`` sums a cycle, so a word of Tn sums every ``config.turns`` cycles; its
+    result is whole ``search_stages(config) + scale_levels(config) + config.turns + 5`` cycles
+    after it.
 
     Parameters
     ----------
@@ -109,12 +110,8 @@ class Nfu3(wiring.Component):
         super().__init__(members)
 
     @property
-    def latency(self) -> int:
-        """Cycles from sums to the result."""
-        return self._lane_latency + self.config.turns - 1
-
-    @property
     def _lane_latency(self) -> int:
+        """Cycles from a lane's sum to its result."""
         return search_stages(self.config) + 2 + scale_levels(self.config) + 4
 
     def elaborate(self, platform: object) -> Module:

@@ -97,11 +97,6 @@ class Nfu2(wiring.Component):
             members["maximum"] = In(1)
         super().__init__(members)
 
-    @property
-    def latency(self) -> int:
-        """Cycles from the terms of a row to its sums."""
-        return tree_levels(self.config) + 1
-
     def elaborate(self, platform: object) -> Module:
         m = Module()
         rows = Registers(m, Const(1, 1))
