@@ -57,6 +57,12 @@ def test_other_cycles_than_the_model(build_dir: Path, monkeypatch: pytest.Monkey
         simulate(config, compiled, images, build_dir=build_dir)
 
 
+def test_another_number_of_instructions() -> None:
+    """One image begins fewer than the program has, and another as many more."""
+    with pytest.raises(VerifyError, match="The NFU began another number of instructions"):
+        module._times(np.array([1, 9, 3, 5, 7, 9]), 2, [5, 9])
+
+
 def test_a_program_that_reads_outside_of_memory(build_dir: Path) -> None:
     config = suitable_config(np.random.default_rng(5), exponents=16)
     network = random_graph(np.random.default_rng(1), layers=2, size=5)

@@ -133,7 +133,8 @@ def simulate(
 
 def _times(found: IntArray, images: int, expected: Sequence[int]) -> IntArray:
     """Cycles (images, instructions + 1) of what the simulator wrote, compared with the model's."""
-    if len(found) != images * (1 + len(expected)) or (found[:: 1 + len(expected)] < 0).any():
+    size = 1 + len(expected)  # of an image: their number, then each
+    if len(found) != images * size or (found[::size] != len(expected)).any():
         raise VerifyError("The NFU began another number of instructions than the program has")
     times: IntArray = found.reshape(images, -1)[:, 1:]
     wrong = np.argwhere(times != np.array(expected))
