@@ -31,7 +31,14 @@ from hwgen.nfu.compile import compile_network
 from hwgen.nfu.config import REFERENCE
 from hwgen.nfu.cycles import count_cycles
 from hwgen.nfu.isa import Instruction
-from hwgen.nfu.metrics import Effort, LayerMetrics, metrics_csv, moved_bytes, port_bytes
+from hwgen.nfu.metrics import (
+    Effort,
+    LayerMetrics,
+    metrics_csv,
+    moved_bytes,
+    pool_effort,
+    port_bytes,
+)
 from hwgen.nfu.timing import Timing, rate
 
 CLOCK = 0.98e9
@@ -79,10 +86,11 @@ class Layer:
     def effort(self) -> Effort:
         """Effort of the whole layer."""
         height, width = self.pixels
+        if self.kind == "pool":
+            kernel = (self.kernel, self.kernel)
+            return pool_effort(REFERENCE, kernel, (self.inputs, height, width))
         taps = self.kernel**2 * height * width
         groups, blocks = -(-self.outputs // REFERENCE.tn), -(-self.inputs // REFERENCE.ti)
-        if self.kind == "pool":
-            return Effort(taps * self.inputs, taps * self.inputs, taps * self.inputs, taps * blocks)
         macs = taps * self.inputs * self.outputs
         return Effort(macs, macs, 2 * macs, taps * groups * blocks)
 
