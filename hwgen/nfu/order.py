@@ -8,7 +8,6 @@ order costs nothing, since the layers that read take it into their weights.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numba
 import numpy as np
@@ -61,7 +60,7 @@ def gather(needs: IntArray, weights: IntArray, size: int) -> IntArray:
     """Order of filters in which groups of ``size`` have few rows.
 
     Each group begins with the filter that needs most of those left, and takes those that add least
-    to it. Then filters of two groups change places as long as that saves rows.
+    to it. Then filters of two groups change places where that saves rows, in two passes at most.
 
     Parameters
     ----------
@@ -81,15 +80,11 @@ def gather(needs: IntArray, weights: IntArray, size: int) -> IntArray:
     return order
 
 
-@dataclass
 class _Ties:
     """Which tensors share an order, and which keep theirs."""
 
-    parent: dict[str, str]
-    fixed: set[str]
-
     def __init__(self, network: IntegerNetwork, layers: Sequence[Layer], output: str) -> None:
-        self.parent = {}
+        self.parent: dict[str, str] = {}
         fixed = {network.input_name, output}
         for node in network.nodes:
             if isinstance(node.op, Concat):
