@@ -5,16 +5,35 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from networks import Sketch
+from networks import Sketch, images_for
 
 from hwgen.integer.types import Add, ArgMax, Concat, IntegerNetwork, PiecewiseLinear
+from hwgen.nfu.compile import CompiledNetwork, compile_network
 from hwgen.nfu.config import BinaryLane, DyadicLane, IntLane, NfuConfig, Segments
 from hwgen.nfu.function import function_words, table_function
+from hwgen.nfu.golden import execute
 from hwgen.nfu.isa import Instruction, Nfu1, Nfu2In, Nfu2Out
 from hwgen.nfu.memory import MemoryImage, pack_rows, pack_scales
 from hwgen.numeric import Range
+from hwgen.sim.golden import run
 
-__all__ = ["FunctionCase", "function_case", "random_graph", "random_layers", "suitable_config"]
+__all__ = [
+    "FunctionCase",
+    "check_compiled",
+    "function_case",
+    "random_graph",
+    "random_layers",
+    "suitable_config",
+]
+
+
+def check_compiled(network: IntegerNetwork, config: NfuConfig, seed: int = 0) -> CompiledNetwork:
+    """Compile a network, and compare the golden executor with the golden model on an image."""
+    compiled = compile_network(network, config)
+    image = images_for(network, 3, seed)[2:]  # the first two are the extremes
+    result = execute(config, compiled.program, compiled.with_image(image[0]))
+    np.testing.assert_array_equal(compiled.result(result.activations), run(network, image)[0])
+    return compiled
 
 
 def random_layers(

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import NETWORKS, Sketch, images_for
-from nfu_networks import random_graph, random_layers, suitable_config
+from networks import NETWORKS, Sketch
+from nfu_networks import check_compiled, random_graph, random_layers, suitable_config
 
 from hwgen.errors import ResourceError, UnsupportedError
 from hwgen.integer.ranges import output_ranges
@@ -17,19 +17,9 @@ from hwgen.integer.types import Add, ArgMax, Concat, Conv, IntegerNetwork
 from hwgen.nfu.compile import compile_network
 from hwgen.nfu.config import BinaryLane, DyadicLane, IntLane, NfuConfig, Segments
 from hwgen.nfu.cycles import count_cycles
-from hwgen.nfu.golden import execute
 from hwgen.nfu.layers import lower
 from hwgen.nfu.layout import place
 from hwgen.nfu.rows import filter_twos
-from hwgen.sim.golden import run
-
-
-def _check(network: IntegerNetwork, config: NfuConfig, seed: int = 0) -> None:
-    compiled = compile_network(network, config)
-    image = images_for(network, 3, seed)[2:]  # the first two are the extremes
-    result = execute(config, compiled.program, compiled.with_image(image[0]))
-    got = compiled.result(result.activations)
-    np.testing.assert_array_equal(got, run(network, image)[0])
 
 
 @given(st.integers(0, 1 << 32), st.integers(1, 3))
@@ -37,7 +27,7 @@ def _check(network: IntegerNetwork, config: NfuConfig, seed: int = 0) -> None:
 def test_random_networks(seed: int, layers: int) -> None:
     rng = np.random.default_rng(seed)
     network = random_layers(rng, layers=layers)
-    _check(network, suitable_config(rng), seed)
+    check_compiled(network, suitable_config(rng), seed)
 
 
 @given(st.integers(0, 1 << 32), st.integers(1, 5))
@@ -45,7 +35,7 @@ def test_random_networks(seed: int, layers: int) -> None:
 def test_random_graphs(seed: int, layers: int) -> None:
     rng = np.random.default_rng(seed)
     network = random_graph(rng, layers=layers)
-    _check(network, suitable_config(rng, exponents=16), seed)
+    check_compiled(network, suitable_config(rng, exponents=16), seed)
 
 
 @pytest.mark.parametrize("lane", [IntLane(5), BinaryLane()], ids=repr)
@@ -55,7 +45,7 @@ def test_other_lanes(lane: IntLane | BinaryLane, seed: int) -> None:
     rng = np.random.default_rng(seed)
     exponents = 1 if isinstance(lane, BinaryLane) else 4
     network = random_layers(rng, layers=2, exponents=exponents)
-    _check(network, suitable_config(rng, lane=lane), seed)
+    check_compiled(network, suitable_config(rng, lane=lane), seed)
 
 
 @pytest.mark.parametrize("lane", [DyadicLane(1, 2), IntLane(2), BinaryLane()], ids=repr)
@@ -67,7 +57,7 @@ def test_scales_take_what_filters_have_in_common(
     """Weights of 0, 1 and -1 times a power of two a filter, on lanes that have no such power."""
     rng = np.random.default_rng(seed)
     network = random_layers(rng, layers=2, exponents=1, guard=6)
-    _check(network, suitable_config(rng, lane=lane), seed)
+    check_compiled(network, suitable_config(rng, lane=lane), seed)
 
 
 def test_lanes_take_what_they_can() -> None:
@@ -94,7 +84,7 @@ def test_groups_and_depthwise(groups: int) -> None:
     x = s.requantise(s.conv("image", 6, pads=(1, 1, 1, 1), groups=groups))
     network = s.done(s.conv(x, 12, groups=groups))
     for tn, ti in ((1, 2), (4, 2), (8, 16)):
-        _check(network, NfuConfig(tn=tn, ti=ti, product_width=48, scale_exponents=32))
+        check_compiled(network, NfuConfig(tn=tn, ti=ti, product_width=48, scale_exponents=32))
 
 
 def _with_weights(network: IntegerNetwork, weight: np.ndarray) -> IntegerNetwork:
@@ -130,7 +120,7 @@ def test_a_row_takes_as_many_cycles_as_its_longest_weight_has_terms() -> None:
         assert _busy(layer, NfuConfig(nfu3_lanes=2)) == 16 * max(2, rows)
         two = NfuConfig(nfu3_lanes=4, lane=DyadicLane(2, 8))
         assert _busy(layer, two) == 16 * -(-rows // 2)
-        _check(layer, NfuConfig())
+        check_compiled(layer, NfuConfig())
 
 
 @pytest.mark.parametrize(("reduced", "speed_up"), [(32, 1.8), (44, 1.8), (48, 3.0), (64, 9.0)])
@@ -150,7 +140,7 @@ def test_reduced_kernels(reduced: int, speed_up: float) -> None:
     slim = _with_weights(network, weights)
     assert dense == 4 * 4 * 9  # outputs, groups, taps
     assert dense / _busy(slim, config) == pytest.approx(speed_up)
-    _check(slim, config)
+    check_compiled(slim, config)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +156,7 @@ def test_benchmark_layers(inputs: int, outputs: int, size: int, kernel: int, cyc
         accumulator_width=32, product_width=48, scale_exponents=32,
     )  # fmt: skip
     assert _busy(network, config) == cycles
-    _check(network, config)
+    check_compiled(network, config)
 
 
 def test_several_kinds_of_chunk() -> None:
@@ -183,7 +173,7 @@ def test_several_kinds_of_chunk() -> None:
         {"table_depth": 2},
         {"table_depth": 8, "nfu3_lanes": 1},
     ):
-        _check(
+        check_compiled(
             network,
             NfuConfig(**{"lane": DyadicLane(1, 4), "product_width": 48, "nfu3_lanes": 4} | depths),
         )
@@ -217,7 +207,7 @@ def test_whole_networks(name: str) -> None:
     config = NfuConfig(
         activation_width=12, product_width=48, scale_exponents=32, maximum=True, function=Segments()
     )
-    _check(NETWORKS[name](), config)
+    check_compiled(NETWORKS[name](), config)
 
 
 def test_operators_that_the_parameters_lack() -> None:
@@ -252,7 +242,7 @@ def test_a_concatenation_of_signed_and_unsigned_values() -> None:
     network = s.done(s.conv(x, 2))
     with pytest.raises(UnsupportedError, match="Layer 't5': Input reaches from 13 to 255"):
         compile_network(network, NfuConfig())
-    _check(network, NfuConfig(activation_width=9, product_width=48, scale_exponents=32))
+    check_compiled(network, NfuConfig(activation_width=9, product_width=48, scale_exponents=32))
 
 
 @pytest.mark.parametrize(("columns", "depth"), [(10, 256), (10, 64), (64, 256)])
@@ -278,7 +268,7 @@ def test_a_second_tile_finds_the_whole_map() -> None:
 def test_a_second_tile_loads_what_has_been_overwritten() -> None:
     s = Sketch((4, 14, 6), seed=1)
     network = s.done(s.requantise(s.conv("image", 64, pads=(1, 1, 1, 1))))
-    _check(network, NfuConfig(sb_depth=128, nbin_depth=64, product_width=48))
+    check_compiled(network, NfuConfig(sb_depth=128, nbin_depth=64, product_width=48))
 
 
 def test_a_tiling_by_the_cycle_model_is_none_of_the_worst() -> None:
@@ -289,7 +279,7 @@ def test_a_tiling_by_the_cycle_model_is_none_of_the_worst() -> None:
     compiled = compile_network(network, config)
     count = count_cycles(config, compiled.program)
     assert count.busy / count.total > 0.8
-    _check(network, config)
+    check_compiled(network, config)
 
 
 @pytest.mark.parametrize(
@@ -303,7 +293,7 @@ def test_pools_of_more_channels_than_fit(tn: int, ti: int, depth: int) -> None:
     config = NfuConfig(
         tn=tn, ti=ti, nbin_depth=depth, maximum=True, product_width=48, scale_exponents=32
     )
-    _check(network, config)
+    check_compiled(network, config)
     if tn == ti:
         with pytest.raises(ResourceError, match="Layer 't0': One kernel row of one block"):
             compile_network(network, replace(config, nbin_depth=8))
@@ -314,4 +304,4 @@ def test_constant_channels_keep_their_shift() -> None:
     five = s.requantise(s.conv("image", 2, (1, 1)), lo=5, hi=5)
     x = s.add(Concat((2, 0)), five, "image", shape=(5, 4, 4))
     network = s.done(s.max_pool(x))
-    _check(network, NfuConfig(maximum=True, product_width=48))
+    check_compiled(network, NfuConfig(maximum=True, product_width=48))

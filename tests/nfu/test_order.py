@@ -8,18 +8,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import Sketch, images_for
+from networks import Sketch
+from nfu_networks import check_compiled
 
 from hwgen.integer.ranges import output_ranges
-from hwgen.integer.types import Add, Conv, IntegerNetwork, PiecewiseLinear
+from hwgen.integer.types import Add, Conv, PiecewiseLinear
 from hwgen.nfu import compile as compile_module
-from hwgen.nfu.compile import CompiledNetwork, compile_network
+from hwgen.nfu.compile import compile_network
 from hwgen.nfu.config import NfuConfig, Segments
 from hwgen.nfu.cycles import count_cycles
-from hwgen.nfu.golden import execute
 from hwgen.nfu.layers import lower
 from hwgen.nfu.order import channel_orders, gather
-from hwgen.sim.golden import run
 
 
 def _rows(needs: np.ndarray, order: np.ndarray, size: int) -> int:
@@ -85,7 +84,7 @@ def test_networks_give_the_same_in_any_order(seed: int, tile: tuple[int, int]) -
     layers, output = lower(network)
     orders = channel_orders(network, layers, config, output)
     assert len({tuple(order.tolist()) for order in orders.values()}) == 1  # of all that is added
-    _check(network, config)
+    check_compiled(network, config)
 
 
 def _reduced(sketch: Sketch, name: str, kept: np.ndarray) -> None:
@@ -104,14 +103,6 @@ def _reduced(sketch: Sketch, name: str, kept: np.ndarray) -> None:
     sketch.network = replace(network, nodes=tuple(nodes))
 
 
-def _check(network: IntegerNetwork, config: NfuConfig) -> CompiledNetwork:
-    compiled = compile_network(network, config)
-    image = images_for(network, 3)[2:]
-    result = execute(config, compiled.program, compiled.with_image(image[0]))
-    np.testing.assert_array_equal(compiled.result(result.activations), run(network, image)[0])
-    return compiled
-
-
 @pytest.mark.parametrize("residual", [False, True])
 def test_scattered_reduced_kernels(residual: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of 32 filters have one tap: 8 groups of 4 filters need 4 * 9 + 4 rows, not 8 * 9."""
@@ -125,7 +116,7 @@ def test_scattered_reduced_kernels(residual: bool, monkeypatch: pytest.MonkeyPat
         y = s.conv(s.max_pool(x, 3, 1, 1), 32, (1, 1))
         x = s.requantise(s.add(Add((0, 1)), s.requantise(y), x, shape=s.network.shape(x)))
     network = s.done(s.conv(x, 8, (1, 1)))
-    compiled = _check(network, config)
+    compiled = check_compiled(network, config)
     first = next(one for one in compiled.program if one.nfu_op)
     assert first.sb_rows == 4 * 9 + 4
     # nothing that is added or pooled channel by channel pays for it
