@@ -96,10 +96,11 @@ _WORDS = function_words(
     ],
 )
 def test_refused_programs(changed: dict, message: str) -> None:
-    table = changed.pop("table", "shared=1")
-    words = changed.pop("words", _WORDS)
-    x = np.full(8, changed.pop("x", 63))
-    config = NfuConfig(**{"function": Segments(4, 9)} | changed)
+    table = changed.get("table", "shared=1")
+    words = changed.get("words", _WORDS)
+    x = np.full(8, changed.get("x", 63))
+    parameters = {k: v for k, v in changed.items() if k not in ("table", "words", "x")}
+    config = NfuConfig(**{"function": Segments(4, 9)} | parameters)
     ones = np.ones((4, 4, 4, 1), dtype=np.int64)
     rows = pack_rows(config, ones, [0] * 4, [0, 0, 0, 1])
     program = assemble(

@@ -29,7 +29,7 @@ def _rows(needs: np.ndarray, order: np.ndarray, size: int) -> int:
 
 @given(st.integers(0, 1 << 32), st.integers(1, 20), st.sampled_from([1, 2, 4]))
 @settings(derandomize=True, max_examples=60, deadline=None)
-def test_an_order_is_a_permutation_that_needs_no_more_rows(
+def test_an_order_is_a_permutation_hardly_worse_than_sorting(
     seed: int, filters: int, size: int
 ) -> None:
     rng = np.random.default_rng(seed)
