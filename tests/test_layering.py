@@ -16,10 +16,11 @@ _ROOT = Path(hwgen.__file__).parent
 _MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "numeric": set(),
+    "npz": set(),
     "serial": {"errors"},
     "network": {"errors", "numeric", "serial"},
     "shiftadd": {"errors", "numeric", "serial"},
-    "approx": {"errors", "numeric", "serial", "network", "shiftadd"},
+    "approx": {"errors", "npz", "numeric", "serial", "network", "shiftadd"},
     "integer": {"errors", "numeric", "serial", "network", "approx"},
     "finetune": {"errors", "numeric", "network", "approx"},
     "toolchain": {"errors"},
@@ -32,7 +33,7 @@ _MAY_IMPORT: dict[str, set[str]] = {
         "stream.design",
     },
     "nfu": {
-        *("errors", "numeric", "serial", "integer", "network.types"),
+        *("errors", "npz", "numeric", "serial", "integer", "network.types"),
         *("stream.common", "stream.product"),  # what every block shares
         "stream.argmax",  # the decision behind an NFU
         "stream.design",  # a network on an NFU is a streaming design
@@ -41,7 +42,7 @@ _MAY_IMPORT: dict[str, set[str]] = {
     "boards": {"errors", "numeric", "toolchain", "stream.design"},
     "report": {"errors", "numeric", "serial", "network", "approx", "integer"},
     "flow": {
-        *("errors", "numeric", "serial", "network", "approx", "integer", "shiftadd"),
+        *("errors", "npz", "numeric", "serial", "network", "approx", "integer", "shiftadd"),
         *("stream", "nfu", "sim", "boards", "toolchain", "report", "finetune"),
     },
     "cli": {"errors", "flow", "boards", "report", "toolchain", "nfu"},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgen.errors import ResourceError
+from hwgen.npz import DAMAGED
 
 __all__ = ["ChunkFiles"]
 
@@ -34,7 +34,7 @@ class ChunkFiles:
                 np.load(file, allow_pickle=False) as archive,
             ):
                 arrays = {name: archive[name] for name in like}
-        except (OSError, KeyError, ValueError, EOFError, TypeError, zipfile.BadZipFile):
+        except (OSError, KeyError, *DAMAGED):
             return None
         fits = all(
             arrays[name].shape == array.shape and arrays[name].dtype == array.dtype

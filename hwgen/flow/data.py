@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from hwgen.approx.measure import without_decision
 from hwgen.errors import DataError
 from hwgen.network.types import FloatArray, Network, Shape
+from hwgen.npz import DAMAGED
 
 __all__ = ["Images", "Splits", "count_classes", "load_images", "split"]
 
@@ -82,9 +82,7 @@ def load_images(path: Path, shape: Shape, classes: int | None = None) -> Images:
         raise DataError(f"The data file {str(path)!r} does not exist") from None
     except IsADirectoryError:
         raise DataError(f"{str(path)!r} is a directory, not an NPZ file") from None
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, AttributeError, TypeError) as error:
-        if isinstance(error, DataError):
-            raise
+    except (OSError, *DAMAGED):
         raise DataError(f"{str(path)!r} is not an NPZ file of plain arrays") from None
     if not (np.issubdtype(x.dtype, np.number) or x.dtype == bool) or np.iscomplexobj(x):
         raise DataError(f"Array 'x' of {str(path)!r} must hold real numbers, not {x.dtype}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from hwgen.approx.sets import parse_set
 from hwgen.errors import DataError
 from hwgen.flow.workspace import Workspace
 from hwgen.network.onnx_import import import_onnx
+from hwgen.npz import DAMAGED
 
 __all__ = ["CODES", "SUMMARY", "FitOptions", "fit", "load_weights"]
 
@@ -132,7 +132,7 @@ def _read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
         raise DataError(f"{str(path)!r} is a directory, not an NPZ file") from None
     except PermissionError as error:
         raise DataError(f"Cannot read {str(path)!r}: {error.strerror}") from None
-    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile):
+    except (OSError, *DAMAGED):
         raise DataError(f"{str(path)!r} is not an NPZ file of plain arrays") from None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from hwgen.nfu.assembler import assemble
 from hwgen.nfu.config import CONFIG_CLASSES, NfuConfig
 from hwgen.nfu.isa import WORD_WIDTH, Instruction, decode, encode
 from hwgen.nfu.memory import MemoryImage
+from hwgen.npz import DAMAGED
 from hwgen.serial import dumps, loads
 
 __all__ = [
@@ -139,7 +139,7 @@ def load_image(path: Path) -> tuple[NfuConfig, MemoryImage]:
             config_text, rows, tables, activations = (arrays[name] for name in _ARRAYS)
     except OSError as error:
         raise DataError(f"Cannot read {str(path)!r}: {error.strerror or 'damaged'}") from None
-    except (ValueError, TypeError, EOFError, zipfile.BadZipFile):
+    except DAMAGED:
         raise DataError(f"{str(path)!r} must be an NPZ file of a memory image") from None
     try:
         config = loads(str(config_text), CONFIG_CLASSES, NfuConfig)

@@ -54,6 +54,12 @@ def test_bad_files_are_refused(tmp_path: Path) -> None:
         (tmp_path / "bad.npz").write_bytes(content)
         with pytest.raises(DataError, match="is not an NPZ file"):
             load_images(tmp_path / "bad.npz", SHAPE)
+    np.savez_compressed(tmp_path / "torn.npz", x=np.arange(600.0))
+    content = bytearray((tmp_path / "torn.npz").read_bytes())
+    content[60] ^= 255
+    (tmp_path / "torn.npz").write_bytes(content)
+    with pytest.raises(DataError, match="is not an NPZ file"):
+        load_images(tmp_path / "torn.npz", SHAPE)
     np.savez(tmp_path / "pickle.npz", x=np.array([{"a": 1}], dtype=object))
     with pytest.raises(DataError, match="is not an NPZ file of plain arrays"):
         load_images(tmp_path / "pickle.npz", SHAPE)

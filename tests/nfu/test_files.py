@@ -63,6 +63,23 @@ def test_missing_files(tmp_path: Path) -> None:
         load_image(tmp_path / "no.npz")
 
 
+def test_a_damaged_byte_of_an_image(
+    compiled: tuple[NfuConfig, CompiledNetwork], tmp_path: Path
+) -> None:
+    """Refused wherever it is in the archive, or of no importance."""
+    path = tmp_path / "i.npz"
+    save_image(path, compiled[0], compiled[1].memory)
+    whole = path.read_bytes()
+    refused = 0
+    for place in range(0, len(whole), 13):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        try:
+            load_image(path)
+        except DataError:
+            refused += 1
+    assert refused
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
