@@ -94,7 +94,9 @@ def conv_effort(config: NfuConfig, op: Conv, output_shape: Shape) -> Effort:
     pixels = output_shape[1] * output_shape[2]
     count, per_group, *kernel = op.weight.shape
     values, times = np.unique(op.weight, return_counts=True)
-    split = config.lane.split(values.reshape(-1, 1, 1))  # (values, parts, 1, 1, operands)
+    # a power of two changes neither terms nor parts, and may be one that is left to the scale
+    odd = values // np.maximum(values & -values, 1)
+    split = config.lane.split(odd.reshape(-1, 1, 1))  # (values, parts, 1, 1, operands)
     lengths = np.count_nonzero(split, axis=(1, 2, 3, 4))
     taps = int(np.prod(kernel))
     first = np.arange(count) // (count // op.groups) * per_group

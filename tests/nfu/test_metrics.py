@@ -53,6 +53,14 @@ def test_effort_of_a_convolution() -> None:
     assert conv_effort(two, op, (5, 3, 3)).dense == 2 * 2 * 2 * 9
 
 
+def test_powers_of_two_that_weights_share_are_no_effort() -> None:
+    """A lane of four exponents, whose filters leave 2**9 and 2**4 to their scales."""
+    weight = np.array([[512, -1024], [16, 48]]).reshape(2, 2, 1, 1)
+    config = NfuConfig(tn=2, ti=2, lane=DyadicLane(1, 4))
+    op = Conv(weight, np.zeros(2, dtype=np.int64))
+    assert conv_effort(config, op, (2, 1, 1)) == Effort(macs=4, effectual=4, terms=5, dense=2)
+
+
 def test_effort_of_groups() -> None:
     """6 channels one by one: at 4 x 2 lanes, filters 0 to 3 read two blocks and the others one."""
     op = Conv(np.ones((6, 1, 3, 3), np.int64), np.zeros(6, np.int64), groups=6)
