@@ -1,17 +1,35 @@
-"""What the commands of ``hwgen nfu`` share: the timing of the memory."""
+"""What the commands of ``hwgen nfu`` share: the timing of the memory, files of pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
+from hwgen.nfu.chart import PICTURES
 from hwgen.nfu.timing import LOADS, Timing, rate
 
-__all__ = ["timing_of", "timing_options"]
+__all__ = ["PICTURE", "timing_of", "timing_options"]
 
 _PORTS = (*LOADS, "store")
+
+
+class _Picture(click.ParamType[Path]):
+    name = "file"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path:
+        path = Path(str(value))
+        if path.suffix.lower() not in PICTURES:
+            self.fail(f"{str(path)!r} must end in .png, .svg or .pdf", param, ctx)
+        return path
+
+
+PICTURE = _Picture()
+"""Click type of the file of a picture, whose suffix is known before any work is done."""
 
 
 class _Rate(click.ParamType[tuple[str, int, int]]):

@@ -7,19 +7,18 @@ from pathlib import Path
 import click
 
 from hwgen.cli._console import print_json
-from hwgen.cli._nfu import timing_of, timing_options
+from hwgen.cli._nfu import PICTURE, timing_of, timing_options
 from hwgen.cli._options import JSON
 from hwgen.cli._result import write_file
 from hwgen.cli._table import print_table
 from hwgen.cli.nfu_layers import layers
-from hwgen.errors import ResourceError
 from hwgen.nfu.assembler import disassemble
-from hwgen.nfu.chart import draw_trace, save
+from hwgen.nfu.chart import draw_trace, render
 from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.cycles import count_cycles, schedule
-from hwgen.nfu.files import load_image, read_program, save_image, to_bytes, to_hex
+from hwgen.nfu.files import image_bytes, load_image, read_program, to_bytes, to_hex
 from hwgen.nfu.golden import execute
-from hwgen.nfu.isa import FIELDS, Instruction, encode
+from hwgen.nfu.isa import FIELDS, Instruction
 from hwgen.nfu.memory import MemoryImage
 from hwgen.nfu.metrics import bandwidth, moved_bytes
 
@@ -87,7 +86,7 @@ def asm(program: Path, out: Path | None, as_json: bool) -> None:
         binary = out.suffix == ".bin"
         write_file(out, to_bytes(instructions) if binary else to_hex(instructions).encode())
     if as_json:
-        print_json({"words": [f"{encode(one):x}" for one in instructions]})
+        print_json({"words": to_hex(instructions).split()})
     elif out is None:
         click.echo(to_hex(instructions), nl=False)
 
@@ -134,10 +133,7 @@ def run(program: Path, image: Path, out: Path | None, as_json: bool) -> None:
     done = execute(config, read_program(program), memory)
     if out is not None:
         after = MemoryImage(memory.rows, memory.tables, done.activations)
-        try:
-            save_image(out, config, after)
-        except OSError as error:
-            raise ResourceError(f"Cannot write {str(out)!r}: {error.strerror}") from None
+        write_file(out, image_bytes(config, after))
     if as_json:
         stores = [{"address": one.address, "values": one.values} for one in done.stores]
         print_json({"stores": stores})
@@ -197,7 +193,7 @@ def cycles(
 @_IMAGE
 @timing_options
 @click.option(
-    "--out", type=_PATH, required=True, metavar="FILE", help="Picture: .png, .svg or .pdf."
+    "--out", type=PICTURE, required=True, metavar="FILE", help="Picture: .png, .svg or .pdf."
 )
 @click.option("--from", "begin", type=click.IntRange(0), default=0, metavar="CYCLE", help="First.")
 @click.option("--to", "end", type=click.IntRange(1), metavar="CYCLE", help="Last; by default all.")
@@ -227,10 +223,7 @@ def trace(
     if begin > min(last, found.total):
         raise click.UsageError(f"--from must be at most {min(last, found.total)}, not {begin}")
     figure = draw_trace(config, instructions, memory.rows, found, window=(begin, last + 1))
-    try:
-        save(figure, out)
-    except ValueError as error:
-        raise click.UsageError(f"--out: {error}") from None
+    write_file(out, render(figure, out.suffix))
     if as_json:
         spans = [
             {

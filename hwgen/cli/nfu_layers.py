@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from hwgen.cli._console import print_json
-from hwgen.cli._nfu import timing_of, timing_options
+from hwgen.cli._nfu import PICTURE, timing_of, timing_options
 from hwgen.cli._options import DIRECTORY, JSON, TILE
 from hwgen.cli._result import write_file
 from hwgen.cli._table import print_table
@@ -16,8 +16,8 @@ from hwgen.errors import ResourceError
 from hwgen.flow.nfu import compiled_network
 from hwgen.flow.workspace import Workspace
 from hwgen.nfu.assembler import disassemble
-from hwgen.nfu.chart import draw_roofline, save
-from hwgen.nfu.files import save_image
+from hwgen.nfu.chart import draw_roofline, render
+from hwgen.nfu.files import image_bytes
 from hwgen.nfu.metrics import bandwidth, metrics_csv, metrics_table, network_metrics
 
 __all__ = ["layers"]
@@ -44,7 +44,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="Clock for the operations a second.",
 )
 @click.option("--csv", type=_FILE, metavar="FILE", help="Write all figures, a line a layer.")
-@click.option("--plot", type=_FILE, metavar="FILE", help="Draw the roofline: .png, .svg or .pdf.")
+@click.option("--plot", type=PICTURE, metavar="FILE", help="Draw the roofline: .png, .svg or .pdf.")
 @click.option(
     "--save",
     "folder",
@@ -88,16 +88,13 @@ def layers(
     if csv is not None:
         write_file(csv, metrics_csv(found, **figures).encode())
     if plot is not None:
-        try:
-            save(draw_roofline(found, **figures), plot)
-        except ValueError as error:
-            raise click.UsageError(f"--plot: {error}") from None
+        write_file(plot, render(draw_roofline(found, **figures), plot.suffix))
     if folder is not None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            save_image(folder / "image.npz", config, compiled.memory)
         except OSError as error:
             raise ResourceError(f"Cannot write {str(folder)!r}: {error.strerror}") from None
+        write_file(folder / "image.npz", image_bytes(config, compiled.memory))
         write_file(folder / "program.nfu", disassemble(compiled.program).encode())
     if as_json:
         print_json({"layers": [asdict(one) for one in found]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from hwgen.nfu.metrics import LayerMetrics
 from hwgen.nfu.occupancy import BUFFERS, Use, uses
 from hwgen.nfu.timing import LOADS
 
-__all__ = ["STALL_COLOURS", "draw_roofline", "draw_trace", "save"]
+__all__ = ["PICTURES", "STALL_COLOURS", "draw_roofline", "draw_trace", "render", "save"]
 
 _UNITS = (*LOADS, "run", "store")
 _NAMES = {"sb": "SB", "nbin": "NBin", "table": "table", "nbout": "NBout"}
@@ -34,6 +35,11 @@ STALL_COLOURS = dict(
     )
 )
 """Colour of each cause of a stall."""
+
+PICTURES = (".png", ".svg", ".pdf")
+"""Suffixes of pictures."""
+
+_DATES = {".svg": "Date", ".pdf": "CreationDate"}
 
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -124,20 +130,27 @@ def draw_roofline(
     return figure
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure in the format of the path's suffix, equal for equal figures.
+def render(figure: Figure, suffix: str) -> bytes:
+    """A figure in the format of a suffix, equal for equal figures.
 
     Raises
     ------
     ValueError
-        If the suffix is not one of a format.
+        If the suffix is not one of :data:`PICTURES`.
     """
-    form = path.suffix.removeprefix(".").lower()
-    if form not in figure.canvas.get_supported_filetypes():
-        raise ValueError(f"Suffix of a picture must be .png, .svg or .pdf, not {path.suffix!r}")
-    metadata: dict[str, None] = {"Date": None} if form == "svg" else {}
+    form = suffix.lower()
+    if form not in PICTURES:
+        raise ValueError(f"Suffix of a picture must be .png, .svg or .pdf, not {suffix!r}")
+    metadata = {_DATES[form]: None} if form in _DATES else {}
+    content = io.BytesIO()
     with matplotlib.rc_context(_STYLE):
-        figure.savefig(path, dpi=150, metadata=metadata)
+        figure.savefig(content, format=form.removeprefix("."), dpi=150, metadata=metadata)
+    return content.getvalue()
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write what :func:`render` gives for the path's suffix; errors are as there."""
+    path.write_bytes(render(figure, path.suffix))
 
 
 def _draw_units(axes: Axes, spans: Sequence[Span], window: tuple[int, int]) -> None:

@@ -63,7 +63,7 @@ def test_words_and_fields(hwgen: Hwgen, files: tuple[Path, Path]) -> None:
     assert [len(word) for word in words] == [80, 80]
     assert int(words[1], 16) == 1
     _, printed, _ = hwgen("nfu", "asm", files[0], "--json")
-    assert [int(w, 16) for w in json.loads(printed)["words"]] == [int(w, 16) for w in words]
+    assert json.loads(printed)["words"] == words
     _, printed, _ = hwgen("nfu", "disasm", files[0], "--json")
     first, last = json.loads(printed)["instructions"]
     assert first["NFU op"] == "MULT"
@@ -115,15 +115,26 @@ def test_trace(hwgen: Hwgen, files: tuple[Path, Path], tmp_path: Path) -> None:
         (("cycles", "{p}", "{i}", "--rate", "sb"), "'sb' is not a port and its words"),
         (("cycles", "{p}", "{i}", "--rate", "sb=2/1"), "'sb=2/1' is not a port and its words"),
         (("cycles", "{p}", "{i}", "--rate", "x=1"), "they are sb, nbin, table, store"),
-        (("trace", "{p}", "{i}", "--out", "t.xyz"), "Suffix of a picture must be .png, .svg"),
+        (("trace", "{p}", "{i}", "--out", "t.xyz"), "'--out': 't.xyz' must end in .png, .svg or"),
+        (("trace", "{p}", "{i}", "--out", "t.jpg"), "'--out': 't.jpg' must end in .png, .svg or"),
+        (("trace", "{p}", "{i}", "--out", "{full}.svg"), "full.svg': No space left on device"),
+        (("run", "{p}", "{i}", "--out", "{full}.npz"), "full.npz': No space left on device"),
+        (("layers", "{p}", "--plot", "l.gif"), "'--plot': 'l.gif' must end in .png, .svg or .pdf"),
         (("trace", "{p}", "{i}", "--out", "t.png", "--from", "99"), "--from must be at most"),
     ],
 )
 def test_refused(
-    hwgen: Hwgen, files: tuple[Path, Path], arguments: tuple[str, ...], message: str
+    hwgen: Hwgen,
+    files: tuple[Path, Path],
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    message: str,
 ) -> None:
     p, i = files
-    status, _, error = hwgen("nfu", *(each.format(p=p, i=i) for each in arguments))
+    full = tmp_path / "full"
+    for suffix in (".svg", ".npz"):
+        full.with_suffix(suffix).symlink_to("/dev/full")
+    status, _, error = hwgen("nfu", *(each.format(p=p, i=i, full=full) for each in arguments))
     assert status != 0
     assert message in error
 

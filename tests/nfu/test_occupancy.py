@@ -49,11 +49,12 @@ def test_chart(tmp_path: Path) -> None:
     config = suitable_config(rng)
     compiled = compile_network(random_layers(rng, layers=2, size=5), config)
     found = schedule(config, compiled.program)
-    for name in ("a.svg", "b.svg", "c.png"):
+    for name in ("a.svg", "b.svg", "c.png", "a.pdf"):
         figure = draw_trace(config, compiled.program, compiled.memory.rows, found, window=(5, 40))
         save(figure, tmp_path / name)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     assert b"stall: " in (tmp_path / "a.svg").read_bytes()
+    assert b"CreationDate" not in (tmp_path / "a.pdf").read_bytes()
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ValueError, match=r"must be \.png, \.svg or \.pdf, not '\.gif2'"):
         save(figure, tmp_path / "d.gif2")
