@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from hwgen.nfu.timing import LOADS, Timing, rate
 __all__ = ["PICTURE", "timing_of", "timing_options"]
 
 _PORTS = (*LOADS, "store")
+_LONGEST = 1_000_000  # cycles: counts of them stay far from 64 bits
 
 
 class _Picture(click.ParamType[Path]):
@@ -38,23 +40,24 @@ class _Rate(click.ParamType[tuple[str, int, int]]):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, int, int]:
-        port, _, figures = str(value).partition("=")
-        words, _, cycles = figures.partition("/")
-        try:
-            found = (port, int(words), int(cycles or "1"))
-            rate(*found[1:])
-        except ValueError:
-            self.fail(f"{value!r} is not a port and its words in so many cycles, such as sb=1/4")
+        found = re.fullmatch(r"(\w+)=(\d{1,7})(?:/(\d{1,7}))?", str(value).strip())
+        if found is None:
+            rule = "is not a port and its words in so many cycles, such as sb=1/4"
+            self.fail(f"{value!r} {rule}", param, ctx)
+        port, words, cycles = found[1], int(found[2]), int(found[3] or 1)
         if port not in _PORTS:
             self.fail(f"{port!r} is not a port; they are {', '.join(_PORTS)}", param, ctx)
-        return found
+        if not 1 <= words <= cycles <= _LONGEST:
+            rule = f"must be from 1 word in {_LONGEST:,} cycles to 1 a cycle"
+            self.fail(f"{value!r} {rule}", param, ctx)
+        return port, words, cycles
 
 
 def timing_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Decorator that adds the options of the memory's timing, ``latency`` and ``rates``."""
     latency = click.option(
         "--latency",
-        type=click.IntRange(1),
+        type=click.IntRange(1, _LONGEST),
         default=1,
         show_default=True,
         metavar="CYCLES",
