@@ -100,7 +100,7 @@ def run_fields(config: NfuConfig) -> data.StructLayout:
     return data.StructLayout({name: field.shape for part in parts for name, field in part})
 
 
-def token_layout(config: NfuConfig) -> data.StructLayout:
+def token_layout() -> data.StructLayout:
     """What the sequencer says of the row that it issues."""
     return data.StructLayout(
         {

@@ -111,7 +111,7 @@ class Nfu(wiring.Component):
         """The token of the row in each stage, reset to none."""
         tokens: list[Any] = [sequencer.token]
         for stage in range(write_stage(self.config)):
-            token = Signal(token_layout(self.config), name=f"token{stage + 1}")
+            token = Signal(token_layout(), name=f"token{stage + 1}")
             m.d.sync += token.eq(tokens[-1])
             tokens.append(token)
         return tokens
@@ -254,7 +254,7 @@ class Nfu(wiring.Component):
     def index_words(
         self, m: Module, sequencer: Sequencer, loader: Loader, tokens: list[Any]
     ) -> tuple[Value, Value]:
-        """NBin offset and last flag of the row in stage 1."""
+        """NBin offset and last flag of the row in stage 1; one without skipping would count."""
         width = self.config.index_width
         payload = loader.words.payload
         index = self._memory(m, loader, unsigned(width), payload[:width], name="index_words")

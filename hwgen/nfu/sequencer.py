@@ -52,7 +52,7 @@ class Sequencer(wiring.Component):
         SB row that is issued.
     base : :py:`Out(range(nbin_depth))`
         Origin of the window.
-    token : :py:`Out(token_layout(config))`
+    token : :py:`Out(token_layout())`
     """
 
     def __init__(self, config: NfuConfig) -> None:
@@ -69,7 +69,7 @@ class Sequencer(wiring.Component):
                 "runs": Out(data.ArrayLayout(flight_fields(config), 2)),
                 "row": Out(range(config.sb_depth)),
                 "base": Out(range(config.nbin_depth)),
-                "token": Out(token_layout(config)),
+                "token": Out(token_layout()),
             }
         )
 
