@@ -248,7 +248,7 @@ def exhaust(
                     return np.int64(OUT_OF_TIME), points, tried
                 total = _last_two(
                     choice, number, points, numbers, count, targets, wanted, done[level], marks,
-                    a_keys, a_place, b_keys, b_log, b_size, choices, hits, struck, chosen,
+                    a_keys, a_place, b_keys, b_log, b_size, choices, hits, struck,
                     units, factor, prime, work,
                 )  # fmt: skip
                 if total >= 0:
@@ -291,7 +291,7 @@ def _completes_with(
 def _last_two(
     choice: _Word, number: _Word, points: Any, numbers: Any, count: _Word, targets: Any,
     wanted: Any, done: Any, marks: Any, a_keys: Any, a_place: Any, b_keys: Any, b_log: Any,
-    b_size: _Word, choices: Any, hits: Any, struck: _Word, chosen: _Word,
+    b_size: _Word, choices: Any, hits: Any, struck: _Word,
     units: Any, factor: Any, prime: _Word, work: Any,
 ) -> _Word:  # fmt: skip
     """Values of a graph that ends with ``choice``, which makes no target, and one more; or NONE."""

@@ -158,7 +158,7 @@ def _occurrences(st: State, key: _Word, same: _Word) -> _Word:
 
 
 @compiled
-def _share(st: State, key: _Word, same: _Word, count: _Word) -> None:
+def _share(st: State, same: _Word, count: _Word) -> None:
     """Make the pair a value, if it is none yet, and put it where the pair occurs."""
     values, terms, found = st.values, st.terms, st.lists[s.L_FOUND]
     made = False
@@ -228,5 +228,5 @@ def repair(st: State) -> None:
         if gain < priority >> 20:
             s.push(st, (gain << 20) | (priority & 0xFFFFF), key)
             continue
-        _share(st, key, same, count)
+        _share(st, same, count)
         _tidy(st)
