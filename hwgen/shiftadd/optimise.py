@@ -1,4 +1,4 @@
-"""Few-adder graphs of constant matrices: merging, two-term elimination, balanced sums."""
+"""Few-adder graphs of constant matrices: what suits a matrix, its objective and its time."""
 
 from __future__ import annotations
 
@@ -91,9 +91,9 @@ def optimize(
         Most adders on a path; 0 means the least depth that the matrix allows
         (:func:`minimum_depth`).
     time_limit : float, optional
-        Seconds of processor time for each job; None or 0: a fixed amount of work, so that the
-        result is always the same. With a time limit graphs may be many adders deeper, unless
-        ``max_depth`` forbids it.
+        Seconds of processor time for each job, but on the clock for the exhaustive search; None or
+        0: a fixed amount of work, so that the result is always the same. With a time limit graphs
+        may be many adders deeper, unless ``max_depth`` forbids it.
     effort : int
         The fixed amount of work, in steps of the local search for each adder: some 20,000 steps
         take a second. With 0 there are so few that no graph becomes deeper by them.
