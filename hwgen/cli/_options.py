@@ -20,7 +20,9 @@ from hwgen.flow.options import (
     OBJECTIVES,
     PRESCALES,
     ApproximateOptions,
+    Backend,
     GenerateOptions,
+    Memory,
     SynthOptions,
     VerifyOptions,
 )
@@ -37,6 +39,7 @@ __all__ = [
     "VERIFY_OPTIONS",
     "add_options",
     "approximate_options",
+    "generate_options",
 ]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -92,13 +95,13 @@ GENERATE_OPTIONS = (
         type=TILE,
         metavar="TNxTI",
         help="Outputs and inputs that an NFU works on in a cycle, each 1, 2, 4, 8 or 16; by "
-        "default what leaves room on the board.",
+        "default what leaves room on the board of 'hwgen build', and 4x4 without a board.",
     ),
     click.option(
         "--memory",
         type=click.Choice(MEMORIES),
         help="Where the activations of an NFU lie: in block RAM, or in the single-port RAM that "
-        "only iCE40 UltraPlus has; by default where the board has more room.",
+        "only iCE40 UltraPlus has; by default there if the board of 'hwgen build' has it.",
     ),
 )
 
@@ -265,6 +268,27 @@ def add_options(options: tuple[Decorator, ...]) -> Decorator:
         return function
 
     return decorate
+
+
+def generate_options(
+    *,
+    effort: int,
+    backend: Backend,
+    tile: tuple[int, int] | None,
+    memory: Memory | None,
+    family: str | None = None,
+) -> GenerateOptions:
+    """The options of the hardware.
+
+    Raises
+    ------
+    click.UsageError
+        If one is of an NFU, and the hardware is not.
+    """
+    for option, value in (("--tile", tile), ("--memory", memory)):
+        if value is not None and backend != "nfu":
+            raise click.UsageError(f"{option} says how an NFU is built; add --backend nfu")
+    return GenerateOptions(family=family, effort=effort, backend=backend, tile=tile, memory=memory)
 
 
 def approximate_options(workspace: Workspace) -> ApproximateOptions:

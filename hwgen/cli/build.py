@@ -16,9 +16,10 @@ from hwgen.cli._options import (
     VERIFY_OPTIONS,
     add_options,
     approximate_options,
+    generate_options,
 )
 from hwgen.cli._result import finish
-from hwgen.flow.options import Backend, GenerateOptions, Memory, SynthOptions, VerifyOptions
+from hwgen.flow.options import Backend, Memory, SynthOptions, VerifyOptions
 from hwgen.flow.workspace import Workspace
 
 __all__ = ["build"]
@@ -60,6 +61,7 @@ def build(
         hwgen build face.onnx --data train.npz --test test.npz --board ulx3s-25f --out out/face
         hwgen build face.onnx --data train.npz --board ulx3s-25f --backend nfu --out out/face-nfu
     """
+    hardware = generate_options(effort=effort, backend=backend, tile=tile, memory=memory)
     workspace = Workspace.create(out)
     options = approximate_options(workspace)
     with progress_bars(quiet=as_json) as progress:
@@ -67,7 +69,7 @@ def build(
             workspace,
             model,
             options,
-            GenerateOptions(effort=effort, backend=backend, tile=tile, memory=memory),
+            hardware,
             VerifyOptions(images=images, fast_images=fast_images, layers=layers, seed=verify_seed),
             SynthOptions(
                 board=board,

@@ -8,9 +8,15 @@ import click
 
 import hwgen.flow.stages as stages
 from hwgen.cli._console import progress_bars
-from hwgen.cli._options import DIRECTORY, GENERATE_OPTIONS, JSON, add_options
+from hwgen.cli._options import (
+    DIRECTORY,
+    GENERATE_OPTIONS,
+    JSON,
+    add_options,
+    generate_options,
+)
 from hwgen.cli._result import finish
-from hwgen.flow.options import Backend, GenerateOptions, Memory
+from hwgen.flow.options import Backend, Memory
 from hwgen.flow.workspace import Workspace
 from hwgen.toolchain.synthesis import FAMILIES
 
@@ -42,10 +48,10 @@ def generate(
         hwgen generate out/face --effort 1000    # fewer adders, slower
         hwgen generate out/face --backend nfu --tile 4x8
     """
-    workspace = Workspace.open(directory)
-    options = GenerateOptions(
+    options = generate_options(
         family=family, effort=effort, backend=backend, tile=tile, memory=memory
     )
+    workspace = Workspace.open(directory)
     with progress_bars(quiet=as_json) as progress:
         stages.generate(workspace, options, progress)
     finish(workspace, as_json=as_json)

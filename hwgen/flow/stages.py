@@ -17,7 +17,7 @@ from hwgen.approx import front as front_store
 from hwgen.approx import store as approx_store
 from hwgen.boards import find_board
 from hwgen.boards.build import build_board
-from hwgen.errors import BudgetError, ModelError, ToolNotFoundError, VerifyError
+from hwgen.errors import BudgetError, ModelError, ResourceError, ToolNotFoundError, VerifyError
 from hwgen.finetune.finetune import require_torch
 from hwgen.flow.approximation import build_mix
 from hwgen.flow.approximation import search as search_recipes
@@ -334,6 +334,10 @@ def build(
     generate_options = replace(generate_options, family=board.family)
     if generate_options.backend == "nfu":
         memory: Memory = "spram" if board.capacity.spram_bits else "bram"
+        if generate_options.memory == "spram" and memory != "spram":
+            raise ResourceError(
+                f"{board.title} has no single-port RAM: choose another board, or --memory bram"
+            )
         generate_options = replace(
             generate_options,
             tile=generate_options.tile or board.nfu_tile,

@@ -150,6 +150,32 @@ def test_a_program_that_breaks_a_rule(hwgen: Hwgen, files: tuple[Path, Path]) ->
         assert "Instruction 0: Word 0 of SB is read before it is written" in error
 
 
+@pytest.mark.parametrize("option", [("--tile", "2x2"), ("--memory", "spram")])
+def test_options_of_an_nfu_need_its_back_end(
+    hwgen: Hwgen, tmp_path: Path, option: tuple[str, str]
+) -> None:
+    workspace = fill(tmp_path / "w", ("import", "approximate", "generate"))
+    design = workspace.path("design.v").read_bytes()
+    new = tmp_path / "new"
+    build = ("build", "m.onnx", "--data", "d.npz", "--board", "icebreaker", "--out", new)
+    for command in (("generate", workspace.root), build):
+        status, _, error = hwgen(*command, *option)
+        assert status == 2
+        assert f"{option[0]} says how an NFU is built; add --backend nfu" in error
+    assert workspace.path("design.v").read_bytes() == design
+    assert not new.exists()
+
+
+def test_single_port_memory_of_a_board_without_it(hwgen: Hwgen, tmp_path: Path) -> None:
+    """Refused before the model is read, which may take long."""
+    arguments = ("--data", "d.npz", "--out", tmp_path / "o", "--backend", "nfu")
+    status, _, error = hwgen(
+        "build", "no.onnx", *arguments, "--board", "ulx3s-25f", "--memory", "spram"
+    )
+    assert status == 1
+    assert "ULX3S 25F has no single-port RAM: choose another board, or --memory bram" in error
+
+
 def test_layers(hwgen: Hwgen, tmp_path: Path) -> None:
     """The layers add up to the program, which the other commands then take."""
     workspace = fill(tmp_path / "w", ("import", "approximate"))
