@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -37,6 +38,7 @@ __all__ = [
     "SYNTH_OPTIONS",
     "TILE",
     "VERIFY_OPTIONS",
+    "FiniteRange",
     "add_options",
     "approximate_options",
     "generate_options",
@@ -64,6 +66,18 @@ _EFFORT = click.option(
     metavar="STEPS",
     help="Work to save adders: steps of a search for each of them; 10,000 take about a second.",
 )
+
+
+class FiniteRange(click.FloatRange):
+    """Click type of a number in a range; NaN, which compares with nothing, is in none."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        found: float = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value!r} is not a finite number", param, ctx)
+        return found
 
 
 class _Tile(click.ParamType[tuple[int, int]]):
@@ -232,13 +246,13 @@ SYNTH_OPTIONS = (
     click.option("--board", required=True, help="Board to build for; 'hwgen boards' lists them."),
     click.option(
         "--frequency",
-        type=click.FloatRange(1, 1000),
+        type=FiniteRange(1, 1000),
         metavar="MHZ",
         help="Clock that place and route aims at, in MHz; by default what suits the board.",
     ),
     click.option(
         "--time-limit",
-        type=click.FloatRange(1),
+        type=FiniteRange(1),
         metavar="SECONDS",
         default=_S.time_limit,
         show_default=True,

@@ -9,7 +9,7 @@ import click
 
 from hwgen.cli._console import print_json
 from hwgen.cli._nfu import PICTURE, timing_of, timing_options
-from hwgen.cli._options import DIRECTORY, JSON, TILE
+from hwgen.cli._options import DIRECTORY, JSON, TILE, FiniteRange
 from hwgen.cli._result import write_file
 from hwgen.cli._table import print_table
 from hwgen.errors import ResourceError
@@ -37,7 +37,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @timing_options
 @click.option(
     "--clock",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     default=48.0,
     show_default=True,
     metavar="MHZ",

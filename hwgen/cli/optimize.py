@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 import hwgen.flow.matrices as matrices
 from hwgen.cli._console import ERRORS, print_json
-from hwgen.cli._options import JSON
+from hwgen.cli._options import JSON, FiniteRange
 from hwgen.errors import ResourceError
 
 __all__ = ["optimize"]
@@ -46,7 +46,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--time",
     "seconds",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     metavar="SECONDS",
     help="How long to search; by default a short, fixed amount of work.",
 )

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgen.errors import DataError
+from hwgen.npz import DAMAGED
 from hwgen.numeric import Range
 from hwgen.shiftadd import AdderGraph, Solution, minimum_depth, solve
 from hwgen.shiftadd.drawing import graph_svg
@@ -223,8 +224,9 @@ def load_matrix(path: Path) -> DyadicMatrix:
 
 def _read_npy(path: Path) -> npt.NDArray[Any]:
     try:
-        values = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        with path.open("rb") as file:
+            values = np.load(file, allow_pickle=False)
+    except DAMAGED as error:
         if "Object arrays" in str(error):
             raise DataError(f"{str(path)!r} must hold numbers, not Python objects") from None
         raise DataError(f"{str(path)!r} is not an NPY file of a plain array") from None

@@ -195,6 +195,20 @@ def test_a_budget_that_is_none(run: Run, tmp_path: Path) -> None:
         assert text in error
 
 
+@pytest.mark.parametrize("number", ["nan", "inf"])
+def test_a_number_that_is_none(run: Run, tmp_path: Path, number: str) -> None:
+    for arguments in (
+        ("synth", tmp_path, "--board", "icebreaker", "--frequency", number),
+        ("synth", tmp_path, "--board", "icebreaker", "--time-limit", number),
+        ("optimize", "m.npy", "--time", number),
+        ("nfu", "layers", tmp_path, "--clock", number),
+    ):
+        status, error = run(*arguments)
+        assert status == 2
+        assert f"Invalid value for '{arguments[-2]}': " in error
+        assert number in error
+
+
 def test_a_mix_that_is_none(run: Run, tmp_path: Path) -> None:
     out, data = _imported(run, tmp_path), _data(tmp_path / "d.npz")
     for mix, word in (("P99", "P99"), ("nolayer=P4", "nolayer"), ("P4@none", "none")):

@@ -172,6 +172,7 @@ def test_unfit_matrices(run: Run, tmp_path: Path, value: Any, words: str) -> Non
         ("no.npy", None, "no.npy': No such file"),
         ("m.npy", b"garbage", "is not an NPY file"),
         ("m.npy", b"", "is not an NPY file"),
+        ("m.npy", b"PK\x03\x04garbage", "is not an NPY file"),
         ("m.bin", b"1 2", "must be an .npy, .csv or .txt file"),
         ("m.csv", b"1,2\n3", "as many numbers in each line"),
         ("m.csv", b"1,x", "must be numbers, not 'x' at input 0, output 1"),
