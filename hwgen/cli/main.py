@@ -88,6 +88,7 @@ def main() -> None:
         ERRORS.print("[bold red]error:[/] There is not enough memory for this network.")
         sys.exit(_FAILED)
     except OSError as error:
-        ERRORS.print(f"[bold red]error:[/] {error.strerror}: {error.filename}", soft_wrap=True)
+        where = "" if error.filename is None else f": {error.filename}"
+        ERRORS.print(f"[bold red]error:[/] {error.strerror}{where}", soft_wrap=True)
         sys.exit(_FAILED)
     sys.exit(status if isinstance(status, int) else 0)

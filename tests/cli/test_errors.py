@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
+import io
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -193,6 +196,16 @@ def test_a_budget_that_is_none(run: Run, tmp_path: Path) -> None:
         status, error = run("approximate", tmp_path, "--data", data, f"--budget={text}")
         assert status == 2
         assert text in error
+
+
+def test_standard_output_that_is_full(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str, /) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    for arguments in (("boards",), ("boards", "--json")):
+        monkeypatch.setattr(sys, "stdout", Full())
+        assert run(*arguments) == (1, "error: No space left on device")
 
 
 @pytest.mark.parametrize("number", ["nan", "inf"])
