@@ -264,7 +264,7 @@ def _routes(rng: np.random.Generator, config: NfuConfig, rows: int) -> np.ndarra
 def random_program(
     config: NfuConfig, rng: np.random.Generator, *, length: int
 ) -> tuple[tuple[Instruction, ...], MemoryImage]:
-    """A program that the golden executor accepts, with its memory.
+    """A program that the golden executor accepts, with its memory; it stores something.
 
     Candidates are drawn until it accepts one, ``length`` times.
     """
@@ -305,6 +305,8 @@ def random_program(
                 continue
             program.append(one)
             break
+    if not execute(config, (*program, end), image).stores:
+        return random_program(config, rng, length=length)
     return (*program, end), image
 
 
