@@ -23,6 +23,7 @@ __all__ = [
     "csd",
     "csd_weight",
     "odd_part",
+    "odd_parts",
     "round_shift",
     "saturate",
 ]
@@ -147,6 +148,11 @@ def _csd_digits(value: int) -> Iterator[Digit]:
 def csd_weight(value: int) -> int:
     """Number of non-zero canonical signed digits of an integer."""
     return (value ^ (3 * value)).bit_count() if value >= 0 else csd_weight(-value)
+
+
+def odd_parts(values: IntArray) -> IntArray:
+    """Each of ``values`` (int64, any shape) without its factors of two; 0 stays 0."""
+    return np.asarray(values // np.maximum(values & -values, 1))
 
 
 def odd_part(value: int) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from hwgen.nfu.isa import Instruction, Nfu1
 from hwgen.nfu.layers import Layer
 from hwgen.nfu.memory import word_width
 from hwgen.nfu.timing import LOADS, Timing
+from hwgen.numeric import odd_parts
 
 __all__ = [
     "Effort",
@@ -95,8 +96,9 @@ def conv_effort(config: NfuConfig, op: Conv, output_shape: Shape) -> Effort:
     count, per_group, *kernel = op.weight.shape
     values, times = np.unique(op.weight, return_counts=True)
     # a power of two changes neither terms nor parts, and may be one that is left to the scale
-    odd = values // np.maximum(values & -values, 1)
-    split = config.lane.split(odd.reshape(-1, 1, 1))  # (values, parts, 1, 1, operands)
+    split = config.lane.split(
+        odd_parts(values).reshape(-1, 1, 1)
+    )  # (values, parts, 1, 1, operands)
     lengths = np.count_nonzero(split, axis=(1, 2, 3, 4))
     taps = int(np.prod(kernel))
     first = np.arange(count) // (count // op.groups) * per_group

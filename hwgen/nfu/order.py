@@ -15,8 +15,7 @@ import numpy as np
 from hwgen.integer.types import Concat, IntegerNetwork
 from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.layers import Layer
-from hwgen.nfu.rows import common_twos
-from hwgen.numeric import IntArray
+from hwgen.numeric import IntArray, odd_parts
 
 __all__ = ["channel_orders", "gather"]
 
@@ -110,11 +109,13 @@ class _Ties:
 
 
 def _needs(config: NfuConfig, layer: Layer, orders: Mapping[str, IntArray]) -> IntArray:
-    """Rows (filters, taps times blocks) that each filter of a layer needs alone."""
+    """Rows (filters, taps times blocks) that each filter of a layer needs alone.
+
+    Powers of two do not count: how many are left to the scale is known when maps have a place.
+    """
     result = []
-    twos = common_twos(config, [addend.op.weight for addend in layer.addends])
     for addend in layer.addends:
-        weight = addend.op.weight >> twos.reshape(-1, 1, 1, 1)
+        weight = odd_parts(addend.op.weight)
         if addend.tensor in orders:
             weight = weight[:, orders[addend.tensor]]
         spare = -weight.shape[1] % config.ti

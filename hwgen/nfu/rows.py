@@ -13,7 +13,7 @@ from hwgen.nfu.layers import Addend, Layer
 from hwgen.nfu.layout import FeatureMap
 from hwgen.numeric import IntArray
 
-__all__ = ["TapRow", "common_twos", "filter_twos", "tap_rows"]
+__all__ = ["TapRow", "filter_twos", "tap_rows"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,12 +72,7 @@ def filter_twos(config: NfuConfig, layer: Layer, sources: Sequence[FeatureMap]) 
     It is what the lane cannot take, as far as all of a filter's weights have it in common.
     """
     pairs = zip(layer.addends, sources, strict=True)
-    return common_twos(config, [_stored_weights(layer, addend, source) for addend, source in pairs])
-
-
-def common_twos(config: NfuConfig, kernels: Sequence[IntArray]) -> IntArray:
-    """:func:`filter_twos` of weights (filters, channels, KH, KW), an array an addend."""
-    weights = [np.abs(w) for w in kernels]
+    weights = [np.abs(_stored_weights(layer, addend, source)) for addend, source in pairs]
     largest = np.max([w.max(axis=(1, 2, 3)) for w in weights], axis=0)
     bits = np.bitwise_or.reduce([np.bitwise_or.reduce(w, axis=(1, 2, 3)) for w in weights])
     return np.array(

@@ -15,10 +15,10 @@ from hwgen.integer.ranges import output_ranges
 from hwgen.integer.types import Add, Conv, PiecewiseLinear
 from hwgen.nfu import compile as compile_module
 from hwgen.nfu.compile import compile_network
-from hwgen.nfu.config import NfuConfig, Segments
+from hwgen.nfu.config import DyadicLane, NfuConfig, Segments
 from hwgen.nfu.cycles import count_cycles
 from hwgen.nfu.layers import lower
-from hwgen.nfu.order import channel_orders, gather
+from hwgen.nfu.order import _needs, channel_orders, gather
 
 
 def _rows(needs: np.ndarray, order: np.ndarray, size: int) -> int:
@@ -124,3 +124,14 @@ def test_scattered_reduced_kernels(residual: bool, monkeypatch: pytest.MonkeyPat
     busy = count_cycles(config, compiled.program).busy
     unordered = count_cycles(config, compile_network(network, config).program).busy
     assert unordered - busy == 6 * 6 * (8 * 9 - 4 * 9 - 4)
+
+
+def test_powers_of_two_do_not_hinder_the_order() -> None:
+    """Maps that are stored with shifts may level weights which the lane has not as they are."""
+    s = Sketch((2, 1, 1))
+    weight = np.array([[1, 64], [0, 5]]).reshape(2, 2, 1, 1)
+    s.add(Conv(weight, np.zeros(2, np.int64)), "image", shape=(2, 1, 1), name="y")
+    (layer,), _ = lower(s.done("y"))
+    for ti, needs in ((1, [[1, 1], [0, 2]]), (2, [[1], [2]])):
+        config = NfuConfig(ti=ti, lane=DyadicLane(1, 4))
+        assert _needs(config, layer, {}).tolist() == needs
