@@ -22,7 +22,7 @@ from hwgen.sim.words import (
     word_count,
 )
 from hwgen.stream.design import PixelLayout, StreamDesign
-from hwgen.toolchain.verilator import build_model, find_verilator, run_simulator
+from hwgen.toolchain.verilator import build_model, find_verilator, run_model
 
 __all__ = ["FastRun", "Window", "run_fast", "simulate"]
 
@@ -188,19 +188,13 @@ def simulate(
             "stop_word": -1 if window is None else window.word,
         }
 
-        def on_line(line: str) -> None:
-            if progress is not None and line.startswith("progress "):
-                progress(int(line.split()[1]) // frame_out, len(images))
+        def report(done: int) -> None:
+            if progress is not None:
+                progress(done // frame_out, len(images))
 
-        status, tail = run_simulator(
-            [executable, *(f"{key}={value}" for key, value in arguments.items())],
-            cwd=folder,
-            timeout=timeout,
-            on_line=on_line,
+        tail = run_model(
+            executable, arguments, name=design.name, cwd=folder, timeout=timeout, progress=report
         )
-        if status:
-            lines = tail.strip().splitlines() or [f"exit status {status}"]
-            raise VerifyError(f"The simulator of {design.name} stopped: {lines[-1]}")
         stats = dict(line.split(" ", 1) for line in tail.splitlines())
         counts = [int(text) for text in stats["counts"].split()]
         output = _read(folder / "o.bin", design.output_layout, counts[0])

@@ -18,7 +18,7 @@ from hwgen.nfu.isa import WORD_WIDTH, encode
 from hwgen.nfu.timing import GATES, Timing
 from hwgen.nfu.verilog import emit
 from hwgen.numeric import IntArray
-from hwgen.toolchain.verilator import build_model, find_verilator, run_simulator
+from hwgen.toolchain.verilator import build_model, find_verilator, run_model
 
 __all__ = ["NfuRuns", "simulate"]
 
@@ -108,19 +108,13 @@ def simulate(
             "output_size": target.size,
         }
 
-        def on_line(line: str) -> None:
-            if progress is not None and line.startswith("progress "):
-                progress(int(line.split()[1]), len(images))
+        def report(done: int) -> None:
+            if progress is not None:
+                progress(done, len(images))
 
-        status, tail = run_simulator(
-            [executable, *(f"{key}={value}" for key, value in arguments.items())],
-            cwd=folder,
-            timeout=timeout,
-            on_line=on_line,
+        run_model(
+            executable, arguments, name="the NFU", cwd=folder, timeout=timeout, progress=report
         )
-        if status:
-            lines = tail.strip().splitlines() or [f"exit status {status}"]
-            raise VerifyError(f"The simulator of the NFU stopped: {lines[-1]}")
         memory = compiled.memory.activations.copy()
         outputs = []
         for part in np.fromfile(folder / "output.bin", np.int64).reshape(-1, target.size):

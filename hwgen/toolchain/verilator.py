@@ -24,7 +24,7 @@ from pathlib import Path
 import find_libpython
 from cocotb_tools import config
 
-from hwgen.errors import ToolError, ToolNotFoundError
+from hwgen.errors import ToolError, ToolNotFoundError, VerifyError
 from hwgen.toolchain.process import error_line
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "build_cocotb_model",
     "build_model",
     "find_verilator",
+    "run_model",
     "run_simulator",
 ]
 
@@ -159,6 +160,39 @@ def run_simulator(
     if expired.is_set():
         raise ToolError(f"{Path(command[0]).name} was stopped after {timeout:g} seconds")
     return status, "".join(tail)
+
+
+def run_model(
+    executable: Path,
+    arguments: Mapping[str, object],
+    *,
+    name: str,
+    cwd: Path,
+    timeout: float | None,
+    progress: Callable[[int], None] | None,
+) -> str:
+    """Run a program of :func:`build_model` and return the last lines that it printed.
+
+    It takes ``arguments`` as KEY=VALUE. ``progress`` receives N of each line "progress N".
+
+    Raises
+    ------
+    VerifyError
+        If it fails; the message names the simulator of ``name`` and holds its last line.
+    ToolError
+        If it takes more than ``timeout`` seconds.
+    """
+
+    def on_line(line: str) -> None:
+        if progress is not None and line.startswith("progress "):
+            progress(int(line.split()[1]))
+
+    command = [str(executable), *(f"{key}={value}" for key, value in arguments.items())]
+    status, tail = run_simulator(command, cwd=cwd, timeout=timeout, on_line=on_line)
+    if status:
+        lines = tail.strip().splitlines() or [f"exit status {status}"]
+        raise VerifyError(f"The simulator of {name} stopped: {lines[-1]}")
+    return tail
 
 
 def build_model(
