@@ -21,8 +21,9 @@ _MAY_IMPORT: dict[str, set[str]] = {
     "network": {"errors", "numeric", "serial"},
     "shiftadd": {"errors", "numeric", "serial"},
     "approx": {"errors", "npz", "numeric", "serial", "network", "shiftadd"},
+    "slim": {"errors", "npz", "numeric", "serial", "network", "approx", "shiftadd"},
     "integer": {"errors", "numeric", "serial", "network", "approx"},
-    "finetune": {"errors", "numeric", "network", "approx"},
+    "finetune": {"errors", "numeric", "network", "approx", "slim"},
     "toolchain": {"errors"},
     "stream": {
         *("errors", "numeric", "serial", "network.types", "integer", "shiftadd"),
@@ -40,10 +41,10 @@ _MAY_IMPORT: dict[str, set[str]] = {
         "toolchain",  # Yosys writes the Verilog
     },
     "boards": {"errors", "numeric", "toolchain", "stream.design"},
-    "report": {"errors", "numeric", "serial", "network", "approx", "integer"},
+    "report": {"errors", "numeric", "serial", "network", "approx", "slim", "integer"},
     "flow": {
-        *("errors", "npz", "numeric", "serial", "network", "approx", "integer", "shiftadd"),
-        *("stream", "nfu", "sim", "boards", "toolchain", "report", "finetune"),
+        *("errors", "npz", "numeric", "serial", "network", "approx", "slim", "integer"),
+        *("shiftadd", "stream", "nfu", "sim", "boards", "toolchain", "report", "finetune"),
     },
     "cli": {"errors", "flow", "boards", "report", "toolchain", "nfu"},
 }
