@@ -50,6 +50,16 @@ def test_kinds_of_filters_are_told_apart() -> None:
     assert _rows(needs, order, 4) == 2 * (4 + 1 + 3)
 
 
+def test_filters_of_small_kernels_do_not_fill_up_groups_of_large_ones() -> None:
+    rng = np.random.default_rng(0)
+    # each of three has another of the 9 columns more; those of one column add nothing to them
+    large = 1 + np.eye(9, dtype=np.int64)[rng.integers(9, size=12)]
+    small = np.eye(9, dtype=np.int64)[np.full(12, 4)]
+    needs = np.concatenate([large, small])[rng.permutation(24)]
+    order = gather(needs, np.ones(9, dtype=np.int64), 4)
+    assert _rows(needs, order, 4) <= 3 * (9 + 4) + 3
+
+
 def test_exchanges_mend_what_the_greedy_choice_spoils() -> None:
     needs = np.array([[3, 0, 0, 0], [2, 1, 0, 0], [0, 0, 2, 0], [0, 1, 1, 0]])
     best = min(
