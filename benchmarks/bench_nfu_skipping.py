@@ -18,11 +18,13 @@ from nfu_layers import measure_conv
 
 from hwgen.integer.types import Conv
 from hwgen.network.onnx_import import import_onnx
+from hwgen.network.types import Conv as FloatConv
 from hwgen.network.types import Shape
 from hwgen.nfu.config import DyadicLane, NfuConfig
 from hwgen.nfu.metrics import LayerMetrics
 from hwgen.nfu.timing import Timing
 from hwgen.numeric import IntArray
+from hwgen.slim.tiles import tile_blocks, without_weakest
 
 MODELS = Path(__file__).parents[1] / "models"
 TIMING = Timing(latency=4)
@@ -32,11 +34,10 @@ SAVED = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """A layer with float weights, and the shape of its input."""
+    """A float layer, and the shape of its input."""
 
     name: str
-    op: Conv
-    weight: np.ndarray
+    op: FloatConv
     shape: Shape
 
 
@@ -63,33 +64,19 @@ def powers(weight: np.ndarray) -> IntArray:
     return np.where(scaled >= 0.5, np.sign(weight).astype(np.int64) << exponent, 0)
 
 
-def weakest(lost: np.ndarray, share: float) -> np.ndarray:
-    """Marks of the least entries, ``share`` of all."""
-    marks = np.zeros(lost.size, dtype=np.bool_)
-    marks[np.argsort(lost, axis=None, kind="stable")[: round(share * lost.size)]] = True
-    return marks.reshape(lost.shape)
-
-
-def by_tile(weight: np.ndarray, config: NfuConfig) -> np.ndarray:
+def by_tile(op: FloatConv, config: NfuConfig) -> np.ndarray:
     """Kernels of Tn x Ti blocks lose the same taps: those with the least energy in the layer."""
-    count, channels, *kernel = weight.shape
-    groups, blocks = -(-count // config.tn), -(-channels // config.ti)
-    spare = ((0, groups * config.tn - count), (0, blocks * config.ti - channels), (0, 0), (0, 0))
-    energy = np.pad(weight**2, spare)
-    energy = energy.reshape(groups, config.tn, blocks, config.ti, *kernel).sum(axis=(1, 3))
-    marks = weakest(energy, SAVED).repeat(config.tn, axis=0).repeat(config.ti, axis=1)
-    return np.where(marks[:count, :channels], 0.0, weight)
+    return without_weakest(op, tile_blocks(op, (config.tn, config.ti)), SAVED)
 
 
-def by_kernel(weight: np.ndarray, config: NfuConfig) -> np.ndarray:
+def by_kernel(op: FloatConv, config: NfuConfig) -> np.ndarray:
     """Each kernel loses its own taps: those with the least energy in the layer."""
-    return np.where(weakest(weight**2, SAVED), 0.0, weight)
+    return without_weakest(op, tile_blocks(op), SAVED)
 
 
-def whole_kernels(weight: np.ndarray, config: NfuConfig) -> np.ndarray:
+def whole_kernels(op: FloatConv, config: NfuConfig) -> np.ndarray:
     """Whole kernels go, those with the least energy in the layer, wherever they are."""
-    marks = weakest((weight**2).sum(axis=(2, 3)), SAVED)
-    return np.where(marks[:, :, None, None], 0.0, weight)
+    return without_weakest(op, tile_blocks(op, kernels=True), SAVED)
 
 
 def vgg16() -> list[Layer]:
@@ -101,43 +88,36 @@ def vgg16() -> list[Layer]:
     for k, (outputs, size) in enumerate(zip(widths, sizes, strict=True)):
         inputs = widths[k - 1] if k else 3
         weight = rng.normal(size=(outputs, inputs, 3, 3))
-        op = Conv(np.zeros((outputs, 1, 1, 1), np.int64), np.zeros(outputs), pads=(1, 1, 1, 1))
-        layers.append(Layer(f"conv{k + 1}", op, weight, (inputs, size, size)))
+        op = FloatConv(weight, np.zeros(outputs), pads=(1, 1, 1, 1))
+        layers.append(Layer(f"conv{k + 1}", op, (inputs, size, size)))
     return layers
 
 
 def trained(name: str) -> list[Layer]:
     """The convolutions and fully connected layers of a network that hwgen ships."""
     network = import_onnx(MODELS / name / f"{name}.onnx")
-    layers = []
-    for node, op in network.convs():
-        if op.groups > 1:
-            continue  # a scale a channel, which is no layer of an NFU
-        bare = Conv(
-            np.zeros((len(op.weight), 1, 1, 1), np.int64),
-            np.zeros(len(op.weight)),
-            op.strides,
-            op.pads,
-            op.dilations,
-        )
-        layers.append(Layer(node.name, bare, op.weight, network.shape(node.inputs[0])))
-    return layers
+    return [
+        Layer(node.name, op, network.shape(node.inputs[0]))
+        for node, op in network.convs()
+        if op.groups == 1  # a scale a channel is no layer of an NFU
+    ]
 
 
 def measured(
     config: NfuConfig,
     layers: Sequence[Layer],
-    reduce: Callable[[np.ndarray, NfuConfig], np.ndarray] | None,
+    reduce: Callable[[FloatConv, NfuConfig], np.ndarray] | None,
 ) -> list[LayerMetrics]:
     """Metrics of all layers; kernels of more than a tap are reduced, but for the first layer's."""
     found = []
     for layer in layers:
-        weight = layer.weight
-        convolves = weight.shape[2:] not in ((1, 1), layer.shape[1:])
+        op, weight = layer.op, layer.op.weight
+        convolves = op.kernel not in ((1, 1), layer.shape[1:])
         if reduce is not None and convolves and layer is not layers[0]:
-            weight = reduce(weight, config)
-        op = replace(layer.op, weight=powers(weight))
-        found.append(measure_conv(config, layer.name, op, layer.shape, TIMING))
+            weight = reduce(op, config)
+        bias = np.zeros(len(weight), np.int64)
+        whole = Conv(powers(weight), bias, op.strides, op.pads, op.dilations)
+        found.append(measure_conv(config, layer.name, whole, layer.shape, TIMING))
     return found
 
 

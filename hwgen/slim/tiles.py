@@ -8,14 +8,12 @@ of a row's size or of one weight.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from hwgen.network.types import Conv, FloatArray
 from hwgen.numeric import IntArray
 
-__all__ = ["Tile", "filter_blocks", "tile_blocks", "without_weakest"]
+__all__ = ["Tile", "tile_blocks", "without_weakest"]
 
 Tile = tuple[int, int]
 """(Tn, Ti): output channels and input channels of one cycle."""
@@ -52,14 +50,3 @@ def without_weakest(op: Conv, blocks: IntArray, share: float) -> FloatArray:
     gone = np.zeros(len(energy), dtype=np.bool_)
     gone[weakest] = True
     return np.where(gone[blocks], 0.0, op.weight)
-
-
-def filter_blocks(scores: FloatArray, size: int) -> Iterator[IntArray]:
-    """Filters in blocks of ``size``, those of the least ``scores`` (O,) first.
-
-    Which filters share a tile is free as long as the layers that read follow (the compiler of the
-    NFU orders them), so that any Tn filters reduced alike save whole rows.
-    """
-    order = np.argsort(scores, kind="stable")
-    for begin in range(0, len(order), size):
-        yield order[begin : begin + size]

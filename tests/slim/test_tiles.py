@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwgen.network.types import Conv
-from hwgen.slim.tiles import filter_blocks, tile_blocks, without_weakest
+from hwgen.slim.tiles import tile_blocks, without_weakest
 
 
 @st.composite
@@ -46,8 +46,3 @@ def test_the_weakest_blocks_go_whole(op: Conv, share: float, kernels: bool) -> N
     if 0 < np.count_nonzero(kept) < len(kept):
         assert energy[kept == 0].max() <= energy[kept > 0].min()
     assert np.array_equal(left, np.where(left != 0, op.weight, 0.0))
-
-
-def test_blocks_of_filters_are_in_order_of_their_scores() -> None:
-    scores = np.array([3.0, 1.0, 2.0, 0.0, 1.0])
-    assert [block.tolist() for block in filter_blocks(scores, 2)] == [[3, 1], [4, 2], [0]]
