@@ -44,7 +44,8 @@ class Settings:
     a pool's divisor; ``activation_terms``: those in a slope; ``activation_error``: largest error of
     a curved activation relative to its amplitude. ``activation`` puts one of the paper's functions
     in place of every tanh and sigmoid, whatever its error, and ``prescale`` says whether their
-    input is scaled to meet the trained function.
+    input is scaled to meet the trained function. ``keep_zeros``: weights that are 0 stay 0 for the
+    objective ``output`` too, as those that were removed from a slimmed network must.
     """
 
     scale_terms: int = 3
@@ -55,6 +56,7 @@ class Settings:
     activation_error: float = 1 / 128
     activation: ActivationStyle = "minimax"
     prescale: Prescale = "match"
+    keep_zeros: bool = False
 
     def filters(self, op: Conv, recipe: Recipe, moments: Moments | None = None) -> DyadicFilters:
         """Dyadic filters of one layer, nearest in weights or, with ``moments``, in output."""
@@ -65,6 +67,7 @@ class Settings:
             scale_bits=self.scale_bits,
             bias_bits=self.bias_bits,
             moments=moments,
+            keep_zeros=self.keep_zeros,
         )
 
     def improved(
@@ -79,6 +82,7 @@ class Settings:
             scale_terms=self.scale_terms,
             scale_bits=self.scale_bits,
             bias_bits=self.bias_bits,
+            keep_zeros=self.keep_zeros,
         )
 
 

@@ -37,6 +37,7 @@ def approximate_filters(
     scale_bits: int = 8,
     bias_bits: int = 16,
     moments: Moments | None = None,
+    keep_zeros: bool = False,
 ) -> DyadicFilters:
     """The nearest dyadic filters of the layer ``op``, each at its globally best dyadic scale.
 
@@ -59,6 +60,8 @@ def approximate_filters(
         Moments of what the layer reads. The filters then have the least error of the output that
         descent from the nearest ones finds (:mod:`hwgen.approx.output_aware`), and the bias makes
         the mean of the output right.
+    keep_zeros
+        Whether weights that are 0 stay 0 with ``moments`` too; without, they always do.
     """
     if moments is not None:
         nearest = approximate_filters(
@@ -72,6 +75,7 @@ def approximate_filters(
             scale_terms=scale_terms,
             scale_bits=scale_bits,
             bias_bits=bias_bits,
+            keep_zeros=keep_zeros,
         )
     bias = rounded(op.bias, bias_bits)
     if (exact := exact_filters(op, bias)) is not None:
@@ -116,6 +120,7 @@ def output_aware_filters(
     scale_terms: int = 3,
     scale_bits: int = 8,
     bias_bits: int = 16,
+    keep_zeros: bool = False,
 ) -> DyadicFilters:
     """What :func:`approximate_filters` makes with ``moments``, from the ``nearest`` filters.
 
@@ -124,7 +129,13 @@ def output_aware_filters(
     filters = nearest
     if nearest.recipe != EXACT:
         filters = refine(
-            op, nearest, recipe, moments, scale_terms=scale_terms, scale_bits=scale_bits
+            op,
+            nearest,
+            recipe,
+            moments,
+            scale_terms=scale_terms,
+            scale_bits=scale_bits,
+            keep_zeros=keep_zeros,
         )
     return replace(filters, bias=rounded(moments.bias(filters.weight), bias_bits))
 

@@ -74,6 +74,25 @@ def test_refined_is_never_worse_and_keeps_set_limit_and_scales(
     assert output_objective(op, found, moments) <= output_objective(op, nearest, moments)
 
 
+@pytest.mark.parametrize("scale", ["filter", "layer", "kernel"])
+@pytest.mark.parametrize("limit", [None, 0.5])
+def test_weights_that_were_removed_stay_removed(limit: float | None, scale: str) -> None:
+    op, exact, seen = _layer(4, groups=2)
+    weight = op.weight * (np.random.default_rng(5).random(op.weight.shape) < 0.6)
+    weight[3] = 0
+    op = replace(op, weight=weight)
+    seen = seen + 0.6 * np.random.default_rng(6).standard_normal(seen.shape)
+    moments = patch_moments(op, exact, seen)
+    recipe = replace(parse_recipe("P8"), mean_terms=limit, scale=scale)
+    nearest = approximate_filters(op, recipe)
+    free = approximate_filters(op, recipe, moments=moments)
+    kept = approximate_filters(op, recipe, moments=moments, keep_zeros=True)
+    # without the rule some come back, which is what it is for
+    assert free.codes[weight == 0].any() or limit is not None
+    assert not kept.codes[weight == 0].any()
+    assert output_objective(op, kept, moments) < output_objective(op, nearest, moments)
+
+
 def test_a_start_beyond_the_limit_is_brought_within() -> None:
     op, exact, seen = _layer(0)
     recipe = parse_recipe("P7@0.4")
