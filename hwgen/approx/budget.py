@@ -68,6 +68,7 @@ def search(
     realise: Realise,
     cost: LayerCost,
     cost_name: str = "terms",
+    reference: Network | None = None,
     execute: Execute | None = None,
     known: Mapping[str, Check] | None = None,
     keep: Callable[[Check], None] | None = None,
@@ -91,6 +92,10 @@ def search(
         Gives the approximated network of a mix; it must be the same for the same mix.
     cost, cost_name
         What is to be saved, a layer, and its name.
+    reference
+        Network whose decisions and outputs every loss is measured against, if it is not
+        ``network`` itself: the one that a slimmed ``network`` was made of, so that one budget
+        covers both steps.
     execute
         Gives the output of an approximated network, in reals, for images; in floating point by
         default. Running its integer network instead makes the budget cover all rounding. A final
@@ -115,7 +120,8 @@ def search(
         raise ValueError(f"Budget must not be negative, not {budget!r}")
     report = progress or _silent
     exact = without_decision(network)
-    yardstick = Yardstick.of(exact, run(exact, x), y)
+    original = exact if reference is None else without_decision(reference)
+    yardstick = Yardstick.of(original, run(original, x), y)
     yardstick = replace(yardstick, safety=_safety(len(x), budget))
     joint = _Joint(options, realise, cost, execute or _run, x, yardstick, known or {}, keep)
     start = joint.check(())
@@ -125,7 +131,9 @@ def search(
             f"{len(x)} images, more than the budget of {budget:.2%}; allow a larger budget or "
             "finer recipes"
         )
-    measured, moves = _sensitivities(exact, x, yardstick, options, probes, report)
+    # what a layer adds to an error is measured from the network that it is added to
+    own = yardstick if reference is None else Yardstick.of(exact, run(exact, x), y)
+    measured, moves = _sensitivities(exact, x, own, options, probes, report)
     spoiled = max(budget, start.spoiled, 1 / len(x)) + _SLACK
 
     def keeps(check: Check) -> bool:

@@ -111,6 +111,27 @@ def test_every_point_is_what_the_search_measured(
         assert point.mean_terms == mean_terms(approx)
 
 
+def test_the_loss_of_a_slimmed_network_is_that_against_the_original(
+    network: Network, x: np.ndarray, y: np.ndarray
+) -> None:
+    def thinned(op: Conv) -> Conv:
+        weak = np.abs(op.weight) < 0.25 * np.abs(op.weight).max()
+        return replace(op, weight=np.where(weak, 0.0, op.weight))
+
+    nodes = (replace(n, op=thinned(n.op)) if isinstance(n.op, Conv) else n for n in network.nodes)
+    slimmed = replace(network, nodes=tuple(nodes))
+    yardstick = Yardstick.of(network, run(network, x), y)
+    alone = yardstick.measure(run(slimmed, x))
+    assert alone.loss > 0
+    front = _find(slimmed, x, y, budget=alone.loss + 0.05, reference=network).front
+    point = front.point(front.chosen)
+    loss = yardstick.measure(run(_built(slimmed, point.mix).to_network(), x))
+    assert (point.loss, point.error) == (loss.loss, loss.error)
+    assert point.loss <= front.budget
+    with pytest.raises(BudgetError, match="more than the budget"):
+        _find(slimmed, x, y, budget=alone.loss / 2, reference=network)
+
+
 def test_no_point_of_the_front_beats_another(
     network: Network, x: np.ndarray, y: np.ndarray
 ) -> None:
