@@ -116,12 +116,11 @@ class _Elimination:
         across = self.inverse[np.ix_(gone, ~gone)]
         self.error += self.cost(tap)
         self.weight = self.weight[:, ~gone] - self._multipliers(gone) @ across
-        response: FloatArray = np.linalg.solve(self.inverse[np.ix_(gone, gone)], across)
+        response = np.linalg.solve(self.inverse[np.ix_(gone, gone)], across)
         self.inverse = self.inverse[np.ix_(~gone, ~gone)] - across.T @ response
         self.tap = self.tap[~gone]
 
     def _multipliers(self, gone: BoolArray) -> FloatArray:
         """(F, gone) forces that hold the weights at 0."""
         within = self.inverse[np.ix_(gone, gone)]
-        found: FloatArray = np.linalg.solve(within, self.weight[:, gone].T).T
-        return found
+        return np.asarray(np.linalg.solve(within, self.weight[:, gone].T).T, dtype=np.float64)
