@@ -7,7 +7,7 @@ is 0, so that the taps that stay need not form a rectangle.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -72,14 +72,13 @@ def order_taps(
     while left:
         costs = [sum(part.cost(tap) for part in parts) for tap in left]
         tap = left.pop(int(np.argmin(costs)))
-        for part in parts:
-            part.remove(tap)
+        parts = [part.without(tap) for part in parts]
         order.append(divmod(tap, op.kernel[1]))
         errors.append(sum(part.error for part in parts))
     return TapOrder(op.kernel, np.array(order, dtype=np.int64), np.array(errors))
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class _Elimination:
     """Filters of one support S whose weights go tap after tap.
 
@@ -110,17 +109,23 @@ class _Elimination:
         w = self.weight[:, gone]
         return float((w * self._multipliers(gone)).sum())
 
-    def remove(self, tap: int) -> None:
-        """Do without ``tap``; what is left makes up for it."""
+    def without(self, tap: int) -> _Elimination:
+        """The same without ``tap``; what is left makes up for it."""
         gone = self.tap == tap
         across = self.inverse[np.ix_(gone, ~gone)]
-        self.error += self.cost(tap)
-        self.weight = self.weight[:, ~gone] - self._multipliers(gone) @ across
         response = np.linalg.solve(self.inverse[np.ix_(gone, gone)], across)
-        self.inverse = self.inverse[np.ix_(~gone, ~gone)] - across.T @ response
-        self.tap = self.tap[~gone]
+        weight = self.weight[:, ~gone] - self._multipliers(gone) @ across
+        inverse = self.inverse[np.ix_(~gone, ~gone)] - across.T @ response
+        return replace(
+            self,
+            weight=weight,
+            inverse=inverse,
+            tap=self.tap[~gone],
+            error=self.error + self.cost(tap),
+        )
 
     def _multipliers(self, gone: BoolArray) -> FloatArray:
         """(F, gone) forces that hold the weights at 0."""
         within = self.inverse[np.ix_(gone, gone)]
-        return np.asarray(np.linalg.solve(within, self.weight[:, gone].T).T, dtype=np.float64)
+        found = np.linalg.solve(within, self.weight[:, gone].T).T
+        return np.asarray(found, dtype=np.float64)
