@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from hwgen.approx.moments import Accumulator, Moments
 from hwgen.network.execute import Tensor, check_input, run_all
@@ -18,7 +20,10 @@ from hwgen.network.types import (
     Quantise,
 )
 
-__all__ = ["channel_moments", "feature_tensor", "tensor_moments"]
+__all__ = ["channel_moments", "feature_tensor", "in_batches", "tensor_moments"]
+
+_ELEMENTS = 1 << 25
+"""Most elements of a batch's tensors: 128 MB in float32."""
 
 
 def feature_tensor(network: Network, name: str) -> str:
@@ -55,17 +60,39 @@ def channel_moments(exact: Tensor, seen: Tensor | None = None) -> Moments:
     return sums.moments()
 
 
-def tensor_moments(
-    network: Network, images: Tensor, tensors: Iterable[str], *, batch: int = 16
-) -> dict[str, Moments]:
-    """:func:`channel_moments` of the ``tensors`` of ``network``, a few images at a time.
+def in_batches(
+    network: Network,
+    images: Tensor,
+    *,
+    elements: int = _ELEMENTS,
+    dtype: npt.DTypeLike = np.float32,
+) -> Iterator[tuple[slice, dict[str, Tensor]]]:
+    """All tensors of ``network`` for some of the ``images`` after the other, and for which.
 
-    Memory holds all tensors for ``batch`` images, and C * C sums for each of ``tensors``.
+    So many images at a time that their tensors have at most ``elements`` together, or one image.
+
+    Raises
+    ------
+    DataError
+        If the images do not fit the network.
     """
     check_input(network, images)
+    each = sum(math.prod(node.shape) for node in network.nodes)
+    step = max(1, elements // max(1, each))
+    for start in range(0, len(images), step):
+        part = slice(start, min(start + step, len(images)))
+        yield part, run_all(network, images[part], dtype=dtype)
+
+
+def tensor_moments(
+    network: Network, images: Tensor, tensors: Iterable[str], *, elements: int = _ELEMENTS
+) -> dict[str, Moments]:
+    """:func:`channel_moments` of the ``tensors`` of ``network``, in batches (:func:`in_batches`).
+
+    Memory holds the tensors of a batch, and C * C sums for each of ``tensors``.
+    """
     sums = {name: _sums(network.shape(name)[0]) for name in tensors}
-    for start in range(0, len(images), batch):
-        found = run_all(network, images[start : start + batch])
+    for _, found in in_batches(network, images, elements=elements):
         for name, each in sums.items():
             each.add(found[name].astype(np.float64))
     return {name: each.moments() for name, each in sums.items()}
