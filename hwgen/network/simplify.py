@@ -7,7 +7,7 @@ Every rewrite keeps the output for every input, rounding of floating point apart
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,7 +28,7 @@ from hwgen.network.types import (
     Shape,
 )
 
-__all__ = ["simplify"]
+__all__ = ["absorb", "simplify"]
 
 _STRAIGHT = frozenset({"relu", "leaky_relu", "prelu", "clip"})
 """Activations whose factors rather join a convolution."""
@@ -41,6 +41,21 @@ def simplify(network: Network) -> Network:
     for rules in (_FIRST, _RULES):
         while any(_apply(graph, rule) for rule in rules):
             pass
+    return graph.network()
+
+
+def absorb(network: Network, names: Iterable[str]) -> Network:
+    """The same function with the nodes ``names``, depthwise 1x1 convolutions, in what is beside.
+
+    Each joins the convolution before it or all those behind it, where that is exact, or stays.
+    """
+    graph = _Graph(network)
+    for name in names:
+        before = (_drop_identity, _affine_into_conv_before)
+        if not any(rule(graph, graph.nodes[name]) for rule in before):
+            for reader in graph.readers(name):
+                _affine_into_conv_after(graph, reader)
+    graph.prune()
     return graph.network()
 
 
