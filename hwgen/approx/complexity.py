@@ -37,9 +37,9 @@ from hwgen.network.types import (
     Conv,
     FloatArray,
     MaxPool,
+    Network,
     Node,
     PiecewiseLinear,
-    Shape,
 )
 from hwgen.numeric import Dyadic, IntArray, csd
 
@@ -154,6 +154,7 @@ class Complexity:
 def count_operations(
     approx: ApproxNetwork,
     *,
+    original: Network | None = None,
     shared: bool = False,
     progress: Callable[[str, float], None] = lambda layer, fraction: None,
 ) -> Complexity:
@@ -163,6 +164,10 @@ def count_operations(
     ----------
     approx
         The approximated network.
+    original
+        The float network that it replaces, if its own was slimmed: channels and pixels, and the
+        operations of the exact network, are those of this one's nodes. A node that was slimmed away
+        costs the approximated network nothing, and one that came in the exact network nothing.
     shared
         Also look for common subexpressions, which takes seconds a layer of tens of thousands of
         weights.
@@ -170,41 +175,82 @@ def count_operations(
         Called with the name of the linear layer whose sharing is looked for, and the share of the
         work on it that is done, 0 to 1.
     """
-    filters, activations = dict(approx.filters), dict(approx.activations)
-    pools = dict(approx.pool_coefficients)
+    exact_ones = {node.name: node for node in (original or approx.network).nodes}
+    own = {node.name: node for node in approx.network.nodes}
 
-    def layer(node: Node) -> LayerComplexity | None:
+    def layer(name: str) -> LayerComplexity | None:
+        node = exact_ones.get(name) or own[name]
+        if not isinstance(node.op, _COUNTED):
+            return None
+        exact = _exact(node) if name in exact_ones else Operations()
+        dyadic = _approximated(own[name], approx) if name in own else Operations()
+        after = dyadic if shared else None
+        if shared and name in own and isinstance(op := own[name].op, Conv):
+            filters = dict(approx.filters)[name]
+            after = _shared_conv(op, filters, lambda part: progress(name, part))
         channels, height, width = node.shape
-        source = approx.network.shape(node.inputs[0])
-        after: Operations | None = None
-        match node.op:
-            case Conv() as op:
-                exact, dyadic = _exact_conv(op), _dyadic_conv(filters[node.name])
-                if shared:
-                    after = _shared_conv(
-                        op, filters[node.name], lambda part: progress(node.name, part)
-                    )
-            case AveragePool() as op:
-                exact, dyadic = _pool(op, source, dict(pools[node.name]))
-            case MaxPool() as op:
-                exact = dyadic = Operations(comparisons=op.kernel[0] * op.kernel[1] - 1)
-                exact = dyadic = exact.times(channels)
-            case Activation() as op:
-                exact, dyadic = _activation(op, activations.get(node.name), channels)
-            case PiecewiseLinear() as op:
-                exact = dyadic = _piecewise(op, channels)
-            case Add():
-                exact = dyadic = Operations(additions=(len(node.inputs) - 1) * channels)
-            case _:
-                return None
         kind = type(node.op).__name__
-        if shared and after is None:
-            after = dyadic
-        return LayerComplexity(node.name, kind, channels, height * width, exact, dyadic, after)
+        return LayerComplexity(name, kind, channels, height * width, exact, dyadic, after)
 
-    counted = [layer(node) for node in approx.network.nodes]
+    counted = [layer(name) for name in dict.fromkeys((*exact_ones, *own))]
     layers = tuple(entry for entry in counted if entry is not None)
     return Complexity(approx.network.name, layers)
+
+
+_COUNTED = Conv | AveragePool | MaxPool | Activation | PiecewiseLinear | Add
+
+
+def _exact(node: Node) -> Operations:
+    """Operations of a node of the float network for one output pixel."""
+    match node.op:
+        case Conv() as op:
+            return _exact_conv(op)
+        case AveragePool() as op:
+            divisor = op.kernel[0] * op.kernel[1]
+            factor = _products(np.array([op.gain / divisor]))
+            return (Operations(additions=divisor - 1) + factor).times(node.shape[0])
+        case Activation() as op:
+            factors = _products(np.array([op.pre, op.post]))
+            return (_bare_activation(op) + factors).times(node.shape[0])
+        case _:
+            return _constant_free(node)
+
+
+def _approximated(node: Node, approx: ApproxNetwork) -> Operations:
+    """Operations of a node of the approximated network for one output pixel."""
+    channels = node.shape[0]
+    match node.op:
+        case Conv():
+            return _dyadic_conv(dict(approx.filters)[node.name])
+        case AveragePool() as op:
+            divisor = op.kernel[0] * op.kernel[1]
+            coefficient = dict(dict(approx.pool_coefficients)[node.name])[divisor]
+            return Operations(
+                additions=divisor - 1 + max(0, coefficient.terms - 1),
+                shifts=_dyadic_shifts(coefficient),
+            ).times(channels)
+        case Activation() as op:
+            replaced = dict(approx.activations).get(node.name)
+            # what only saturates is two bounds of a requantisation, its factors part of the scale
+            return (
+                _bare_activation(op).times(channels)
+                if replaced is None
+                else _piecewise(replaced, channels)
+            )
+        case _:
+            return _constant_free(node)
+
+
+def _constant_free(node: Node) -> Operations:
+    """Operations of a node that is the same in both networks."""
+    channels = node.shape[0]
+    match node.op:
+        case MaxPool() as op:
+            return Operations(comparisons=op.kernel[0] * op.kernel[1] - 1).times(channels)
+        case PiecewiseLinear() as op:
+            return _piecewise(op, channels)
+        case _:
+            return Operations(additions=(len(node.inputs) - 1) * channels)
 
 
 _PAPER_ACTIVATIONS = {
@@ -291,38 +337,19 @@ def _products(factors: FloatArray) -> Operations:
     return Operations(multiplications=factors.size - powers, shifts=powers - ones)
 
 
-def _pool(
-    op: AveragePool, source: Shape, coefficients: dict[int, Dyadic]
-) -> tuple[Operations, Operations]:
-    """Operations with the full window's divisor."""
-    divisor = op.kernel[0] * op.kernel[1]
-    summed = Operations(additions=divisor - 1)
-    coefficient = coefficients[divisor]
-    exact = summed + _products(np.array([op.gain / divisor]))
-    dyadic = summed + Operations(
-        additions=max(0, coefficient.terms - 1), shifts=_dyadic_shifts(coefficient)
-    )
-    return exact.times(source[0]), dyadic.times(source[0])
-
-
-def _activation(
-    op: Activation, approximated: PiecewiseLinear | None, channels: int
-) -> tuple[Operations, Operations]:
+def _bare_activation(op: Activation) -> Operations:
+    """Operations of the function for one value, without the factors before and behind it."""
     match op.kind:
         case "relu":
-            bare = Operations(comparisons=1)
+            return Operations(comparisons=1)
         case "clip":
-            bare = Operations(comparisons=2)
+            return Operations(comparisons=2)
         case "leaky_relu" | "prelu":
-            bare = Operations(multiplications=1, comparisons=1)
+            return Operations(multiplications=1, comparisons=1)
         case "hard_sigmoid":
-            bare = Operations(multiplications=1, additions=1, comparisons=2)
+            return Operations(multiplications=1, additions=1, comparisons=2)
         case _:
-            bare = Operations(functions=1)
-    exact = bare + _products(np.array([op.pre, op.post]))
-    # what only saturates is two bounds of a requantisation, its factors part of the scale
-    dyadic = bare if approximated is None else _piecewise(approximated, 1)
-    return exact.times(channels), dyadic.times(channels)
+            return Operations(functions=1)
 
 
 def _piecewise(op: PiecewiseLinear, channels: int) -> Operations:

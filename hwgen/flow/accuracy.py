@@ -15,7 +15,7 @@ from hwgen.network.execute import run
 from hwgen.network.types import Activation, ArgMax, FloatArray, Network
 from hwgen.sim import golden
 
-__all__ = ["Accuracy", "Comparison", "compare", "integer_outputs"]
+__all__ = ["Accuracy", "Change", "Comparison", "change", "compare", "integer_outputs"]
 
 Decisions = npt.NDArray[np.int64]
 
@@ -52,6 +52,32 @@ class Comparison:
     approximated_loss: LossInterval | None
     changed: ShareInterval | None
     approximated_changed: ShareInterval | None
+
+
+@dataclass(frozen=True)
+class Change:
+    """A float network beside the one that it was made of, on ``images`` images.
+
+    ``loss`` is the accuracy that ``after`` loses against ``before``, None without labels;
+    ``changed`` the share of decisions that differ, None if the networks make no decision.
+    """
+
+    images: int
+    before: Accuracy
+    after: Accuracy
+    loss: LossInterval | None
+    changed: ShareInterval | None
+
+
+def change(before: Network, after: Network, images: Images) -> Change:
+    """Run the float networks ``before`` and ``after`` on ``images`` and compare them."""
+    before, after = _without_softmax(before), _without_softmax(after)
+    outputs = run(before, images.x), run(after, images.x)
+    first, second = (_accuracy(before, output, outputs[0], images.y) for output in outputs)
+    was, now = (_decisions(before, output) for output in outputs)
+    return Change(
+        len(images), first, second, loss=_loss(was, now, images.y), changed=_changed(was, now)
+    )
 
 
 def compare(

@@ -227,3 +227,27 @@ def test_quadratic_activations_need_a_squarer() -> None:
     quadratic = PAPER_ACTIVATIONS[-1]
     # x / 2 - 1, its square, 1 minus that, and the comparison with the knee
     assert paper_activation_operations(quadratic) == Operations(1, 2, 1, 1)
+
+
+def test_what_was_slimmed_away_counts_in_the_exact_network_only() -> None:
+    rng = np.random.default_rng(3)
+
+    def conv(outputs: int, inputs: int, size: int) -> Conv:
+        weight = rng.normal(size=(outputs, inputs, size, size))
+        return Conv(weight, rng.normal(size=outputs), pads=(size // 2,) * 4)
+
+    whole = (("c1", conv(4, 1, 3)), ("r1", Activation("relu")), ("c2", conv(3, 4, 1)))
+    original = chain((1, 6, 6), [*whole, ("c3", conv(3, 3, 3))])
+    new = ("mix", conv(2, 2, 1))
+    slimmed = chain((1, 6, 6), [("c1", conv(2, 1, 1)), whole[1], new, ("c3", conv(3, 2, 3))])
+    approx = approximate(slimmed, recipes=parse_recipe("P4"))
+    alone, beside = count_operations(approx), count_operations(approx, original=original)
+    before = count_operations(approximate(original, recipes=parse_recipe("P4")))
+    assert (beside.exact, beside.approximated) == (before.exact, alone.approximated)
+    layers = {layer.name: layer for layer in beside.layers}
+    assert list(layers) == ["c1", "r1", "c2", "c3", "mix"]
+    assert layers["c1"].exact.multiplications == 4 * 9
+    assert layers["c2"].approximated == layers["mix"].exact == Operations()
+    assert (layers["c1"].channels, layers["mix"].channels) == (4, 2)
+    shared = count_operations(approx, original=original, shared=True)
+    assert shared.per_image("shared") == count_operations(approx, shared=True).per_image("shared")
