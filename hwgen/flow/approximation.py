@@ -70,6 +70,7 @@ def search(
     options: ApproximateOptions,
     progress: Progress,
     *,
+    reference: Network | None = None,
     known: Mapping[str, Check] | None = None,
     keep: Callable[[Check], None] | None = None,
 ) -> SearchResult:
@@ -79,6 +80,9 @@ def search(
 
     Parameters
     ----------
+    reference
+        The network that ``network`` was slimmed from, if it was: the budget is for what is lost
+        against it.
     known, keep
         Checks of an interrupted search of the same kind, by mix; and what takes each new one.
 
@@ -87,10 +91,10 @@ def search(
     BudgetError
         If no choice of recipes keeps the loss on the choosing split within the budget.
     """
-    maker = _Maker(network, splits, options, progress)
+    settings = settings_of(options, slimmed=reference is not None)
+    maker = _Maker(network, splits, options, settings, progress)
     cost = layer_cost(network, options.cost)
     moments = maker.moments()
-    settings = settings_of(options)
 
     def fit(layer: str, op: Conv, recipe: Recipe) -> DyadicFilters:
         # fitting all candidates of a large layer to its outputs would take longer than the search;
@@ -124,6 +128,7 @@ def search(
         realise=maker.approximated,
         cost=cost,
         cost_name=options.cost,
+        reference=reference,
         execute=lambda trial, x: integer_outputs(maker.integer(trial), x),
         known=known,
         keep=keep,
@@ -132,9 +137,18 @@ def search(
 
 
 def build_mix(
-    network: Network, splits: Splits, mix: str, options: ApproximateOptions, progress: Progress
+    network: Network,
+    splits: Splits,
+    mix: str,
+    options: ApproximateOptions,
+    progress: Progress,
+    *,
+    reference: Network | None = None,
 ) -> Approximation:
     """Approximate ``network`` by ``mix``, which is read by its text, and measure the result.
+
+    If ``network`` was slimmed, ``reference`` is the one that it was made of: accuracies, losses and
+    operations of the float network are its.
 
     Raises
     ------
@@ -144,7 +158,8 @@ def build_mix(
         If it is to be fine-tuned and PyTorch is not installed.
     """
     recipes = parse_mix(mix, [node.name for node, _ in network.convs()])
-    maker = _Maker(network, splits, options, progress)
+    settings = settings_of(options, slimmed=reference is not None)
+    maker = _Maker(network, splits, options, settings, progress)
     approx = maker.approximated(recipes, progress)
     if options.finetune:
         given = splits.calibration.join(splits.choosing)
@@ -160,16 +175,21 @@ def build_mix(
     integer = maker.integer(approx)
     progress("Accuracy", 0.0)
     choosing, test = (
-        compare(network, approx.to_network(), integer, images)
+        compare(reference or network, approx.to_network(), integer, images)
         for images in (splits.choosing, splits.test)
     )
     progress("Accuracy", 1.0)
-    return Approximation(approx, integer, count_operations(approx), choosing, test)
+    return Approximation(
+        approx, integer, count_operations(approx, original=reference), choosing, test
+    )
 
 
-def settings_of(options: ApproximateOptions) -> Settings:
-    """How everything but weights is made dyadic, in a search as in what is built from it."""
-    return Settings(activation=options.activation, prescale=options.prescale)
+def settings_of(options: ApproximateOptions, *, slimmed: bool = False) -> Settings:
+    """How everything but weights is made dyadic, in a search as in what is built from it.
+
+    What was removed from a slimmed network does not come back.
+    """
+    return Settings(activation=options.activation, prescale=options.prescale, keep_zeros=slimmed)
 
 
 def layer_cost(network: Network, name: str) -> LayerCost:
@@ -187,7 +207,12 @@ class _Maker:
     """Makes the approximated and the integer network of a mix, always in the same way."""
 
     def __init__(
-        self, network: Network, splits: Splits, options: ApproximateOptions, progress: Progress
+        self,
+        network: Network,
+        splits: Splits,
+        options: ApproximateOptions,
+        settings: Settings,
+        progress: Progress,
     ) -> None:
         self._network, self._options = network, options
         self._images = splits.calibration.x
@@ -198,7 +223,7 @@ class _Maker:
             images=self._images,
             objective=options.objective,
             ranges={name: (float(s[0]), float(s[-1])) for name, s in samples.items()},
-            settings=settings_of(options),
+            settings=settings,
         )
         progress("Calibration", 1.0)
 

@@ -7,31 +7,43 @@ from collections.abc import Mapping
 from typing import Any
 
 from hwgen.boards import find_board
-from hwgen.flow.options import ApproximateOptions, GenerateOptions, SynthOptions, VerifyOptions
+from hwgen.flow.options import (
+    ApproximateOptions,
+    GenerateOptions,
+    SlimOptions,
+    SynthOptions,
+    VerifyOptions,
+)
+from hwgen.flow.source import given_files
 from hwgen.flow.workspace import Workspace
 
 __all__ = ["reproduce"]
 
 _A, _G, _V, _S = ApproximateOptions, GenerateOptions, VerifyOptions, SynthOptions
+_L = SlimOptions
 
 
 def reproduce(workspace: Workspace) -> list[str]:
     """Shell commands that make the workspace again; one ``hwgen build`` if that runs every stage.
 
+    A slimmed network is made by a command of its own, which has more options than ``hwgen build``.
     Options that have their default value are left out. Paths are those that the user gave.
     """
     root = str(workspace.root)
-    stages = ("import", "approximate", "generate", "verify", "synth")
+    stages = ("import", "slim", "approximate", "generate", "verify", "synth")
     records: dict[str, dict[str, Any]] = {stage: workspace.record(stage) for stage in stages}
     search = workspace.record("search").get("options", {})
-    model = _outside(records["import"])
+    model = given_files(records["import"])
+    slimmed = bool(records["slim"])
     options = {
+        "slim": _slim(records["slim"]),
         "approximate": _approximate(records["approximate"], search),
         "generate": _generate(records["generate"]),
         "verify": _verify(records["verify"]),
         "synth": _synth(records["synth"]),
     }
-    if all(records.values()) and _built_for_its_board(records):
+    others = [record for stage, record in records.items() if stage != "slim"]
+    if not slimmed and all(others) and _built_for_its_board(records):
         chosen = [word for words in options.values() for word in words]
         return [shlex.join(["hwgen", "build", *model, "--out", root, *chosen])]
     options["generate"] += _family(records["generate"])
@@ -44,18 +56,36 @@ def reproduce(workspace: Workspace) -> list[str]:
     return [shlex.join(command) for command in commands]
 
 
-def _outside(record: Mapping[str, Any]) -> list[str]:
-    """Files that a stage read from outside the workspace: those whose path it was given."""
-    own = ("network.json",)
-    return [name for name, _ in record.get("reads", []) if name not in own]
+def _slim(record: Mapping[str, Any]) -> list[str]:
+    if not record:
+        return []
+    files, options = given_files(record), record["options"]
+    words = [word for pair in zip(("--data", "--test"), files, strict=False) for word in pair]
+    if options["budget"] != _L.budget:
+        words += ["--budget", f"{100 * options['budget']:g}%"]
+    words += _changed(options, ("objective", "--objective", _L.objective))
+    if tuple(options["moves"]) != _L.moves:
+        words += ["--moves", ",".join(options["moves"])]
+    words += _changed(options, ("search", "--search", _L.search))
+    if options["tile"] is not None:
+        words += ["--tile", "x".join(map(str, options["tile"]))]
+    return words + _changed(
+        options,
+        ("importance", "--importance", _L.importance),
+        ("calibration", "--calibration", _L.calibration),
+        ("finetune", "--finetune", _L.finetune),
+        ("seed", "--seed", _L.seed),
+    )
 
 
 def _approximate(record: Mapping[str, Any], search: Mapping[str, Any]) -> list[str]:
     if not record:
         return []
-    files, options = _outside(record), record["options"]
+    files, options = given_files(record), record["options"]
     words = [word for pair in zip(("--data", "--test"), files, strict=False) for word in pair]
-    if options["point"] is None:
+    if options.get("of_slim"):
+        pass  # the mix comes with the slimmed network
+    elif options["point"] is None:
         words += ["--mix", options["mix"]]
     elif search:
         if search["budget"] != _A.budget:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from hwgen.approx import store as approx_store
 from hwgen.approx.complexity import Complexity, count_operations
 from hwgen.flow.progress import Progress
+from hwgen.flow.source import load_network
 from hwgen.flow.workspace import Workspace
 
 __all__ = ["complexity"]
 
 
 def complexity(workspace: Workspace, *, shared: bool, progress: Progress) -> Complexity:
-    """Operations of the approximated network and of its float network.
+    """Operations of the approximated network and of the float network that was imported.
+
+    Those of the exact network are the imported one's even if what was approximated is slimmed.
 
     Parameters
     ----------
@@ -30,6 +33,7 @@ def complexity(workspace: Workspace, *, shared: bool, progress: Progress) -> Com
     approx = approx_store.from_json(workspace.read("approx.json", made_by="approximate"))
     return count_operations(
         approx,
+        original=load_network(workspace),
         shared=shared,
         progress=lambda layer, fraction: progress(f"Sharing in {layer}", fraction),
     )

@@ -17,10 +17,19 @@ __all__ = [
     "MEMORIES",
     "OBJECTIVES",
     "PRESCALES",
+    "SLIM_IMPORTANCES",
+    "SLIM_MOVES",
+    "SLIM_OBJECTIVES",
+    "SLIM_SEARCHES",
     "ApproximateOptions",
     "Backend",
     "GenerateOptions",
     "Memory",
+    "SlimImportance",
+    "SlimMove",
+    "SlimObjective",
+    "SlimOptions",
+    "SlimSearch",
     "SynthOptions",
     "VerifyOptions",
 ]
@@ -48,6 +57,61 @@ Memory = Literal["bram", "spram"]
 
 MEMORIES: tuple[Memory, ...] = get_args(Memory)
 """Names of the memories."""
+
+
+SlimObjective = Literal["macs", "cycles", "luts", "bytes"]
+"""What slimming can save: multiplications, cycles of an NFU, LUTs of the datapath, or memory."""
+
+SLIM_OBJECTIVES: tuple[SlimObjective, ...] = get_args(SlimObjective)
+"""Names of what slimming can save."""
+
+SlimMove = Literal["kernels", "features", "recipes"]
+"""What slimming can do: reduce kernels, approximate features by others, make weights dyadic."""
+
+SLIM_MOVES: tuple[SlimMove, ...] = get_args(SlimMove)
+"""Names of what slimming can do."""
+
+SlimSearch = Literal["greedy", "bisection"]
+"""How slimming searches: move by move, or by the share of each layer."""
+
+SLIM_SEARCHES: tuple[SlimSearch, ...] = get_args(SlimSearch)
+"""Names of the searches."""
+
+SlimImportance = Literal["qr", "norm", "ablation", "taylor"]
+"""By what the features of a layer are ranked."""
+
+SLIM_IMPORTANCES: tuple[SlimImportance, ...] = get_args(SlimImportance)
+"""Names of the rankings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlimOptions:
+    """Choices of slimming.
+
+    ``budget`` is the share of accuracy that the slimmed network may lose on the choosing split
+    (0.01 is one point), ``objective`` what is saved, ``tile`` (Tn, Ti) of the NFU whose cycles are
+    (None: what suits small FPGAs), ``moves`` what may be done, ``search`` how it is searched and
+    ``importance`` by what features are ranked. ``calibration`` is the most images that outputs are
+    fitted to, ``finetune`` the number of epochs that what is left is trained for.
+    """
+
+    data: Path
+    test: Path | None = None
+    budget: float = 0.01
+    objective: SlimObjective = "macs"
+    moves: tuple[SlimMove, ...] = ("kernels", "features")
+    search: SlimSearch = "greedy"
+    tile: tuple[int, int] | None = None
+    importance: SlimImportance = "qr"
+    calibration: int = 256
+    finetune: int = 0
+    seed: int = 0
+
+    def of_search(self) -> dict[str, object]:
+        """The options that decide what is found, beside the data."""
+        names = (field.name for field in fields(self) if field.name not in ("data", "test"))
+        chosen = {name: getattr(self, name) for name in names}
+        return chosen | {"held_out": self.test is None}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from hwgen import __version__
 from hwgen.approx.front import Check, Front, from_json
 from hwgen.errors import DataError
+from hwgen.flow.source import reads_now
 from hwgen.flow.workspace import Workspace, file_digest
 
 __all__ = ["FRONT", "CheckMemory", "load_front"]
@@ -27,12 +28,14 @@ def load_front(workspace: Workspace) -> Front:
         If there is none, or what it belongs to has changed.
     """
     record = workspace.record("search")
-    known = dict(record.get("outputs", {})) | {
-        name: digest for name, digest in record.get("reads", []) if name == "network.json"
-    }
-    current = record.get("version") == __version__ and all(
-        workspace.path(name).is_file() and file_digest(workspace.path(name)) == digest
-        for name, digest in known.items()
+    outputs = record.get("outputs", {})
+    current = (
+        record.get("version") == __version__
+        and reads_now(workspace, record)
+        and all(
+            workspace.path(name).is_file() and file_digest(workspace.path(name)) == digest
+            for name, digest in outputs.items()
+        )
     )
     if not current:
         raise DataError(

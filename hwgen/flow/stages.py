@@ -40,6 +40,12 @@ from hwgen.flow.options import (
 from hwgen.flow.progress import Progress
 from hwgen.flow.searches import FRONT, CheckMemory, load_front
 from hwgen.flow.simulation import Simulation, check_layers, fault
+from hwgen.flow.source import (
+    NETWORK,
+    check_same_images,
+    load_source,
+    undo_slim,
+)
 from hwgen.flow.summary import gather, read_result, summarise
 from hwgen.flow.testset import TEST_SET, encode_test_set, load_test_set
 from hwgen.flow.workspace import Workspace
@@ -79,15 +85,17 @@ _OF_BUILDING = (
 
 
 def import_model(workspace: Workspace, model: Path) -> None:
-    """Read the ONNX file ``model`` into ``network.json``."""
+    """Read the ONNX file ``model`` into ``network.json``; a slimmed other network is removed."""
     if not model.is_file():
         raise ModelError(f"The model {str(model)!r} does not exist or is not a file")
 
     def work() -> None:
         network = import_onnx(model)
-        workspace.write("network.json", network_store.to_json(network))
+        # what was made of another network ends with it
+        undo_slim(workspace)
+        workspace.write(NETWORK, network_store.to_json(network))
 
-    workspace.run("import", work, reads=[model], writes=["network.json"], options={})
+    workspace.run("import", work, reads=[model], writes=[NETWORK], options={})
 
 
 def search(workspace: Workspace, options: ApproximateOptions, progress: Progress) -> None:
@@ -96,7 +104,10 @@ def search(workspace: Workspace, options: ApproximateOptions, progress: Progress
     The test images are checked but not used, so that they choose nothing. Checks of the whole
     network are kept as they are made: a search that was interrupted does not repeat them.
     """
-    network = network_store.from_json(workspace.read("network.json", made_by="import"))
+    source = load_source(workspace)
+    network = source.original
+    held_out = options.test is None
+    check_same_images(workspace, source, options.data, seed=options.seed, held_out=held_out)
 
     def work() -> None:
         data = load_images(options.data, network.input_shape, count_classes(network))
@@ -109,11 +120,21 @@ def search(workspace: Workspace, options: ApproximateOptions, progress: Progress
         memory = CheckMemory.open(workspace, key)
         try:
             found = search_recipes(
-                network, splits, options, progress, known=memory.checks, keep=memory.keep
+                source.network,
+                splits,
+                options,
+                progress,
+                reference=source.reference,
+                known=memory.checks,
+                keep=memory.keep,
             )
-        except BudgetError:
+        except BudgetError as error:
             memory.forget()
-            raise
+            if source.slimmed is None:
+                raise
+            raise BudgetError(
+                f"{error}, slim less, or go back with 'hwgen slim {workspace.root} --undo'"
+            ) from None
         given = {"data": str(options.data), "test": str(options.test) if options.test else None}
         probes, checks = map(asdict, found.probes), map(asdict, found.checks)
         result = {"given": given, "probes": list(probes), "checks": list(checks)}
@@ -129,7 +150,7 @@ def search(workspace: Workspace, options: ApproximateOptions, progress: Progress
         memory.forget()
 
     stage = "search"
-    reads = [workspace.path("network.json"), options.data]
+    reads = [*source.paths, options.data]
     chosen = options.of_search()
     key = workspace.key(stage, reads, chosen)
     writes = [FRONT, "front.csv", "results/search.json"]
@@ -150,20 +171,28 @@ def approximate(workspace: Workspace, options: ApproximateOptions, progress: Pro
     """Choose dyadic constants and formats; write ``approx.json`` and ``integer.json``.
 
     Unless ``options`` name a mix, a search comes first, which does not run again for another point
-    of the front that it found.
+    of the front that it found. A slimmed network takes the place of the imported one, which every
+    loss stays measured against, so that one budget covers both; if recipes were chosen when it was
+    slimmed, they are taken.
     """
-    network = network_store.from_json(workspace.read("network.json", made_by="import"))
+    source = load_source(workspace)
+    network = source.original
+    held_out = options.test is None
+    check_same_images(workspace, source, options.data, seed=options.seed, held_out=held_out)
     if options.finetune:
         # only the built mix is trained, but a long search should not end in this
         require_torch()
-    point, mix = None, options.mix
+    point, mix, of_slim = None, options.mix, False
+    if mix is None and options.point is None and source.slimmed is not None:
+        mix = source.slimmed.mix
+        of_slim = mix is not None
     if mix is None:
         search(workspace, options, progress)
         front = load_front(workspace)
         point = front.chosen if options.point is None else options.point
         mix = front.point(point).mix
     mixed = mix
-    reads = [workspace.path("network.json"), options.data]
+    reads = [*source.paths, options.data]
     reads += [options.test] if options.test is not None else []
 
     def work() -> None:
@@ -172,8 +201,10 @@ def approximate(workspace: Workspace, options: ApproximateOptions, progress: Pro
         if options.test is not None:
             test = load_images(options.test, network.input_shape, count_classes(network))
         splits = split(data, test, seed=options.seed, calibration=options.calibration)
-        found = build_mix(network, splits, mixed, options, progress)
-        errors = output_errors(network, found.integer, splits.test.x[:_ERROR_IMAGES])
+        found = build_mix(
+            source.network, splits, mixed, options, progress, reference=source.reference
+        )
+        errors = output_errors(source.network, found.integer, splits.test.x[:_ERROR_IMAGES])
         files: dict[str, str | bytes] = {
             "approx.json": approx_store.to_json(found.approx),
             "integer.json": integer_store.to_json(found.integer),
@@ -188,6 +219,7 @@ def approximate(workspace: Workspace, options: ApproximateOptions, progress: Pro
         reads=reads,
         writes=["approx.json", "integer.json", TEST_SET, "results/approximate.json"],
         options={"mix": mix, "point": point, "chosen": options.point is None}
+        | ({"of_slim": True} if of_slim else {})
         | {name: getattr(options, name) for name in _OF_BUILDING},
     )
 
@@ -310,7 +342,13 @@ def report(workspace: Workspace) -> None:
     found = gather(workspace)
     summary = summarise(workspace, found)
     summary["files"]["report"] = "report.html"
-    page = render(summary, approx=found.approx, integer=found.integer, front=found.front)
+    page = render(
+        summary,
+        approx=found.approx,
+        original=found.network,
+        integer=found.integer,
+        front=found.front,
+    )
     workspace.write("report.html", page)
     workspace.write("summary.json", json.dumps(summary, indent=1, sort_keys=True) + "\n")
 

@@ -23,7 +23,7 @@ group             keys
                   ``budget``, ``images``, ``points`` and ``chosen``
 ``operations``    an image: ``additions``, ``shifts``, ``multiplications``, ``comparisons``, without
                   any sharing; ``float_additions``, ``float_multiplications``,
-                  ``float_functions`` of the float network
+                  ``float_functions`` of the float network that was imported
 ``hardware``      ``backend``; ``adders`` in adder graphs (None for an NFU), ``nfu``: ``tile``
                   [Tn, Ti], ``instructions``, and the share of ``busy`` cycles of the program (None
                   otherwise); ``cycles_per_image``; ``latency_cycles`` from the first pixel in to
@@ -38,11 +38,19 @@ group             keys
                   with ``mode``, ``images``, ``words_compared``, ``words_differed``, ``cycles``,
                   ``cycles_per_image``, ``seed``, ``stall``, ``simulator``, ``layers``, ``fault``,
                   ``first_difference`` and ``waveform``
+``slim``          of a slimmed network (:mod:`hwgen.flow.slimming`): ``objective`` and the other
+                  options; ``layers``, each with ``filters``, ``kernels``, ``macs``, ``parameters``
+                  and ``cost`` before and after, and their ``total``; ``steps`` of the search, each
+                  with its ``moves``, ``cost``, ``loss``, ``spoiled`` and ``error``; ``effort``;
+                  ``choosing`` and ``test``, the float network before and after on the images that
+                  chose and on those that did not (:class:`hwgen.flow.accuracy.Change`; ``test`` is
+                  None if that was interrupted)
 ``layers``        one :class:`hwgen.flow.layers.Layer` a layer
 ``seeds``         ``split``, ``verification``, ``routing``
 ``tools``         versions by name
 ``seconds``       wall-clock time by stage; ``steps`` inside ``synth``
-``stages``        ``done``, ``failed``, ``out of date`` or ``not run``, by stage
+``stages``        ``done``, ``failed``, ``out of date`` or ``not run``, by stage; ``slim`` only if
+                  it has run
 ``files``         paths in the workspace of what exists: ``bitstream``, ``report``, ``verilog``,
                   ``program`` of an NFU as text, its ``memory`` as bytes, ``script``, which repeats
                   synthesis by hand
@@ -75,6 +83,7 @@ from hwgen.flow.intervals import share_interval
 from hwgen.flow.layers import layer_table
 from hwgen.flow.limits import limits
 from hwgen.flow.searches import load_front
+from hwgen.flow.source import SLIM, given_files, reads_now
 from hwgen.flow.workspace import Workspace, file_digest
 from hwgen.integer import store as integer_store
 from hwgen.integer.types import IntegerNetwork
@@ -89,6 +98,7 @@ __all__ = ["STAGES", "Findings", "gather", "read_result", "summarise"]
 STAGES: Mapping[str, str | None] = MappingProxyType(
     {
         "import": None,
+        "slim": "import",
         "approximate": "import",
         "generate": "approximate",
         "verify": "generate",
@@ -116,6 +126,7 @@ class Findings:
     integer: IntegerNetwork | None = None
     plan: Plan | None = None
     front: Front | None = None
+    slim: _Json | None = None
     approximate: _Json | None = None
     verify: _Json | None = None
     synth: _Json | None = None
@@ -136,6 +147,8 @@ def gather(workspace: Workspace) -> Findings:
         found = replace(found, network=network)
         with contextlib.suppress(DataError):
             found = replace(found, front=load_front(workspace))
+    if states.get("slim") == "done":
+        found = replace(found, slim=_slim(workspace))
     if states["approximate"] == "done":
         found = replace(
             found,
@@ -173,7 +186,8 @@ def summarise(workspace: Workspace, findings: Findings | None = None) -> _Json:
         "accuracy": _accuracy(workspace, found.approximate),
         "approximation": _approximation(workspace, found),
         "front": asdict(found.front) if found.front else None,
-        "operations": _operations(found.approx),
+        "slim": found.slim,
+        "operations": _operations(found.approx, found.network),
         "hardware": _hardware(found.plan, found.synth),
         "verification": _verification(found.verify),
         "layers": _layers(found),
@@ -200,8 +214,11 @@ def _states(workspace: Workspace) -> dict[str, str]:
             current = record.get("version") == __version__ and all(
                 _digest(workspace, name) == digest for name, digest in known
             )
+            current = current and (stage != "approximate" or reads_now(workspace, record))
             fresh = current and (before is None or states[before] == "done")
             states[stage] = "done" if fresh else "out of date"
+        elif stage == "slim":
+            continue  # which need not run at all
         else:
             states[stage] = "failed" if _found_a_fault(workspace, stage) else "not run"
     return states
@@ -232,6 +249,16 @@ def _found_a_fault(workspace: Workspace, stage: str) -> bool:
     return result is not None and not result["passed"]
 
 
+def _slim(workspace: Workspace) -> _Json | None:
+    """What slimming found; without test images if they have not seen this network."""
+    found = read_result(workspace, "slim_search")
+    record = workspace.record("slim_test")
+    tested = all(_digest(workspace, n) == d for n, d in record.get("outputs", {}).items())
+    fresh = [SLIM, _digest(workspace, SLIM)] in record.get("reads", [])
+    result = read_result(workspace, "slim") if tested and fresh else None
+    return result or (None if found is None else found | {"test": None})
+
+
 def _network(network: Network | None, integer: IntegerNetwork | None) -> _Json | None:
     if network is None:
         return None
@@ -254,7 +281,7 @@ def _accuracy(workspace: Workspace, result: _Json | None) -> _Json | None:
         name: compared[key]
         for name, key in zip(_NETWORKS, ("float_network", "approximated", "integer"), strict=True)
     }
-    given = len(workspace.record("approximate")["reads"]) > 2
+    given = len(given_files(workspace.record("approximate"))) > 1
     return {
         "images": images,
         "held_out": not given,
@@ -298,10 +325,10 @@ def _approximation(workspace: Workspace, found: Findings) -> _Json | None:
     }
 
 
-def _operations(approx: ApproxNetwork | None) -> _Json | None:
+def _operations(approx: ApproxNetwork | None, original: Network | None) -> _Json | None:
     if approx is None:
         return None
-    counted = count_operations(approx)
+    counted = count_operations(approx, original=original)
     exact, dyadic = counted.exact, counted.approximated
     return {
         "additions": dyadic.additions,

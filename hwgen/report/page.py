@@ -13,6 +13,7 @@ from hwgen.approx.complexity import count_operations
 from hwgen.approx.front import Front
 from hwgen.approx.types import ApproxNetwork
 from hwgen.integer.types import IntegerNetwork
+from hwgen.network.types import Network
 from hwgen.report import plots
 from hwgen.report.complexity import complexity_tables
 from hwgen.report.facts import verdict
@@ -70,6 +71,7 @@ def render(
     summary: Mapping[str, Any],
     *,
     approx: ApproxNetwork | None = None,
+    original: Network | None = None,
     integer: IntegerNetwork | None = None,
     front: Front | None = None,
 ) -> str:
@@ -81,6 +83,8 @@ def render(
         What :func:`hwgen.flow.summary.summarise` gave.
     approx, integer
         The approximated and the integer network, for the plots.
+    original
+        The float network that was imported, if what was approximated is another one.
     front
         What the search found.
     """
@@ -91,13 +95,14 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = _page(summary, approx, integer, front)
+    page = _page(summary, approx, original, integer, front)
     return environment.get_template(_TEMPLATE).render(page=page)
 
 
 def _page(
     summary: Mapping[str, Any],
     approx: ApproxNetwork | None,
+    original: Network | None,
     integer: IntegerNetwork | None,
     front: Front | None,
 ) -> _Page:
@@ -116,7 +121,7 @@ def _page(
         pipeline=_svg(draw(_boxes(summary))) if layers else None,
         accuracy=accuracy_table(summary["accuracy"]) if summary["accuracy"] else None,
         operations=operation_table(summary["operations"]) if summary["operations"] else None,
-        complexity=complexity_tables(count_operations(approx)) if approx else (),
+        complexity=_complexity(approx, original) if approx else (),
         layers=layer_table(layers) if layers else None,
         resources=resource_bars(hardware) if hardware else (),
         hardware=_hardware(hardware) if hardware else "",
@@ -134,6 +139,10 @@ def _page(
         commands=tuple(summary["commands"]),
         limits=tuple(summary["limits"]),
     )
+
+
+def _complexity(approx: ApproxNetwork, original: Network | None) -> tuple[tuple[str, Table], ...]:
+    return complexity_tables(count_operations(approx, original=original))
 
 
 def _svg(text: str) -> Markup | None:

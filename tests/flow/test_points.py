@@ -136,7 +136,7 @@ def test_an_interrupted_build_of_a_new_front_leaves_no_point_of_the_old_one(
     shutil.copytree(searched[0].root, workspace.root, dirs_exist_ok=True)
     _, options = searched
 
-    def interrupt(*args: object) -> None:
+    def interrupt(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(stages, "build_mix", interrupt)
