@@ -1,7 +1,8 @@
-"""LeNet-5-style digit networks: definition, training, export and measurement.
+"""LeNet-5-style networks for images of 28 x 28: definition, training, export and measurement.
 
 Two convolutions, each followed by ReLU and a 2x2 maximum, then two fully connected layers. The
-scripts ``digits/train.py`` and ``digits-large/train.py`` choose the sizes.
+scripts ``digits/train.py``, ``digits-large/train.py`` and ``fashion/train.py`` choose the sizes and
+the data set.
 """
 
 from __future__ import annotations
@@ -9,18 +10,21 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import fashion_mnist
 import fetch_mnist
 import numpy as np
 import torch
 from accuracy import accuracy
+from idx_images import IdxImages, Load, add_arguments
 from onnx_graph import GraphWriter, trainable_parameters
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["LeNet", "run"]
+__all__ = ["FASHION", "MNIST", "DataSet", "LeNet", "run"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class LeNet:
         )
 
 
-def augment(x: Tensor, generator: torch.Generator) -> Tensor:
+def bent(x: Tensor, generator: torch.Generator) -> Tensor:
     """Random shift up to 2 pixels, rotation up to 9 degrees, zoom and slant up to 10 %."""
 
     def uniform(bound: float) -> Tensor:
@@ -80,17 +84,45 @@ def augment(x: Tensor, generator: torch.Generator) -> Tensor:
     return functional.grid_sample(x, grid, align_corners=False)
 
 
-def train(config: LeNet, mnist: fetch_mnist.Mnist, seed: int) -> nn.Sequential:
-    """Train on the 60,000 training images; the test images play no part and nothing is selected."""
+def mirrored(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Half of the images mirrored left to right."""
+    flip = torch.rand(len(x), generator=generator) < 0.5
+    return torch.where(flip[:, None, None, None], x.flip(3), x)
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What to train on.
+
+    ``load`` reads the images; ``augment`` varies a batch of them; one training image in
+    ``kept_out`` is not trained on, none if 0.
+    """
+
+    load: Load
+    augment: Callable[[Tensor, torch.Generator], Tensor]
+    kept_out: int = 0
+
+    def trained_on(self, images: IdxImages) -> tuple[Tensor, Tensor]:
+        """Training images and labels without those that are kept out."""
+        every = np.arange(len(images.train_y))
+        kept = every % self.kept_out != 0 if self.kept_out else every >= 0
+        return torch.tensor(images.train_x[kept]), torch.tensor(images.train_y[kept].astype(int))
+
+
+MNIST = DataSet(fetch_mnist.load, bent)
+FASHION = DataSet(fashion_mnist.load, mirrored, kept_out=10)
+
+
+def train(config: LeNet, data: DataSet, everything: IdxImages, seed: int) -> nn.Sequential:
+    """Train on the training images; the test images play no part and nothing is selected."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     net = config.build()
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=0.02)
     batch = 125
-    steps = len(mnist.train_y) // batch
+    images, labels = data.trained_on(everything)
+    steps = len(labels) // batch
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, config.epochs * steps)
-    images = torch.tensor(mnist.train_x)
-    labels = torch.tensor(mnist.train_y.astype(np.int64))
     for epoch in range(config.epochs):
         order = torch.randperm(len(labels), generator=generator)
         plain = epoch == config.epochs - 1  # end on the images as they are
@@ -98,7 +130,7 @@ def train(config: LeNet, mnist: fetch_mnist.Mnist, seed: int) -> nn.Sequential:
         for chosen in order.reshape(steps, batch):
             x = images[chosen].float() / 256
             loss = functional.cross_entropy(
-                net(x if plain else augment(x, generator)), labels[chosen]
+                net(x if plain else data.augment(x, generator)), labels[chosen]
             )
             total += float(loss.detach())
             if config.l1:
@@ -128,30 +160,30 @@ def export(net: nn.Sequential, path: Path, name: str) -> None:
     graph.save(path, tensor, outputs=(10,))
 
 
-def write_data(folder: Path, mnist: fetch_mnist.Mnist) -> None:
+def write_data(folder: Path, images: IdxImages) -> None:
     """Every tenth official test image and every thirtieth training image, pixels 0..255."""
-    np.savez_compressed(folder / "test.npz", x=mnist.test_x[::10], y=mnist.test_y[::10])
-    np.savez_compressed(folder / "data.npz", x=mnist.train_x[::30], y=mnist.train_y[::30])
+    np.savez_compressed(folder / "test.npz", x=images.test_x[::10], y=images.test_y[::10])
+    np.savez_compressed(folder / "data.npz", x=images.train_x[::30], y=images.train_y[::30])
 
 
-def run(config: LeNet, folder: Path) -> None:
+def run(config: LeNet, data: DataSet, folder: Path) -> None:
     """Train, export and measure one network; ``folder`` gets its files."""
     parser = argparse.ArgumentParser(description=f"Train the network {config.name}")
-    fetch_mnist.add_arguments(parser)
+    add_arguments(parser)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    mnist = fetch_mnist.load(arguments.idx)
+    images = data.load(arguments.idx)
     model = folder / f"{config.name}.onnx"
-    export(train(config, mnist, arguments.seed), model, config.name.replace("-", "_"))
+    export(train(config, data, images, arguments.seed), model, config.name.replace("-", "_"))
     if not (folder / "data.npz").exists():
-        write_data(folder, mnist)
+        write_data(folder, images)
     with tempfile.TemporaryDirectory() as name:
-        everything = Path(name) / "mnist.npz"
-        np.savez(everything, x=mnist.test_x, y=mnist.test_y)
+        official = Path(name) / "official.npz"
+        np.savez(official, x=images.test_x, y=images.test_y)
         record = {
             "parameters": trainable_parameters(model),
-            "official_10000": accuracy(model, everything),
+            "official_10000": accuracy(model, official),
             "test": accuracy(model, folder / "test.npz"),
             "seed": arguments.seed,
         }

@@ -8,9 +8,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lenet import LeNet, run
+from lenet import MNIST, LeNet, run
 
 DIGITS = LeNet("digits", channels=(6, 16), kernels=(5, 3), hidden=64, epochs=15, l1=2e-5)
 
 if __name__ == "__main__":
-    run(DIGITS, Path(__file__).resolve().parent)
+    run(DIGITS, MNIST, Path(__file__).resolve().parent)

@@ -1,17 +1,21 @@
 """The converting scripts reproduce the shipped files and mean what the originals mean."""
 
 import gzip
+import hashlib
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import convert_convnetjs
 import convert_resnet
 import convert_squeezenet
 import convert_vgg
 import convert_vgg16
+import fashion_mnist
 import fetch_mnist
+import idx_images
 import numpy as np
 import onnx
 import onnxruntime
@@ -164,9 +168,38 @@ def test_resnet_script_names_the_blocks_there_are(tmp_path: Path) -> None:
     assert not (tmp_path / "b.onnx").exists()
 
 
-def test_mnist_must_be_the_original(tmp_path: Path) -> None:
+@pytest.mark.parametrize("data_set", [fetch_mnist, fashion_mnist], ids=["mnist", "fashion"])
+def test_images_must_be_the_original(data_set: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"No IDX file train-images\*"):
-        fetch_mnist.load(tmp_path)
+        data_set.load(tmp_path)
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(b"\0" * 800))
     with pytest.raises(SystemExit, match="is not the original file: MD5"):
-        fetch_mnist.load(tmp_path)
+        data_set.load(tmp_path)
+
+
+def test_fashion_mnist_says_where_it_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fashion_mnist, "DEBIAN", Path("/no/such/folder"))
+    with pytest.raises(SystemExit, match="apt install dataset-fashion-mnist, or use --idx"):
+        fashion_mnist.load(None)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_idx_files_become_images(zipped: bool, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    contents, sums = {}, {}
+    for part, count in (("train", 5), ("t10k", 3)):
+        x = rng.integers(0, 256, size=(count, 28, 28), dtype=np.uint8)
+        y = rng.integers(0, 10, size=count, dtype=np.uint8)
+        # The format's definition: a header of 16 or 8 bytes, then row after row.
+        contents[f"{part}-images"], contents[f"{part}-labels"] = x, y
+        for stem, header in ((f"{part}-images", 16), (f"{part}-labels", 8)):
+            raw = b"\0" * header + contents[stem].tobytes()
+            sums[stem] = hashlib.md5(raw, usedforsecurity=False).hexdigest()
+            name = f"{stem}-idx{contents[stem].ndim}-ubyte"
+            path = tmp_path / (f"{name}.gz" if zipped else name)
+            path.write_bytes(gzip.compress(raw) if zipped else raw)
+    images = idx_images.read_folder(tmp_path, sums)
+    np.testing.assert_array_equal(images.train_x[:, 0], contents["train-images"])
+    np.testing.assert_array_equal(images.test_x[:, 0], contents["t10k-images"])
+    np.testing.assert_array_equal(images.train_y, contents["train-labels"])
+    np.testing.assert_array_equal(images.test_y, contents["t10k-labels"])

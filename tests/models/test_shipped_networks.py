@@ -19,6 +19,7 @@ FILES = {
     "face": "face.onnx",
     "digits": "digits.onnx",
     "digits-large": "digits-large.onnx",
+    "fashion": "fashion.onnx",
     "mnist-qonnx": "model.onnx",
     "resnet20": "resnet20.onnx",
     "resnet56": "resnet56.onnx",
@@ -30,6 +31,7 @@ PARAMETERS = {
     "face": 951,
     "digits": 27_350,
     "digits-large": 181_292,
+    "fashion": 129_388,
     "mnist-qonnx": 5_994,
     "resnet20": 269_722,
     "resnet56": 853_018,
@@ -173,6 +175,7 @@ def test_accuracy_on_the_shipped_images(name: str) -> None:
 def test_accuracies_promised() -> None:
     assert record("digits")["official_10000"] >= 0.985
     assert record("digits-large")["official_10000"] >= 0.992
+    assert record("fashion")["official_10000"] >= 0.9
     assert record("face")["test"] >= 0.95
 
 
@@ -230,7 +233,7 @@ def test_every_network_has_readme_origin_and_script(name: str) -> None:
     text = (MODELS / name / "README.md").read_text(encoding="utf-8")
     assert "licence" in text
     assert "Accuracy" in text
-    trained_here = name in {"face", "digits", "digits-large"}
+    trained_here = name in {"face", "digits", "digits-large", "fashion"}
     assert (MODELS / name / "train.py").exists() == trained_here
     assert (MODELS / name / "LICENSE").exists() != trained_here
 
