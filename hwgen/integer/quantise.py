@@ -8,6 +8,8 @@ What rounding constants costs, beside the rounding of the tensor itself, at most
 * A bias is rounded to the unit of the layer's sum, which is at most a quarter of a step of the
   output: an eighth of a step.
 * A filter's scale is the one that its codes were fitted with, and is exact.
+* A layer of which only a sign is used, as in binary networks, compares its exact sum with an
+  integer and rounds nothing (:mod:`hwgen.integer.steps`).
 * The gain of a clip or a pool, if it has one, has three signed powers of two: one part in 43 of the
   output; powers of two and sums of three of them are exact.
 """
@@ -26,12 +28,13 @@ from hwgen.errors import UnsupportedError
 from hwgen.integer import types as integer
 from hwgen.integer.calibrate import Calibration, best_format
 from hwgen.integer.ranges import output_ranges
+from hwgen.integer.steps import step_of, threshold
 from hwgen.integer.types import IntegerNetwork, IntNode, IntOp
 from hwgen.integer.verify import verify
 from hwgen.network import types as real
 from hwgen.network.shapes import average_divisors
 from hwgen.network.types import FloatArray, Network, Node
-from hwgen.numeric import Dyadic, FixedFormat, IntArray
+from hwgen.numeric import Dyadic, FixedFormat, IntArray, Range
 
 __all__ = ["quantise"]
 
@@ -157,6 +160,8 @@ class _Builder:
 
     def _lower_conv(self, node: Node, op: real.Conv) -> None:
         filters = dict(self.approx.filters)[node.name]
+        if self._lower_step(node, op, filters):
+            return
         step = self._step(node.inputs[0])
         tensors, clip = self._fuse([node])
         target = self._target_format(tensors[-1].name, clip)
@@ -165,6 +170,29 @@ class _Builder:
         conv = integer.Conv(weight, bias, op.strides, op.pads, op.dilations, op.groups)
         exact = self._emit(f"{node.name}.sum", conv, node, scale=tuple(unit.tolist()))
         self._requantise(exact, tensors, clip, target, [Dyadic.exact(float(u)) for u in unit])
+
+    def _lower_step(self, node: Node, op: real.Conv, filters: DyadicFilters) -> bool:
+        """Lower a layer with the step that alone reads it, if one does."""
+        consumers = self.network.consumers(node.name)
+        if len(consumers) != 1 or node.name == self.network.output:
+            return False
+        after = consumers[0]
+        step = step_of(after.op)
+        if step is None:
+            return False
+        source = node.inputs[0]
+        reach = max(abs(end) for r in self._ranges(source) for end in (r.lo, r.hi))
+        weight, bias = threshold(filters, step, self._step(source), reach)
+        conv = integer.Conv(weight, bias, op.strides, op.pads, op.dilations, op.groups)
+        # what the sum is in real numbers no longer matters, only its sign does
+        channels = node.shape[0]
+        exact = self._emit(f"{node.name}.sum", conv, node, scale=(1.0,) * channels)
+        ones, zeros = (np.full((channels, 1, 1), k, dtype=np.int64) for k in (1, 0))
+        clip = integer.Requantise(ones, zeros, step.levels[0], step.levels[-1])
+        self._emit(after.name, clip, after, scale=(step.scale,) * channels, inputs=(exact,))
+        self.names[node.name] = after.name
+        self.fused.add(after.name)
+        return True
 
     def _lower_average_pool(self, node: Node, op: real.AveragePool) -> None:
         source = node.inputs[0]
@@ -302,6 +330,9 @@ class _Builder:
         if name == self.network.input_name:
             return self.result.scale(name)
         return next(node.scale for node in reversed(self.nodes) if node.name == name)
+
+    def _ranges(self, tensor: str) -> tuple[Range, ...]:
+        return replace(self.result, nodes=tuple(self.nodes)).ranges(self.names[tensor])
 
     def _step(self, tensor: str) -> float:
         """The unit that all channels of a tensor between layers share."""

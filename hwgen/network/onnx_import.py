@@ -10,6 +10,7 @@ import onnx
 from hwgen.errors import ModelError, UnsupportedError, VerifyError
 from hwgen.network.frontend import (
     arithmetic,
+    comparison,
     linear,
     pointwise,
     pooling,
@@ -29,6 +30,7 @@ __all__ = ["OPERATORS", "import_onnx"]
 
 _HANDLERS: dict[str, Handler] = (
     arithmetic.HANDLERS
+    | comparison.HANDLERS
     | linear.HANDLERS
     | pointwise.HANDLERS
     | pooling.HANDLERS

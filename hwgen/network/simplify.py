@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hwgen.network.shapes import output_shape
+from hwgen.network.steps import is_step, scaled_levels, steps_at_zero, unit_filters
 from hwgen.network.types import (
     Activation,
     Add,
@@ -25,6 +26,7 @@ from hwgen.network.types import (
     Node,
     Op,
     Pads,
+    PiecewiseLinear,
     Shape,
 )
 
@@ -400,6 +402,47 @@ def _merge_of_equals(graph: _Graph, node: Node) -> bool:
     return True
 
 
+def _affine_into_step_before(graph: _Graph, node: Node) -> bool:
+    """``scale * step(x) + offset`` is a step, unless its levels would not be powers of two."""
+    gains = _gains(node.op)
+    before = graph.op(node.inputs[0])
+    if gains is None or not isinstance(before, PiecewiseLinear) or not is_step(before):
+        return False
+    assert isinstance(node.op, Conv)
+    merged = scaled_levels(before, gains, node.op.bias)
+    if merged is None or not graph.alone(node.inputs[0]):
+        return False
+    graph.put(node.inputs[0], merged, graph.nodes[node.inputs[0]].inputs[0])
+    graph.drop(node.name)
+    return True
+
+
+def _step_through_pool(graph: _Graph, node: Node) -> bool:
+    """A step that never falls comes before a maximum, next to what it takes the sign of."""
+    pool = graph.nodes.get(node.inputs[0])
+    if pool is None or not isinstance(pool.op, MaxPool) or not graph.alone(pool.name):
+        return False
+    if not isinstance(node.op, PiecewiseLinear) or not is_step(node.op):
+        return False
+    if (np.diff(node.op.offsets, axis=1) < 0).any():
+        return False
+    graph.put(pool.name, node.op, pool.inputs[0])
+    graph.put(node.name, pool.op, pool.name)
+    return True
+
+
+def _unit_filters_before_step(graph: _Graph, node: Node) -> bool:
+    """The scale of a filter of which only the sign is used is 1, if it has a scale."""
+    before = graph.op(node.inputs[0])
+    if not steps_at_zero(node.op) or not isinstance(before, Conv):
+        return False
+    merged = unit_filters(before)
+    if np.array_equal(merged.weight, before.weight) or not graph.alone(node.inputs[0]):
+        return False
+    graph.put(node.inputs[0], merged, graph.nodes[node.inputs[0]].inputs[0])
+    return True
+
+
 def _never_negative(graph: _Graph, name: str) -> bool:
     """Whether the tensor ``name`` cannot hold a negative number."""
     node = graph.nodes.get(name)
@@ -419,6 +462,7 @@ def _never_negative(graph: _Graph, name: str) -> bool:
 _FIRST: tuple[_Rule, ...] = (_drop_identity, _scale_into_activation, _scale_after_activation)
 _RULES: tuple[_Rule, ...] = (
     _drop_identity,
+    _affine_into_step_before,
     _merge_of_equals,
     _affine_into_conv_before,
     _affine_into_pool_before,
@@ -428,4 +472,6 @@ _RULES: tuple[_Rule, ...] = (
     _selection_into_conv_before,
     _pad_into_pool,
     _scale_around_activation,
+    _step_through_pool,
+    _unit_filters_before_step,
 )

@@ -20,6 +20,7 @@ FILES = {
     "digits": "digits.onnx",
     "digits-large": "digits-large.onnx",
     "fashion": "fashion.onnx",
+    "binary-digits": "binary-digits.onnx",
     "mnist-qonnx": "model.onnx",
     "resnet20": "resnet20.onnx",
     "resnet56": "resnet56.onnx",
@@ -32,6 +33,7 @@ PARAMETERS = {
     "digits": 27_350,
     "digits-large": 181_292,
     "fashion": 129_388,
+    "binary-digits": 16_634,
     "mnist-qonnx": 5_994,
     "resnet20": 269_722,
     "resnet56": 853_018,
@@ -233,7 +235,7 @@ def test_every_network_has_readme_origin_and_script(name: str) -> None:
     text = (MODELS / name / "README.md").read_text(encoding="utf-8")
     assert "licence" in text
     assert "Accuracy" in text
-    trained_here = name in {"face", "digits", "digits-large", "fashion"}
+    trained_here = name in {"face", "digits", "digits-large", "fashion", "binary-digits"}
     assert (MODELS / name / "train.py").exists() == trained_here
     assert (MODELS / name / "LICENSE").exists() != trained_here
 

@@ -10,7 +10,8 @@ import numpy as np
 from hwgen.network.frontend.layout import Codes, View
 from hwgen.network.frontend.lowering import Handler, Lowering, Result, broadcasts
 from hwgen.network.frontend.read import Array, OnnxNode
-from hwgen.network.types import FloatArray, PiecewiseLinear, Quantise
+from hwgen.network.steps import step
+from hwgen.network.types import FloatArray, Quantise
 
 __all__ = ["HANDLERS", "QONNX_DOMAINS", "QONNX_HANDLERS"]
 
@@ -122,8 +123,10 @@ def _bipolar_quant(low: Lowering, node: OnnxNode) -> Result:
         signs: Array = np.where(x < 0, -1.0, 1.0) * scales
         return signs
     scale = _one(node, "scale", low.required(node, 1), 1.0)
-    step = PiecewiseLinear(np.zeros((1, 1)), np.zeros((1, 2)), np.array([[-scale, scale]]))
-    return low.pointwise(node, low.view(node), step)
+    if scale <= 0:
+        raise node.wrong(f"its scale must be positive, not {scale}")
+    signs_view = low.pointwise(node, low.view(node), step([0], [-1, 1]))
+    return low.scaled(node, signs_view, np.array(scale), np.zeros(()))
 
 
 HANDLERS: dict[str, Handler] = {
