@@ -23,6 +23,7 @@ from hwgen.numeric import Dyadic, IntArray
 __all__ = [
     "COSTS",
     "Cost",
+    "code_width",
     "factored_kernels",
     "filter_adders",
     "memory_bits",
@@ -107,23 +108,29 @@ def term_slots(op: Conv, filters: DyadicFilters, *, tn: int = 16, ti: int = 16) 
 def memory_bits(op: Conv, filters: DyadicFilters) -> float:
     """``bits``: memory of a layer's weights, scales and biases, in bits.
 
-    Every weight, 0 or not, takes a code that tells the numbers of its set apart (for a layer that
-    is kept exactly: the numbers that occur). Kernel factors, scales and biases take words of one
-    width each, scales and biases a mantissa, a sign if one is negative and an exponent; scales that
-    are all equal take one word.
+    Every weight, 0 or not, takes a code (:func:`code_width`). Kernel factors, scales and biases
+    take words of one width each, scales and biases a mantissa, a sign if one is negative and an
+    exponent; scales that are all equal take one word.
     """
     del op
-    codes = filters.codes
-    if filters.recipe == EXACT:
-        width = _index_bits(len(np.unique(codes)))
-    else:
-        width = parse_recipe(filters.recipe).dyadic_set.code_width
     factors = (
         () if filters.factors is None else [Dyadic(int(f), 0) for f in filters.factors.ravel()]
     )
     scales = filters.scale if len(set(filters.scale)) > 1 else filters.scale[:1]
     biases = [Dyadic.exact(float(b)) for b in filters.bias]
-    return float(codes.size * width + sum(map(_word_bits, (factors, scales, biases))))
+    return float(
+        filters.codes.size * code_width(filters) + sum(map(_word_bits, (factors, scales, biases)))
+    )
+
+
+def code_width(filters: DyadicFilters) -> int:
+    """Bits of a code that tells the numbers of the layer's set apart.
+
+    For a layer that is kept exactly: the numbers that occur.
+    """
+    if filters.recipe == EXACT:
+        return _index_bits(len(np.unique(filters.codes)))
+    return parse_recipe(filters.recipe).dyadic_set.code_width
 
 
 def _index_bits(count: int) -> int:

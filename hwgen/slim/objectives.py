@@ -16,9 +16,7 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from hwgen.approx.costs import filter_adders
-from hwgen.approx.filters import EXACT
-from hwgen.approx.recipes import parse_recipe
+from hwgen.approx.costs import code_width, filter_adders
 from hwgen.approx.types import DyadicFilters
 from hwgen.network.types import Conv, Network, Node, Shape
 
@@ -141,11 +139,7 @@ def layer_bytes(node: Node, input_shape: Shape, filters: DyadicFilters | None = 
 
 
 def _code_width(filters: DyadicFilters | None) -> int:
-    if filters is None:
-        return FINEST_BITS
-    if filters.recipe == EXACT:
-        return max(1, (len(np.unique(filters.codes)) - 1).bit_length())
-    return parse_recipe(filters.recipe).dyadic_set.code_width
+    return FINEST_BITS if filters is None else max(1, code_width(filters))
 
 
 def _extent(used: BoolArray) -> int:
