@@ -1,0 +1,339 @@
+"""Computation that slimming saves within a loss of accuracy: the tables of "Slimmer networks".
+
+    python benchmarks/bench_slim.py row MODEL DATA [TEST] --out DIR --moves kernels --budget 0.01
+    python benchmarks/bench_slim.py all DATA_FOLDER --out DIR [--only digits]
+    python benchmarks/bench_slim.py table DIR
+
+``row`` slims one network once and writes ``DIR/NAME.json``; a row that is there is not made again,
+and one that was interrupted goes on with its moves, which are in ``DIR/NAME.steps``. ``all`` makes
+every row of the table, smaller networks first, from the files that ``DATA_FOLDER`` holds (rows
+whose files it lacks are left out). ``table`` prints what is there.
+
+Calibration and choosing images are drawn from ``DATA``, apart from each other; test images choose
+nothing. The loss on them has its paired 95 % interval. Without labels, and for networks that decide
+nothing, the loss is the relative error of the output. CPU seconds are those of the search alone.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from hwgen.approx.measure import Yardstick, decide, without_decision
+from hwgen.flow.data import Images, count_classes, load_images
+from hwgen.flow.intervals import paired_loss
+from hwgen.flow.slim_objectives import cycles_objective
+from hwgen.network.execute import run
+from hwgen.network.onnx_import import import_onnx
+from hwgen.network.types import Network
+from hwgen.nfu.config import DyadicLane, NfuConfig
+from hwgen.serial import dumps, loads
+from hwgen.slim.moves import FeatureMove, KernelMove, RecipeMove
+from hwgen.slim.objectives import ADDITIONS, BYTES, MACS, Objective
+from hwgen.slim.search import FAMILIES, Outcome, Settings, Step, search
+
+MODELS = Path(__file__).parents[1] / "models"
+_STEP_CLASSES = (Step, KernelMove, FeatureMove, RecipeMove)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network and its files: the model in ``models/`` or in the folder of data, and images."""
+
+    name: str
+    model: str
+    data: str
+    test: str | None
+    choosing: int
+    calibration: int
+    block: int
+
+
+CASES = (
+    Case("digits", "digits/digits.onnx", "mnist_train.npz", "mnist_test.npz", 2000, 512, 2),
+    Case("fashion", "fashion/fashion.onnx", "fashion_train.npz", "fashion_test.npz", 2000, 512, 2),
+    Case(
+        *("convnetjs", "convnetjs/convnetjs.onnx"),
+        *("cifar_train4000_convnetjs.npz", "cifar_test1000_convnetjs.npz", 2000, 512, 2),
+    ),
+    Case(
+        *("digits-large", "digits-large/digits-large.onnx"),
+        *("mnist_train.npz", "mnist_test.npz", 2000, 512, 4),
+    ),
+    Case(
+        *("vgg-cifar10", "vgg-cifar10/vgg-cifar10.onnx"),
+        *("cifar_train4000_vgg_cifar10.npz", "cifar_test1000_vgg_cifar10.npz", 1000, 256, 8),
+    ),
+    Case(
+        *("resnet20", "resnet20/resnet20.onnx"),
+        *("cifar_train4000_resnet20.npz", "cifar_test1000_resnet20.npz", 1000, 256, 4),
+    ),
+)
+
+ROWS: tuple[tuple[str, float], ...] = (
+    ("features", 0.01),
+    ("kernels", 0.01),
+    ("features,kernels", 0.01),
+    ("features,kernels", 0.005),
+)
+"""Moves and budget of every row of a network."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """All that a row depends on beside its files."""
+
+    moves: str
+    objective: str = "macs"
+    budget: float
+    choosing: int
+    calibration: int
+    block: int
+    seed: int = 0
+
+    def name(self, network: str) -> str:
+        """File name without its end."""
+        parts = [network, self.moves.replace(",", "+"), f"{self.budget:g}"]
+        if self.objective != "macs":
+            parts.append(self.objective)
+        return "-".join(parts)
+
+
+def objective_of(name: str) -> Objective:
+    """The objective ``macs``, ``additions``, ``bytes``, or cycles as in ``cycles:16x16``."""
+    if name.startswith("cycles:"):
+        tn, ti = map(int, name.removeprefix("cycles:").split("x"))
+        return cycles_objective(nfu_of(tn, ti))
+    return {each.name: each for each in (MACS, ADDITIONS, BYTES)}[name]
+
+
+def nfu_of(tn: int, ti: int) -> NfuConfig:
+    """An NFU with an NFU-3 that no group is too short for, and a lane of one term."""
+    return NfuConfig(
+        tn=tn,
+        ti=ti,
+        lane=DyadicLane(1, 8),
+        accumulator_width=32,
+        product_width=48,
+        nfu3_lanes=tn,
+        sb_depth=2048,
+        nbin_depth=2048,
+        nbout_depth=512,
+    )
+
+
+def splits(network: Network, data: Path, row: Row) -> tuple[Images, Images]:
+    """Calibration and choosing images, apart from each other."""
+    images = load_images(data, network.input_shape, count_classes(network))
+    order = np.random.default_rng(row.seed).permutation(len(images))
+    count = min(row.calibration, len(images) // 3)
+    return images.take(order[:count]), images.take(order[count : count + row.choosing])
+
+
+def measured(before: Network, after: Network, images: Images) -> dict[str, Any]:
+    """What ``after`` loses against ``before`` on ``images``."""
+    before, after = without_decision(before), without_decision(after)
+    reference, output = run(before, images.x), run(after, images.x)
+    yardstick = Yardstick.of(before, reference, images.y)
+    found: dict[str, Any] = {"images": len(images), "metric": yardstick.metric}
+    found["error"] = yardstick.measure(output).error
+    if images.y is not None and yardstick.metric == "accuracy":
+        right = [
+            np.asarray(decide(each, probability=yardstick.probability) == images.y)
+            for each in (reference, output)
+        ]
+        found |= {"before": float(right[0].mean()), "after": float(right[1].mean())}
+        found |= asdict(paired_loss(*right))
+    return found
+
+
+def slim(network: Network, data: Path, row: Row, steps: Path) -> tuple[Outcome, float]:
+    """The search, from the steps that are known, and its CPU seconds."""
+    calibration, choosing = splits(network, data, row)
+    lines = steps.read_text().splitlines() if steps.exists() else []
+    known = [loads(line, _STEP_CLASSES, Step) for line in lines]
+
+    def keep(step: Step) -> None:
+        with steps.open("a") as file:
+            file.write(dumps(step) + "\n")
+        click.echo(f"  {step.cost:,.0f}  loss {step.loss:.2%}", err=True)
+
+    if not known:
+        steps.unlink(missing_ok=True)
+    begin = time.process_time()
+    outcome = search(
+        network,
+        calibration.x,
+        choosing.x,
+        choosing.y,
+        budget=row.budget,
+        objective=objective_of(row.objective),
+        families=tuple(row.moves.split(",")),  # type: ignore[arg-type]
+        settings=Settings(block=row.block),
+        known=known,
+        keep=keep,
+    )
+    return outcome, time.process_time() - begin
+
+
+def make(
+    network_name: str, model: Path, data: Path, test: Path | None, row: Row, out: Path
+) -> None:
+    """Make a row unless it is there."""
+    name = row.name(network_name)
+    path = out / f"{name}.json"
+    if path.exists():
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    click.echo(name, err=True)
+    network = import_onnx(model)
+    outcome, seconds = slim(network, data, row, out / f"{name}.steps")
+    last = outcome.steps[-1]
+    result: dict[str, Any] = {
+        "network": network_name,
+        **asdict(row),
+        "cost": [outcome.steps[0].cost, last.cost],
+        "macs": [MACS.total(network), MACS.total(outcome.network)],
+        "choosing_loss": last.loss,
+        "choosing_spoiled": last.spoiled,
+        "error": last.error,
+        "metric": outcome.metric,
+        "effort": asdict(outcome.effort),
+        "moves_taken": len(outcome.moves),
+        "seconds": seconds,
+    }
+    if test is not None:
+        images = load_images(test, network.input_shape, count_classes(network))
+        result["test"] = measured(network, outcome.network, images)
+    weights = {
+        key: array
+        for node, op in outcome.network.convs()
+        for key, array in ((f"{node.name}.weight", op.weight), (f"{node.name}.bias", op.bias))
+    }
+    np.savez_compressed(out / f"{name}.npz", **{key: a.astype("f4") for key, a in weights.items()})
+    path.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def restored(network: Network, weights: Path) -> Network:
+    """``network`` with the weights that a row ended with."""
+    with np.load(weights) as found:
+        ops = {
+            node.name: replace(
+                op, weight=found[f"{node.name}.weight"], bias=found[f"{node.name}.bias"]
+            )
+            for node, op in network.convs()
+        }
+    nodes = (replace(node, op=ops.get(node.name, node.op)) for node in network.nodes)
+    return replace(network, nodes=tuple(nodes))
+
+
+def rows_of(folder: Path) -> Iterator[dict[str, Any]]:
+    """The rows in a folder, in the order of the table."""
+    found = [json.loads(path.read_text()) for path in folder.glob("*.json")]
+    order = [case.name for case in CASES]
+    yield from sorted(
+        (row for row in found if "moves" in row),
+        key=lambda row: (
+            (row["objective"], -row["budget"]),
+            row["moves"],
+            order.index(row["network"]) if row["network"] in order else len(order),
+            row["network"],
+        ),
+    )
+
+
+def print_table(rows: Sequence[dict[str, Any]]) -> None:
+    """Markdown, and the median of each kind of row."""
+    print(
+        "| network | moves | budget | saved | loss, choosing | loss, test | 95 % interval"
+        " | accuracy, test | trials | checks | CPU s |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    kinds: dict[tuple[str, str, float], list[float]] = {}
+    for row in rows:
+        saved = 1 - row["cost"][1] / row["cost"][0]
+        kinds.setdefault((row["moves"], row["objective"], row["budget"]), []).append(saved)
+        test = row.get("test", {})
+        cells = [row["network"], row["moves"], f"{row['budget']:.1%}"]
+        cells += [f"{saved:.1%} {row['objective']}", f"{row['choosing_loss']:.2%}"]
+        if "loss" in test:
+            cells += [f"{test['loss']:.2%}", f"{test['low']:.2%} to {test['high']:.2%}"]
+            cells += [f"{test['before']:.2%} → {test['after']:.2%} of {test['images']:,}"]
+        else:
+            cells += [f"{test['error']:.2%} (error)" if test else "", "", ""]
+        effort = row["effort"]
+        cells += [f"{effort['trials']:,}", f"{effort['checks']:,}", f"{row['seconds']:,.0f}"]
+        print(f"| {' | '.join(cells)} |")
+    print()
+    for (moves, objective, budget), saved in kinds.items():
+        print(
+            f"{moves} at {budget:.1%}, {objective}: median {np.median(saved):.1%} of "
+            f"{len(saved)} networks ({min(saved):.1%} to {max(saved):.1%})"
+        )
+
+
+@click.group()
+def main() -> None:
+    pass
+
+
+@main.command("row")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("test", type=click.Path(path_type=Path), required=False)
+@click.option("--name", help="Name of the network; by default that of its file.")
+@click.option("--moves", default=",".join(FAMILIES), show_default=True)
+@click.option("--objective", default="macs", show_default=True)
+@click.option("--budget", default=0.01, show_default=True)
+@click.option("--choosing", default=2000, show_default=True)
+@click.option("--calibration", default=512, show_default=True)
+@click.option("--block", default=4, show_default=True)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True)
+def one_row(
+    model: Path, data: Path, test: Path | None, name: str | None, out: Path, **given: Any
+) -> None:
+    """Make one row."""
+    make(name or model.stem, model, data, test, Row(**given), out)
+
+
+@main.command("all")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--only", default="", help="Names of networks, by commas; all by default.")
+@click.option("--out", type=click.Path(path_type=Path), required=True)
+def all_rows(folder: Path, only: str, out: Path) -> None:
+    """Make every row for which there are files."""
+    chosen = set(only.split(",")) if only else {case.name for case in CASES}
+    for case in CASES:
+        model = MODELS / case.model
+        data = folder / case.data
+        if case.name not in chosen or not (model.exists() and data.exists()):
+            continue
+        test = None if case.test is None else folder / case.test
+        for moves, budget in ROWS:
+            row = Row(
+                moves=moves,
+                budget=budget,
+                choosing=case.choosing,
+                calibration=case.calibration,
+                block=case.block,
+            )
+            make(case.name, model, data, test, row, out)
+
+
+@main.command("table")
+@click.argument("folder", type=click.Path(path_type=Path))
+def table(folder: Path) -> None:
+    """Print the rows that are there."""
+    print_table(list(rows_of(folder)))
+
+
+if __name__ == "__main__":
+    main()
