@@ -25,7 +25,6 @@ from hwgen.network.types import Conv, Network
 from hwgen.slim import store as slim_store
 from hwgen.slim.store import Slimmed
 
-
 _REDUCED = ("stem", "classes")
 
 
