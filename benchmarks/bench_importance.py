@@ -9,9 +9,11 @@ fitted again (``fitted``); ``zeroed`` is the same without making up for anything
 lost on the test images in points, and the relative error of the outputs. Images of CALIBRATION rank
 and fit, those of TEST measure; by default they are the shipped ones.
 
-    python benchmarks/bench_importance.py --qr FILE.onnx [--size 224] [--calibration 4]
+    python benchmarks/bench_importance.py --qr FILE.onnx [--images IMAGES.npz] [--calibration 4]
 
-prints what the block-wise QR of every layer's maps takes of random images of that size.
+prints what the block-wise QR of every layer's maps takes: time, memory, and the share of the last
+map that is new beside what the pivoted Cholesky decomposition of the maps' products makes of it.
+The network is run at the size of the images; without any, on noise of its own size.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from scipy.linalg import lapack
 
 from hwgen.approx.measure import Yardstick, without_decision
 from hwgen.flow.data import Images, load_images
@@ -133,9 +136,9 @@ def compare(bench: Bench, shares: Sequence[float], seed: int) -> None:
     print("| CPU s | |", " | ".join(f"{spent:.1f}" for _, spent in rankings.values()), "|")
 
 
-def resized(network: Network, size: int) -> Network:
+def resized(network: Network, size: Sequence[int]) -> Network:
     """``network`` for larger or smaller images."""
-    shapes = {network.input_name: (network.input_shape[0], size, size)}
+    shapes = {network.input_name: (network.input_shape[0], size[0], size[1])}
     nodes = []
     for node in network.nodes:
         shapes[node.name] = output_shape(node.op, [shapes[name] for name in node.inputs])
@@ -143,37 +146,47 @@ def resized(network: Network, size: int) -> Network:
     return replace(network, input_shape=shapes[network.input_name], nodes=tuple(nodes))
 
 
-def measure_qr(path: Path, size: int | None, count: int, seed: int) -> None:
+def measure_qr(path: Path, file: Path | None, count: int, seed: int) -> None:
     """Print time and memory of the QR of the maps of a network."""
     network = without_decision(import_onnx(path))
-    if size is not None:
-        network = resized(network, size)
-    images = np.random.default_rng(seed).standard_normal((count, *network.input_shape))
+    if file is None:
+        images = np.random.default_rng(seed).standard_normal((count, *network.input_shape))
+    else:
+        images = np.load(file)["x"][:count].astype(np.float64)
+        network = resized(network, images.shape[2:])
     tensors = dict.fromkeys(feature_tensor(network, node.name) for node, _ in network.convs())
     start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     spent = dict.fromkeys(tensors, 0.0)
     sums = {name: FeatureQr(network.shape(name)[0]) for name in tensors}
+    products = {name: np.zeros((network.shape(name)[0],) * 2) for name in tensors}
     before = time.process_time()
     for _, found in in_batches(network, images):
         for name, each in sums.items():
             began = time.process_time()
             each.add(found[name])
             spent[name] += time.process_time() - began
-    print("| tensor | maps | rows | whole matrix, MB | CPU s | R_nn / R_11 |")
-    print("|---|---|---|---|---|---|")
+            maps = found[name].swapaxes(0, 1).reshape(len(products[name]), -1).astype(np.float64)
+            products[name] += maps @ maps.T
+    print("| tensor | maps | rows | whole matrix, MB | CPU s | R_rr / R_11 | by Cholesky |")
+    print("|---|---|---|---|---|---|---|")
     for name, each in sums.items():
         channels, *pixels = network.shape(name)
-        rows = count * math.prod(pixels)
+        rows = len(images) * math.prod(pixels)
         _, added = each.pivots()
-        ratio = added[-1] / added[0] if added[0] else 0.0
+        factor, _, rank, _ = lapack.dpstrf(products[name], tol=0.0)
+        other = np.abs(factor.diagonal())
+        last = np.flatnonzero(added > 1e-14 * added[0])[-1]
+        ratios = [f"{each[last] / each[0]:.1e}" for each in (added, other)]
+        if last >= rank:
+            ratios[1] = "none"
         print(
             f"| {name} | {channels} | {rows} | {rows * channels * 8 / 2**20:.1f} "
-            f"| {spent[name]:.2f} | {ratio:.1e} |"
+            f"| {spent[name]:.2f} | {ratios[0]} | {ratios[1]} |"
         )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
-        f"\n{count} images of {network.input_shape}: {time.process_time() - before:.1f} CPU s, "
-        f"{sum(spent.values()):.1f} of them QR; peak {peak:.0f} MB, {start:.0f} MB before"
+        f"\n{len(images)} images of {network.input_shape}: {time.process_time() - before:.1f} CPU "
+        f"s, {sum(spent.values()):.1f} of them QR; peak {peak:.0f} MB, {start:.0f} MB before"
     )
 
 
@@ -186,10 +199,10 @@ def main() -> None:
     parser.add_argument("--test", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--qr", type=Path, metavar="FILE.onnx")
-    parser.add_argument("--size", type=int)
+    parser.add_argument("--images", type=Path, metavar="IMAGES.npz")
     args = parser.parse_args()
     if args.qr:
-        measure_qr(args.qr, args.size, args.calibration, args.seed)
+        measure_qr(args.qr, args.images, args.calibration, args.seed)
         return
     given = dict(entry.split("=", 1) for entry in args.data)
     for name in args.networks.split(","):
