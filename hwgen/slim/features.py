@@ -47,11 +47,13 @@ from hwgen.slim.liveness import zero_unread
 
 __all__ = [
     "Combination",
+    "Reader",
     "combination_errors",
     "fit_combination",
     "fold",
     "fold_obstacle",
     "materialise",
+    "readers",
 ]
 
 _DAMPING = 1e-6
@@ -189,7 +191,7 @@ def combination_errors(moments: Moments, combination: Combination) -> FloatArray
 
 
 @dataclass(frozen=True)
-class _Reader:
+class Reader:
     """A convolution that reads a tensor from its channel ``offset`` on.
 
     A constant arrives there times ``gain``; ``padded`` if zeros around the maps are read as well.
@@ -214,7 +216,7 @@ def fold_obstacle(
     combination
         Without one: what stands against combinations of any maps, without a constant.
     """
-    for reader in _readers(network, tensor):
+    for reader in readers(network, tensor):
         if isinstance(reader, str):
             return reader
         op, name = reader.op, reader.node.name
@@ -229,24 +231,24 @@ def fold_obstacle(
     return None
 
 
-def _readers(
+def readers(
     network: Network, tensor: str, offset: int = 0, gain: float = 1.0, padded: bool = False
-) -> Iterator[_Reader | str]:
+) -> Iterator[Reader | str]:
     """Every convolution that reads ``tensor``, or a sentence for what else does."""
     if tensor == network.output:
         yield f"{tensor!r} is the output of the network"
     for node in network.consumers(tensor):
         match node.op:
             case Conv() as op:
-                yield _Reader(node, op, offset, gain, padded or any(op.pads))
+                yield Reader(node, op, offset, gain, padded or any(op.pads))
             case AveragePool() as op:
                 counted = padded or (op.count_include_pad and any(op.pads))
-                yield from _readers(network, node.name, offset, gain * op.gain, counted)
+                yield from readers(network, node.name, offset, gain * op.gain, counted)
             case Concat():
                 start = offset
                 for name in node.inputs:
                     if name == tensor:
-                        yield from _readers(network, node.name, start, gain, padded)
+                        yield from readers(network, node.name, start, gain, padded)
                     start += network.shape(name)[0]
             case Add():
                 yield f"{node.name!r} adds {tensor!r} to another tensor, map by map"
@@ -254,7 +256,7 @@ def _readers(
                 yield f"{node.name!r} ({type(op).__name__}) does not commute with sums of maps"
 
 
-def _within_groups(reader: _Reader, combination: Combination) -> bool:
+def _within_groups(reader: Reader, combination: Combination) -> bool:
     """Whether every dropped map is in the same group of the reader as its sources."""
     depth = reader.op.weight.shape[1]
     dropped = (np.array(combination.dropped, dtype=np.intp) + reader.offset) // depth
@@ -277,15 +279,15 @@ def fold(network: Network, tensor: str, combination: Combination) -> Network:
     if (obstacle := fold_obstacle(network, tensor, combination)) is not None:
         raise ValueError(f"Combination cannot be folded: {obstacle}")
     changed: dict[str, Conv] = {}
-    for reader in _readers(network, tensor):
-        assert isinstance(reader, _Reader)
+    for reader in readers(network, tensor):
+        assert isinstance(reader, Reader)
         op = changed.get(reader.node.name, reader.op)
         changed[reader.node.name] = _folded(replace(reader, op=op), combination)
     nodes = (replace(node, op=changed.get(node.name, node.op)) for node in network.nodes)
     return zero_unread(replace(network, nodes=tuple(nodes)))
 
 
-def _folded(reader: _Reader, combination: Combination) -> Conv:
+def _folded(reader: Reader, combination: Combination) -> Conv:
     op = reader.op
     weight, bias = op.weight.copy(), op.bias.copy()
     depth, filters = weight.shape[1], len(weight) // op.groups
