@@ -44,8 +44,7 @@ class Settings:
     a pool's divisor; ``activation_terms``: those in a slope; ``activation_error``: largest error of
     a curved activation relative to its amplitude. ``activation`` puts one of the paper's functions
     in place of every tanh and sigmoid, whatever its error, and ``prescale`` says whether their
-    input is scaled to meet the trained function. ``keep_zeros``: weights that are 0 stay 0 for the
-    objective ``output`` too, as those that were removed from a slimmed network must.
+    input is scaled to meet the trained function.
     """
 
     scale_terms: int = 3
@@ -56,7 +55,6 @@ class Settings:
     activation_error: float = 1 / 128
     activation: ActivationStyle = "minimax"
     prescale: Prescale = "match"
-    keep_zeros: bool = False
 
     def filters(self, op: Conv, recipe: Recipe, moments: Moments | None = None) -> DyadicFilters:
         """Dyadic filters of one layer, nearest in weights or, with ``moments``, in output."""
@@ -67,7 +65,6 @@ class Settings:
             scale_bits=self.scale_bits,
             bias_bits=self.bias_bits,
             moments=moments,
-            keep_zeros=self.keep_zeros,
         )
 
     def improved(
@@ -82,7 +79,6 @@ class Settings:
             scale_terms=self.scale_terms,
             scale_bits=self.scale_bits,
             bias_bits=self.bias_bits,
-            keep_zeros=self.keep_zeros,
         )
 
 
@@ -94,6 +90,7 @@ def approximate(
     objective: Objective = "frobenius",
     ranges: Mapping[str, tuple[float, float]] | None = None,
     settings: Settings | None = None,
+    reference: Network | None = None,
     progress: Progress | None = None,
 ) -> ApproxNetwork:
     """Replace every constant of ``network`` by a dyadic one.
@@ -118,6 +115,9 @@ def approximate(
         the whole line.
     settings
         Everything else.
+    reference
+        Network whose outputs the objective ``output`` aims at, if it is not ``network`` itself: the
+        one that a slimmed ``network`` was made of. Layers of the same name have the same form.
     progress
         Called with the layer that is worked on and the share of layers done, 0 to 1.
 
@@ -132,7 +132,12 @@ def approximate(
         If an activation has no dyadic form.
     """
     maker = Approximator(
-        network, images=images, objective=objective, ranges=ranges, settings=settings
+        network,
+        images=images,
+        objective=objective,
+        ranges=ranges,
+        settings=settings,
+        reference=reference,
     )
     return maker.approximate(recipes, progress)
 
@@ -151,13 +156,14 @@ class Approximator:
         objective: Objective = "frobenius",
         ranges: Mapping[str, tuple[float, float]] | None = None,
         settings: Settings | None = None,
+        reference: Network | None = None,
     ) -> None:
         if objective not in get_args(Objective):
             known = " or ".join(get_args(Objective))
             raise ValueError(f"Objective must be {known}, not {objective!r}")
         if objective == "output" and (images is None or not len(images)):
             raise DataError("Objective 'output' must have calibration images, at least one")
-        self._network, self._ranges = network, ranges
+        self._network, self._ranges, self._reference = network, ranges, reference
         self._settings = settings or Settings()
         self._images = images if objective == "output" else None
         self._nearest = FilterMemory[tuple[str, Recipe]]()
@@ -186,7 +192,9 @@ class Approximator:
             return verify(replace(self._first, filters=tuple(nearest)))
         if self._walk is None:
             others = self._first.to_network()
-            self._walk = Walk(self._network, others, self._images, self._improved)
+            self._walk = Walk(
+                self._network, others, self._images, self._improved, reference=self._reference
+            )
         return verify(replace(self._first, filters=self._walk.filters(mix, progress or _silent)))
 
     def _near(self, layer: str, op: Conv, recipe: Recipe) -> DyadicFilters:

@@ -37,13 +37,13 @@ def approximate_filters(
     scale_bits: int = 8,
     bias_bits: int = 16,
     moments: Moments | None = None,
-    keep_zeros: bool = False,
 ) -> DyadicFilters:
     """The nearest dyadic filters of the layer ``op``, each at its globally best dyadic scale.
 
     With ``moments`` the layer's output is nearest instead of its weights.
 
-    A layer whose weights are all 0 or signed powers of two (a permutation, a pad, a shift) is kept
+    Weights that are 0 stay 0: what slimming has removed does not come back. A layer whose weights
+    are all 0 or signed powers of two (a permutation, a pad, a shift) is kept
     exactly, whatever the set.
 
     Parameters
@@ -60,8 +60,6 @@ def approximate_filters(
         Moments of what the layer reads. The filters then have the least error of the output that
         descent from the nearest ones finds (:mod:`hwgen.approx.output_aware`), and the bias makes
         the mean of the output right.
-    keep_zeros
-        Whether weights that are 0 stay 0 with ``moments`` too; without, they always do.
     """
     if moments is not None:
         nearest = approximate_filters(
@@ -75,7 +73,6 @@ def approximate_filters(
             scale_terms=scale_terms,
             scale_bits=scale_bits,
             bias_bits=bias_bits,
-            keep_zeros=keep_zeros,
         )
     bias = rounded(op.bias, bias_bits)
     if (exact := exact_filters(op, bias)) is not None:
@@ -120,11 +117,11 @@ def output_aware_filters(
     scale_terms: int = 3,
     scale_bits: int = 8,
     bias_bits: int = 16,
-    keep_zeros: bool = False,
 ) -> DyadicFilters:
     """What :func:`approximate_filters` makes with ``moments``, from the ``nearest`` filters.
 
-    Filters that are exact keep their weights; only their bias follows the mean of the input.
+    Filters that are exact keep their weights; only their bias follows the mean of the input. A
+    filter whose weights and bias are all 0 has been removed and stays so.
     """
     filters = nearest
     if nearest.recipe != EXACT:
@@ -135,9 +132,10 @@ def output_aware_filters(
             moments,
             scale_terms=scale_terms,
             scale_bits=scale_bits,
-            keep_zeros=keep_zeros,
         )
-    return replace(filters, bias=rounded(moments.bias(filters.weight), bias_bits))
+    removed = ~op.weight.any(axis=(1, 2, 3)) & (op.bias == 0)
+    bias = np.where(removed, 0.0, moments.bias(filters.weight))
+    return replace(filters, bias=rounded(bias, bias_bits))
 
 
 def exact_filters(op: Conv, bias: FloatArray) -> DyadicFilters | None:

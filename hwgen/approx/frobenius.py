@@ -70,11 +70,15 @@ def has_one_number(recipe: Recipe, shape: tuple[int, ...]) -> bool:
     return single and recipe.mean_terms is not None and recipe.scale != "layer"
 
 
-def term_limit(recipe: Recipe, shape: tuple[int, ...]) -> int | None:
-    """Most signed powers of two in a layer of weights (O, I, H, W); None if any number."""
-    if recipe.mean_terms is None or math.prod(shape[1:]) == 1:
+def term_limit(recipe: Recipe, weight: FloatArray) -> int | None:
+    """Most signed powers of two in a layer of weights (O, I, H, W); None if any number.
+
+    The limit is a mean over the weights that are not 0: a layer has the same with the zeros that
+    slimming has left in it and after they have been taken out.
+    """
+    if recipe.mean_terms is None or math.prod(weight.shape[1:]) == 1:
         return None
-    return int(recipe.mean_terms * math.prod(shape) + 1e-9)
+    return int(recipe.mean_terms * np.count_nonzero(weight) + 1e-9)
 
 
 def fit_codes(
@@ -89,7 +93,7 @@ def fit_codes(
     if has_one_number(recipe, weight.shape):
         return _of_one_number(flat, recipe.dyadic_set, scale_mantissas(scale_terms, scale_bits))
     best = best_dyadic_scale(flat, recipe.dyadic_set, terms=scale_terms, bits=scale_bits)
-    limit = term_limit(recipe, weight.shape)
+    limit = term_limit(recipe, weight)
     starts = [best.scale]
     if recipe.scale == "kernel":
         whole = replace(recipe, scale="filter")

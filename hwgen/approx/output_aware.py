@@ -58,9 +58,10 @@ def refine(
     scale_terms: int = 3,
     scale_bits: int = 8,
     damping: float = DAMPING,
-    keep_zeros: bool = False,
 ) -> DyadicFilters:
     """Filters like ``filters`` whose output is nearer to the float layer's; the bias stays.
+
+    Codes of weights that are 0 stay 0.
 
     Parameters
     ----------
@@ -77,8 +78,6 @@ def refine(
         As in :func:`~hwgen.approx.filters.approximate_filters`.
     damping
         Trust in the weights against the moments, at least 0.
-    keep_zeros
-        Whether weights that are 0 stay 0, as those of a slimmed layer must, which were removed.
 
     Raises
     ------
@@ -93,11 +92,10 @@ def refine(
         damping,
         mantissas=scale_mantissas(scale_terms, scale_bits),
         shared=recipe.scale == "layer",
-        keep_zeros=keep_zeros,
     )
     scale = np.array([float(s) for s in filters.scale]) * 2.0**-filters.frac
     start = problem.state(filters.codes.reshape(len(scale), -1), scale)
-    limit = term_limit(recipe, op.weight.shape)
+    limit = term_limit(recipe, op.weight)
     if has_one_number(recipe, op.weight.shape):
         best = problem.rescaled(start)
     else:
@@ -169,7 +167,6 @@ class _Problem:
         damping: float,
         mantissas: FloatArray,
         shared: bool,
-        keep_zeros: bool,
     ) -> _Problem:
         if not damping >= 0:
             raise ValueError(f"Damping must not be negative, not {damping!r}")
@@ -184,13 +181,11 @@ class _Problem:
         kinds, kind = np.unique(factors, return_inverse=True)
         table = np.repeat(kind.reshape(len(weight), -1), op.kernel[0] * op.kernel[1], axis=1)
         levels, starts = _levels(dyadic_set, kinds)
-        if keep_zeros:
-            # one kind more, of which no code but 0 is
-            table = np.where(weight == 0, len(kinds), table)
-            nothing = np.full((1, starts.shape[1]), len(levels) + 1)
-            nothing[0, 0] = len(levels)
-            levels, starts = np.append(levels, 0.0), np.concatenate([starts, nothing])
-        table = np.ascontiguousarray(table)
+        # weights that are 0 stay 0: one kind more, of which no code but 0 is
+        table = np.ascontiguousarray(np.where(weight == 0, len(kinds), table))
+        nothing = np.full((1, starts.shape[1]), len(levels) + 1)
+        nothing[0, 0] = len(levels)
+        levels, starts = np.append(levels, 0.0), np.concatenate([starts, nothing])
         return cls(weight, second, target, levels, starts, table, mantissas, shared)
 
     def state(self, codes: npt.NDArray[np.number], scale: FloatArray) -> _State:

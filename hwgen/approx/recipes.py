@@ -32,9 +32,10 @@ class Recipe:
     dyadic_set
         Set that the weights are taken from.
     mean_terms
-        Most signed powers of two a weight, on average over the layer; a 0 has none. No limit if
-        None. Where each filter has one weight (a batch norm) a limit would remove channels: there
-        every weight but 0 is plus or minus the same number of the set, and the scale does the rest.
+        Most signed powers of two a weight, on average over the layer's weights that are not 0; what
+        becomes 0 has none. No limit if None. Where each filter has one weight (a batch norm) a
+        limit would remove channels: there every weight but 0 is plus or minus the same number of
+        the set, and the scale does the rest.
     scale
         What shares a scale. A scale a filter or a layer is free, because it becomes part of the
         requantisation; a scale a kernel is not, since the sum over input channels comes first.

@@ -81,7 +81,7 @@ def _check_filters(where: str, op: Conv, filters: DyadicFilters) -> None:
         outside = np.setdiff1d(_numbers(where, filters), np.array(dyadic_set.numerators))
         if outside.size:
             raise VerifyError(f"{where} has code {outside[0]}, not in its set {dyadic_set.name}")
-        limit, terms = term_limit(recipe, op.weight.shape), int(code_terms(filters.codes).sum())
+        limit, terms = term_limit(recipe, op.weight), int(code_terms(filters.codes).sum())
         if limit is not None and terms > limit:
             raise VerifyError(
                 f"{where} must have at most {limit} terms by its recipe {recipe.name}, not {terms}"

@@ -13,11 +13,12 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from hwgen.approx.moments import Moments, patch_moments
+from hwgen.approx.lockstep import Lockstep
+from hwgen.approx.moments import Moments
 from hwgen.approx.recipes import Recipe
 from hwgen.approx.types import DyadicFilters
-from hwgen.network.execute import Tensor, apply, check_input
-from hwgen.network.types import Conv, Network, Op
+from hwgen.network.execute import Tensor, check_input
+from hwgen.network.types import Conv, Network
 
 __all__ = ["FilterMemory", "Walk"]
 
@@ -25,7 +26,6 @@ _Fit = Callable[[str, Conv, Recipe, Moments], DyadicFilters]
 _Chain = tuple[tuple[str, Recipe], ...]
 _Key = TypeVar("_Key")
 
-_BATCH = 64
 _KEPT_WEIGHTS = 1 << 24
 
 
@@ -72,6 +72,9 @@ class Walk:
     fit
         Gives the filters of a layer, named and given by its operator, by a recipe, for the moments
         of its input; always the same for the same arguments.
+    reference
+        Network whose outputs the layers of the same names should have, if it is not ``network``
+        itself: the one that a slimmed ``network`` was made of.
 
     Raises
     ------
@@ -79,8 +82,17 @@ class Walk:
         If the images do not fit the network.
     """
 
-    def __init__(self, network: Network, approximated: Network, images: Tensor, fit: _Fit) -> None:
+    def __init__(
+        self,
+        network: Network,
+        approximated: Network,
+        images: Tensor,
+        fit: _Fit,
+        *,
+        reference: Network | None = None,
+    ) -> None:
         check_input(network, images)
+        self._reference = network if reference is None else reference
         self._network, self._approximated, self._fit = network, approximated, fit
         self._images = np.asarray(images, dtype=np.float32)
         self._before = _layers_before(network)
@@ -111,30 +123,20 @@ class Walk:
         report: Callable[[str, float], None],
     ) -> None:
         """Add to ``done`` the layers up to ``last`` that it lacks."""
-        nodes = self._network.nodes
-        last_use = {name: node.name for node in nodes for name in node.inputs}
-        # float and approximated tensor; the same object as long as they are equal
-        tensors = {self._network.input_name: (self._images, self._images)}
+        tensors = Lockstep(self._network, self._reference, self._images)
         layers = list(self._before)
-        for node in nodes:
-            inputs = [tensors[name] for name in node.inputs]
-            op, other = node.op, self._approximated.node(node.name).op
-            if isinstance(op, Conv) and isinstance(other, Conv):
+        for node in self._network.nodes:
+            reading, other = tensors.read(node), self._approximated.node(node.name).op
+            if isinstance(node.op, Conv) and isinstance(other, Conv):
                 if node.name not in done:
                     report(f"fit layer {node.name}", layers.index(node.name) / len(layers))
-                    exact, seen = inputs[0]
-                    moments = patch_moments(op, exact, None if seen is exact else seen)
-                    done[node.name] = self._fit(node.name, op, mix[node.name], moments)
+                    moments = reading.moments(node)
+                    done[node.name] = self._fit(node.name, node.op, mix[node.name], moments)
                     if node.name == last:
                         return
                 filters = done[node.name]
                 other = replace(other, weight=filters.weight, bias=filters.bias)
-            y = _applied(op, [exact for exact, _ in inputs])
-            same = other is op and all(exact is seen for exact, seen in inputs)
-            tensors[node.name] = (y, y if same else _applied(other, [seen for _, seen in inputs]))
-            for name in dict.fromkeys(node.inputs):
-                if last_use[name] == node.name:
-                    del tensors[name]
+            tensors.write(node.name, other, reading)
 
 
 def _layers_before(network: Network) -> dict[str, tuple[str, ...]]:
@@ -149,8 +151,3 @@ def _layers_before(network: Network) -> dict[str, tuple[str, ...]]:
             seen |= {node.name}
         behind[node.name] = seen
     return before
-
-
-def _applied(op: Op, xs: list[Tensor]) -> Tensor:
-    batches = range(0, len(xs[0]), _BATCH)
-    return np.concatenate([apply(op, [x[at : at + _BATCH] for x in xs]) for at in batches])

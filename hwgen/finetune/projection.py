@@ -89,7 +89,7 @@ class LayerRule:
             levels=np.concatenate([[0], recipe.dyadic_set.positive]),
             frac=filters.frac,
             factors=factors,
-            limit=term_limit(recipe, weight.shape),
+            limit=term_limit(recipe, weight),
             shared=recipe.scale == "layer",
             free=((weight != 0) | (filters.codes != 0)).reshape(len(factors), -1),
             recipe=filters.recipe,

@@ -70,7 +70,7 @@ def test_recipes_are_kept(seed: int, dyadic_set, mean: float | None, scale) -> N
         assert all(s.terms <= 3 for s in filters.scale)
     assert set(numbers.ravel().tolist()) <= set(dyadic_set.numerators)
     assert len(set(filters.scale)) == 1 or scale != "layer"
-    limit = term_limit(recipe, op.weight.shape)
+    limit = term_limit(recipe, op.weight)
     assert limit is None or _terms(filters) <= limit == int(mean * op.weight.size + 1e-9)
     free = approximate_filters(op, Recipe(dyadic_set, None, scale))
     if limit is not None and _terms(free) > limit:
@@ -153,7 +153,7 @@ def test_never_worse_than_the_best_codes_at_the_unconstrained_scale(text: str, m
         op, recipe = _layer(seed, 8, 6, 3, 3), parse_recipe(text)
         flat = op.weight.reshape(1 if recipe.scale == "layer" else 8, -1)
         free = best_dyadic_scale(flat, recipe.dyadic_set)
-        limit = term_limit(recipe, op.weight.shape)
+        limit = term_limit(recipe, op.weight)
         assert limit is not None
         blocks = tuple(
             Block(row, float(s), recipe.dyadic_set) for row, s in zip(flat, free.scale, strict=True)
@@ -206,7 +206,7 @@ def test_degenerate_layers(text: str) -> None:
     weight = np.zeros((2, 3, 2, 2))
     weight[0, 1, 1, 1] = 0.7
     one = approximate_filters(Conv(weight, np.zeros(2)), parse_recipe(text))
-    limit = term_limit(parse_recipe(text), weight.shape)
+    limit = term_limit(parse_recipe(text), weight)
     assert np.count_nonzero(one.codes) == (0 if limit == 0 else 1)
     assert squared_error(Conv(weight, np.zeros(2)), one) <= (1 if limit == 0 else 1e-3)
 

@@ -74,23 +74,55 @@ def test_refined_is_never_worse_and_keeps_set_limit_and_scales(
     assert output_objective(op, found, moments) <= output_objective(op, nearest, moments)
 
 
-@pytest.mark.parametrize("scale", ["filter", "layer", "kernel"])
-@pytest.mark.parametrize("limit", [None, 0.5])
-def test_weights_that_were_removed_stay_removed(limit: float | None, scale: str) -> None:
-    op, exact, seen = _layer(4, groups=2)
-    weight = op.weight * (np.random.default_rng(5).random(op.weight.shape) < 0.6)
-    weight[3] = 0
-    op = replace(op, weight=weight)
-    seen = seen + 0.6 * np.random.default_rng(6).standard_normal(seen.shape)
-    moments = patch_moments(op, exact, seen)
-    recipe = replace(parse_recipe("P8"), mean_terms=limit, scale=scale)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(["P1", "P4", "P8", "terms(2,-5,0)"]),
+    st.sampled_from([None, 0.3, 1.2]),
+    st.sampled_from(["filter", "layer", "kernel"]),
+)
+@settings(derandomize=True, max_examples=40, deadline=None)
+def test_weights_that_were_removed_stay_removed(
+    seed: int, name: str, limit: float | None, scale: str
+) -> None:
+    original, exact, seen = _layer(seed, groups=2)
+    rng = np.random.default_rng(seed + 1)
+    weight = original.weight * (rng.random(original.weight.shape) < 0.5)
+    weight[:, 1] = 0  # a channel that nothing reads
+    weight[[3, 4]] = 0
+    bias = original.bias.copy()
+    bias[3] = 0
+    op = replace(original, weight=weight, bias=bias)
+    seen[:, 1] = 0
+    moments = patch_moments(original, exact, seen)
+    recipe = replace(parse_recipe(name), mean_terms=limit, scale=scale)
     nearest = approximate_filters(op, recipe)
-    free = approximate_filters(op, recipe, moments=moments)
-    kept = approximate_filters(op, recipe, moments=moments, keep_zeros=True)
-    # without the rule some come back, which is what it is for
-    assert free.codes[weight == 0].any() or limit is not None
-    assert not kept.codes[weight == 0].any()
-    assert output_objective(op, kept, moments) < output_objective(op, nearest, moments)
+    found = approximate_filters(op, recipe, moments=moments)
+    for filters in (nearest, found):
+        assert not filters.codes[weight == 0].any()
+    if limit is not None:
+        assert _terms(found) <= limit * np.count_nonzero(weight)
+    assert output_objective(op, found, moments) <= output_objective(op, nearest, moments)
+    assert found.bias[3] == 0
+    mean = apply(original, [exact]).mean(axis=(0, 2, 3))[4]
+    np.testing.assert_allclose(found.bias[4], mean, rtol=1e-4)
+
+
+def test_zeros_do_not_loosen_a_limit() -> None:
+    """Zeros in the weights and the same weights without them have the same number of terms."""
+    op, exact, _ = _layer(8)
+    wide = replace(op, weight=np.pad(op.weight, [(0, 0), (0, 2), (1, 1), (0, 1)]))
+    pads = (1, 0, 1, 1)
+    padded = np.pad(exact, [(0, 0), (0, 2), (0, 0), (0, 0)])
+    wide = replace(wide, pads=pads)
+    for recipe in map(parse_recipe, ("P8@0.4", "terms(2,-6,0)@0.8/layer", "P7@0.5/kernel")):
+        alone = approximate_filters(op, recipe)
+        within = approximate_filters(wide, recipe)
+        np.testing.assert_array_equal(within.codes[:, :3, 1:-1, :-1], alone.codes)
+        assert not within.codes[:, 3:].any()
+        assert within.scale == alone.scale
+    # what reads the borders too has other moments, and as few terms
+    found = approximate_filters(wide, parse_recipe("P8@0.4"), moments=patch_moments(wide, padded))
+    assert 0 < _terms(found) <= 0.4 * op.weight.size
 
 
 def test_a_start_beyond_the_limit_is_brought_within() -> None:

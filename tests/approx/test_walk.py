@@ -1,18 +1,20 @@
 """Layers that two mixes share are fitted once, and come out as if each mix stood alone."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwgen.approx import walk
+from hwgen.approx import lockstep
 from hwgen.approx.approximate import Approximator, Settings, approximate
-from hwgen.approx.moments import Moments
+from hwgen.approx.moments import Moments, patch_moments
 from hwgen.approx.recipes import Recipe, parse_recipe
 from hwgen.approx.types import DyadicFilters
 from hwgen.approx.walk import FilterMemory, Walk
+from hwgen.network.execute import run, run_all
 from hwgen.network.types import Activation, Add, Conv, Network, Node
 from hwgen.numeric import Dyadic
 
@@ -99,8 +101,89 @@ def test_nothing_runs_when_all_is_known(monkeypatch: pytest.MonkeyPatch) -> None
     walked = _walk([])
     mix = dict.fromkeys("abcd", _RECIPES[0])
     first = walked.filters(mix, lambda what, share: None)
-    monkeypatch.delattr(walk, "apply")
+    monkeypatch.delattr(lockstep, "apply")
     assert walked.filters(mix, lambda what, share: None) == first
+
+
+def _slimmed(removed: int) -> Network:
+    """Half of the weights of every layer gone, and a filter of layer a with what reads it."""
+    rng = np.random.default_rng(33)
+
+    def slim(node: Node) -> Node:
+        if not isinstance(node.op, Conv):
+            return node
+        weight = node.op.weight * (rng.random(node.op.weight.shape) < 0.5)
+        bias = node.op.bias.copy()
+        if node.name == "a":
+            weight[removed], bias[removed] = 0, 0
+        elif node.name in "bc":
+            weight[:, removed] = 0
+        return replace(node, op=replace(node.op, weight=weight, bias=bias))
+
+    return replace(_NETWORK, nodes=tuple(map(slim, _NETWORK.nodes)))
+
+
+def test_a_slimmed_network_is_fitted_to_the_outputs_of_the_original() -> None:
+    slimmed, heard = _slimmed(1), {}
+    maker = Settings()
+
+    def fit(name: str, op: Conv, recipe: Recipe, moments: Moments) -> DyadicFilters:
+        assert op is slimmed.node(name).op
+        heard[name] = moments
+        return maker.filters(op, recipe, moments)
+
+    walked = Walk(slimmed, slimmed, _IMAGES, fit, reference=_NETWORK)
+    found = walked.filters(dict.fromkeys("abcd", _RECIPES[0]), lambda what, share: None)
+    filters = dict(found)
+    nodes = tuple(
+        replace(
+            node,
+            op=replace(node.op, weight=filters[node.name].weight, bias=filters[node.name].bias),
+        )
+        if isinstance(node.op, Conv)
+        else node
+        for node in slimmed.nodes
+    )
+    exact, seen = run_all(_NETWORK, _IMAGES), run_all(replace(slimmed, nodes=nodes), _IMAGES)
+    for node, op in _NETWORK.convs():
+        source = node.inputs[0]
+        expected = patch_moments(op, exact[source], seen[source])
+        np.testing.assert_allclose(heard[node.name].cross, expected.cross, atol=1e-4)
+        np.testing.assert_allclose(heard[node.name].second, expected.second, atol=1e-4)
+        np.testing.assert_allclose(heard[node.name].output_mean, expected.output_mean, atol=1e-5)
+        own = slimmed.node(node.name).op
+        assert isinstance(own, Conv)
+        assert not filters[node.name].codes[own.weight == 0].any()
+    assert not seen["a"][:, 1].any()
+
+
+def test_the_original_is_nearer_if_it_is_what_is_aimed_at() -> None:
+    slimmed = _slimmed(0)
+    exact = run(_NETWORK, _IMAGES)
+
+    def error(reference: Network | None) -> float:
+        approx = approximate(
+            slimmed,
+            recipes=parse_recipe("P8"),
+            images=_IMAGES,
+            objective="output",
+            reference=reference,
+        )
+        return float(np.linalg.norm(run(approx.to_network(), _IMAGES) - exact))
+
+    assert error(_NETWORK) < 0.8 * error(None)
+
+
+def test_the_original_must_have_the_same_layers() -> None:
+    other = replace(_NETWORK, nodes=(*_NETWORK.nodes[:-1], replace(_NETWORK.nodes[-1], op=Add())))
+    with pytest.raises(ValueError, match="Layer 'd' must have the form that it has in the ref"):
+        approximate(
+            _NETWORK,
+            recipes=_RECIPES[0],
+            images=_IMAGES,
+            objective="output",
+            reference=other,
+        )
 
 
 def _filters(weights: int) -> DyadicFilters:
