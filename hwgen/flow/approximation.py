@@ -91,7 +91,7 @@ def search(
     BudgetError
         If no choice of recipes keeps the loss on the choosing split within the budget.
     """
-    settings = settings_of(options, slimmed=reference is not None)
+    settings = settings_of(options)
     maker = _Maker(network, splits, options, settings, progress)
     cost = layer_cost(network, options.cost)
     moments = maker.moments()
@@ -158,7 +158,7 @@ def build_mix(
         If it is to be fine-tuned and PyTorch is not installed.
     """
     recipes = parse_mix(mix, [node.name for node, _ in network.convs()])
-    settings = settings_of(options, slimmed=reference is not None)
+    settings = settings_of(options)
     maker = _Maker(network, splits, options, settings, progress)
     approx = maker.approximated(recipes, progress)
     if options.finetune:
@@ -184,12 +184,9 @@ def build_mix(
     )
 
 
-def settings_of(options: ApproximateOptions, *, slimmed: bool = False) -> Settings:
-    """How everything but weights is made dyadic, in a search as in what is built from it.
-
-    What was removed from a slimmed network does not come back.
-    """
-    return Settings(activation=options.activation, prescale=options.prescale, keep_zeros=slimmed)
+def settings_of(options: ApproximateOptions) -> Settings:
+    """How everything but weights is made dyadic, in a search as in what is built from it."""
+    return Settings(activation=options.activation, prescale=options.prescale)
 
 
 def layer_cost(network: Network, name: str) -> LayerCost:
