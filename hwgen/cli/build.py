@@ -19,7 +19,8 @@ from hwgen.cli._options import (
     generate_options,
 )
 from hwgen.cli._result import finish
-from hwgen.flow.options import Backend, Memory, SynthOptions, VerifyOptions
+from hwgen.cli._slim import BUILD_SLIM_OPTIONS, build_slim_options
+from hwgen.flow.options import Backend, Memory, SlimObjective, SynthOptions, VerifyOptions
 from hwgen.flow.workspace import Workspace
 
 __all__ = ["build"]
@@ -29,6 +30,7 @@ __all__ = ["build"]
 @click.argument("model", type=click.Path(path_type=Path), metavar="MODEL.onnx")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Output directory.")
 @add_options(APPROXIMATE_OPTIONS)
+@add_options(BUILD_SLIM_OPTIONS)
 @add_options(GENERATE_OPTIONS)
 @add_options(VERIFY_OPTIONS)
 @add_options(SYNTH_OPTIONS)
@@ -36,6 +38,9 @@ __all__ = ["build"]
 def build(
     model: Path,
     out: Path,
+    slimmed: bool,
+    slim_budget: float | None,
+    slim_objective: SlimObjective | None,
     effort: int,
     backend: Backend,
     tile: tuple[int, int] | None,
@@ -54,8 +59,9 @@ def build(
 ) -> None:
     """Approximate MODEL.onnx, generate its hardware, verify it and build the bitstream.
 
-    Runs import, approximate, generate, verify, synth and report. A stage whose inputs have not
-    changed since it last ran is not run again, so an interrupted build continues.
+    Runs import, slim if --slim is given, approximate, generate, verify, synth and report. A stage
+    whose inputs have not changed since it last ran is not run again, so an interrupted build
+    continues.
 
     \b
         hwgen build face.onnx --data train.npz --test test.npz --board ulx3s-25f --out out/face
@@ -64,10 +70,14 @@ def build(
     hardware = generate_options(effort=effort, backend=backend, tile=tile, memory=memory)
     workspace = Workspace.create(out)
     options = approximate_options(workspace)
+    slim_options = build_slim_options(
+        options, backend, slimmed=slimmed, budget=slim_budget, objective=slim_objective
+    )
     with progress_bars(quiet=as_json) as progress:
         stages.build(
             workspace,
             model,
+            slim_options,
             options,
             hardware,
             VerifyOptions(images=images, fast_images=fast_images, layers=layers, seed=verify_seed),

@@ -21,6 +21,7 @@ from hwgen.cli.import_model import import_model
 from hwgen.cli.nfu import nfu
 from hwgen.cli.optimize import optimize
 from hwgen.cli.report import report
+from hwgen.cli.slim import slim
 from hwgen.cli.synth import synth
 from hwgen.cli.verify import verify
 from hwgen.errors import HwgenError
@@ -40,6 +41,7 @@ def hwgen() -> None:
 
     \b
         hwgen import face.onnx --out out/face
+        hwgen slim out/face --data train.npz --test test.npz --budget 0.5%
         hwgen approximate out/face --data train.npz --test test.npz --budget 1%
         hwgen generate out/face
         hwgen verify out/face
@@ -53,6 +55,7 @@ def hwgen() -> None:
 for command in (
     build,
     import_model,
+    slim,
     approximate,
     front,
     generate,

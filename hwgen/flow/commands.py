@@ -66,14 +66,12 @@ def _slim(record: Mapping[str, Any]) -> list[str]:
     words += _changed(options, ("objective", "--objective", _L.objective))
     if tuple(options["moves"]) != _L.moves:
         words += ["--moves", ",".join(options["moves"])]
-    words += _changed(options, ("search", "--search", _L.search))
     if options["tile"] is not None:
         words += ["--tile", "x".join(map(str, options["tile"]))]
     return words + _changed(
         options,
         ("importance", "--importance", _L.importance),
         ("calibration", "--calibration", _L.calibration),
-        ("finetune", "--finetune", _L.finetune),
         ("seed", "--seed", _L.seed),
     )
 

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from hwgen.approx.approximate import ActivationStyle, Objective
 from hwgen.approx.costs import COSTS as _COSTS
 from hwgen.approx.paper_activations import Prescale
+from hwgen.slim.search import FAMILIES, Family
 
 __all__ = [
     "ACTIVATIONS",
@@ -20,16 +21,13 @@ __all__ = [
     "SLIM_IMPORTANCES",
     "SLIM_MOVES",
     "SLIM_OBJECTIVES",
-    "SLIM_SEARCHES",
     "ApproximateOptions",
     "Backend",
     "GenerateOptions",
     "Memory",
     "SlimImportance",
-    "SlimMove",
     "SlimObjective",
     "SlimOptions",
-    "SlimSearch",
     "SynthOptions",
     "VerifyOptions",
 ]
@@ -59,26 +57,18 @@ MEMORIES: tuple[Memory, ...] = get_args(Memory)
 """Names of the memories."""
 
 
-SlimObjective = Literal["macs", "cycles", "luts", "bytes"]
-"""What slimming can save: multiplications, cycles of an NFU, LUTs of the datapath, or memory."""
+SlimObjective = Literal["macs", "cycles", "bytes"]
+"""What slimming can save: multiplications, cycles of an NFU, or memory of weights."""
 
 SLIM_OBJECTIVES: tuple[SlimObjective, ...] = get_args(SlimObjective)
 """Names of what slimming can save."""
 
-SlimMove = Literal["kernels", "features", "recipes"]
-"""What slimming can do: reduce kernels, approximate features by others, make weights dyadic."""
-
-SLIM_MOVES: tuple[SlimMove, ...] = get_args(SlimMove)
+SLIM_MOVES = FAMILIES
 """Names of what slimming can do."""
 
-SlimSearch = Literal["greedy", "bisection"]
-"""How slimming searches: move by move, or by the share of each layer."""
-
-SLIM_SEARCHES: tuple[SlimSearch, ...] = get_args(SlimSearch)
-"""Names of the searches."""
-
-SlimImportance = Literal["qr", "norm", "ablation", "taylor"]
-"""By what the features of a layer are ranked."""
+SlimImportance = Literal["error", "qr", "norm", "ablation", "taylor"]
+"""By what the features of a layer are ranked: the error that their loss adds to what reads them, or
+one of :data:`hwgen.slim.importance.METHODS`."""
 
 SLIM_IMPORTANCES: tuple[SlimImportance, ...] = get_args(SlimImportance)
 """Names of the rankings."""
@@ -90,21 +80,18 @@ class SlimOptions:
 
     ``budget`` is the share of accuracy that the slimmed network may lose on the choosing split
     (0.01 is one point), ``objective`` what is saved, ``tile`` (Tn, Ti) of the NFU whose cycles are
-    (None: what suits small FPGAs), ``moves`` what may be done, ``search`` how it is searched and
-    ``importance`` by what features are ranked. ``calibration`` is the most images that outputs are
-    fitted to, ``finetune`` the number of epochs that what is left is trained for.
+    (None: what suits small FPGAs), ``moves`` what may be done and ``importance`` by what features
+    are ranked. ``calibration`` is the most images that outputs are fitted to.
     """
 
     data: Path
     test: Path | None = None
     budget: float = 0.01
     objective: SlimObjective = "macs"
-    moves: tuple[SlimMove, ...] = ("kernels", "features")
-    search: SlimSearch = "greedy"
+    moves: tuple[Family, ...] = ("kernels", "features")
     tile: tuple[int, int] | None = None
-    importance: SlimImportance = "qr"
+    importance: SlimImportance = "error"
     calibration: int = 256
-    finetune: int = 0
     seed: int = 0
 
     def of_search(self) -> dict[str, object]:

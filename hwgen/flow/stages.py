@@ -17,7 +17,14 @@ from hwgen.approx import front as front_store
 from hwgen.approx import store as approx_store
 from hwgen.boards import find_board
 from hwgen.boards.build import build_board
-from hwgen.errors import BudgetError, ModelError, ResourceError, ToolNotFoundError, VerifyError
+from hwgen.errors import (
+    BudgetError,
+    DataError,
+    ModelError,
+    ResourceError,
+    ToolNotFoundError,
+    VerifyError,
+)
 from hwgen.finetune.finetune import require_torch
 from hwgen.flow.approximation import build_mix
 from hwgen.flow.approximation import search as search_recipes
@@ -34,12 +41,14 @@ from hwgen.flow.options import (
     ApproximateOptions,
     GenerateOptions,
     Memory,
+    SlimOptions,
     SynthOptions,
     VerifyOptions,
 )
 from hwgen.flow.progress import Progress
 from hwgen.flow.searches import FRONT, CheckMemory, load_front
 from hwgen.flow.simulation import Simulation, check_layers, fault
+from hwgen.flow.slimming import slim
 from hwgen.flow.source import (
     NETWORK,
     check_same_images,
@@ -65,6 +74,7 @@ __all__ = [
     "report",
     "search",
     "searched_options",
+    "slim",
     "synthesise",
     "verify",
 ]
@@ -356,6 +366,7 @@ def report(workspace: Workspace) -> None:
 def build(
     workspace: Workspace,
     model: Path,
+    slim_options: SlimOptions | None,
     approximate_options: ApproximateOptions,
     generate_options: GenerateOptions,
     verify_options: VerifyOptions,
@@ -364,8 +375,14 @@ def build(
 ) -> None:
     """Run every stage; those whose inputs have not changed are skipped.
 
-    The hardware is for the family of the board, and an NFU has the board's tile and memory if none
-    is given.
+    Without ``slim_options`` the network is not slimmed. The hardware is for the family of the
+    board, and an NFU has the board's tile and memory if none is given; slimming saves the cycles
+    of that tile.
+
+    Raises
+    ------
+    DataError
+        If the network is not to be slimmed, and the workspace holds it slimmed.
     """
     board = find_board(synth_options.board)
     check_layers(generate_options.backend, verify_options)
@@ -382,6 +399,15 @@ def build(
             memory=generate_options.memory or memory,
         )
     import_model(workspace, model)
+    if slim_options is not None:
+        if slim_options.objective == "cycles":
+            slim_options = replace(slim_options, tile=generate_options.tile)
+        slim(workspace, slim_options, progress)
+    elif load_source(workspace).slimmed is not None:
+        raise DataError(
+            f"{str(workspace.root)!r} holds a slimmed network: add --slim, or go back with 'hwgen "
+            f"slim {workspace.root} --undo'"
+        )
     approximate(workspace, approximate_options, progress)
     generate(workspace, generate_options, progress)
     check_memories(load_plan(workspace), board)

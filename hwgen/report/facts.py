@@ -6,11 +6,30 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["Verdict", "facts", "loss_text", "next_command", "number", "percent", "verdict"]
+__all__ = [
+    "OBJECTIVE_LABELS",
+    "Verdict",
+    "facts",
+    "loss_text",
+    "next_command",
+    "number",
+    "percent",
+    "slim_lost",
+    "slim_saved",
+    "verdict",
+]
 
 _Group = Mapping[str, Any]
 _STAGES = ("import", "approximate", "generate", "verify", "synth")
 _RESOURCES = (("luts", "LUTs"), ("ffs", "FFs"), ("brams", "BRAMs"), ("dsps", "DSPs"))
+
+OBJECTIVE_LABELS: Mapping[str, str] = {
+    "macs": "MACs",
+    "cycles": "cycles",
+    "luts": "LUTs",
+    "bytes": "bytes",
+}
+"""What slimming saved, by the name of the objective."""
 
 Verdict = tuple[str, str]
 """A sentence, and ``good``, ``bad`` or ``open``."""
@@ -55,6 +74,7 @@ def facts(summary: _Group) -> list[tuple[str, str]]:
     """Pairs of a subject and a line about it, of all that is known."""
     lines = (
         ("network", _network(summary["network"])),
+        ("slimmed", _slimmed(summary["slim"])),
         ("weights", _weights(summary["approximation"])),
         ("accuracy", _accuracy(summary["accuracy"])),
         ("an image", _operations(summary["operations"])),
@@ -89,6 +109,37 @@ def _network(network: _Group | None) -> str:
         return ""
     shape = " x ".join(str(size) for size in network["input"])
     return f"{network['name']}, input {shape}, {number(network['constants'])} constants"
+
+
+def _slimmed(slim: _Group | None) -> str:
+    if slim is None:
+        return ""
+    lost = "" if slim["test"] is None else f"; lost {slim_lost(slim['test'], 'test images')}"
+    return slim_saved(slim) + lost
+
+
+def slim_saved(slim: _Group) -> str:
+    """What slimming saved, in shares of the cost, the multiplications and the parameters."""
+    total = slim["total"]
+    named = {OBJECTIVE_LABELS[slim["objective"]]: total["cost"], "MACs": total["macs"]}
+    named["parameters"] = total["parameters"]
+    shares = [
+        f"{percent(1 - after / before if before else 0.0)} of {name}"
+        for name, (before, after) in named.items()
+    ]
+    return f"saved {', '.join(shares)}"
+
+
+def slim_lost(change: _Group, which: str) -> str:
+    """What a slimmed network lost on ``which`` images: accuracy, decisions or nearness."""
+    images = f"on {number(change['images'])} {which}"
+    if change["loss"] is not None:
+        shares = [percent(change[side]["accuracy"], 2) for side in ("before", "after")]
+        return f"{loss_text(change['loss'])} {images}, {' to '.join(shares)}"
+    error = f"outputs within {percent(change['after']['error'])} of the original's"
+    if change["changed"] is None:
+        return f"nothing that labels tell: {error} {images}"
+    return f"{percent(change['changed']['share'], 2)} of the decisions, {error} {images}"
 
 
 def _weights(approximation: _Group | None) -> str:

@@ -19,6 +19,7 @@ from hwgen.report.complexity import complexity_tables
 from hwgen.report.facts import verdict
 from hwgen.report.front import front_plot, front_table
 from hwgen.report.pipeline import Box, draw
+from hwgen.report.slim import slim_facts, slim_plot, slim_table
 from hwgen.report.tables import (
     Bar,
     Table,
@@ -47,6 +48,9 @@ class _Page:
     tiles: tuple[Tile, ...]
     pipeline: Markup | None
     accuracy: Table | None
+    slim: Table | None
+    slim_facts: tuple[tuple[str, str], ...]
+    slim_steps: Markup | None
     operations: Table | None
     complexity: tuple[tuple[str, Table], ...]
     layers: Table | None
@@ -110,7 +114,7 @@ def _page(
     network, layers = summary["network"], summary["layers"]
     hardware, verification = summary["hardware"], summary["verification"]
     weights, left_out = plots.weight_plots(approx) if approx else ("", 0)
-    approximation = summary["approximation"]
+    approximation, slim = summary["approximation"], summary["slim"]
     built = approximation["point"] if approximation else None
     curved = plots.activation_plots(approx, integer) if approx and integer else ""
     return _Page(
@@ -120,6 +124,9 @@ def _page(
         tiles=tiles(summary),
         pipeline=_svg(draw(_boxes(summary))) if layers else None,
         accuracy=accuracy_table(summary["accuracy"]) if summary["accuracy"] else None,
+        slim=slim_table(slim) if slim else None,
+        slim_facts=tuple(slim_facts(slim)) if slim else (),
+        slim_steps=_svg(slim_plot(slim)) if slim else None,
         operations=operation_table(summary["operations"]) if summary["operations"] else None,
         complexity=_complexity(approx, original) if approx else (),
         layers=layer_table(layers) if layers else None,

@@ -1,0 +1,177 @@
+"""Options of slimming, for ``hwgen slim`` and ``hwgen build --slim``."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import click
+from click.core import ParameterSource
+
+from hwgen.cli._console import BUDGET
+from hwgen.cli._options import TILE
+from hwgen.flow.options import (
+    SLIM_IMPORTANCES,
+    SLIM_MOVES,
+    SLIM_OBJECTIVES,
+    ApproximateOptions,
+    Backend,
+    SlimObjective,
+    SlimOptions,
+)
+
+__all__ = ["BUILD_SLIM_OPTIONS", "SLIM_OPTIONS", "build_slim_options", "slim_options"]
+
+_PATH = click.Path(path_type=Path)
+_L = SlimOptions
+
+
+class _Moves(click.ParamType[tuple[str, ...]]):
+    name = "moves"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        names = [name.strip() for name in str(value).split(",")]
+        if odd := [name for name in names if name not in SLIM_MOVES]:
+            self.fail(f"{odd[0]!r} is none of {', '.join(SLIM_MOVES)}", param, ctx)
+        return tuple(move for move in SLIM_MOVES if move in names)
+
+
+SLIM_OPTIONS = (
+    click.option(
+        "--data",
+        type=_PATH,
+        metavar="DATA.npz",
+        help="Images 'x' (N,C,H,W) as the model wants them, and classes 'y' (N,) if known. To one "
+        "part the weights are fitted, another chooses what goes. Required, but for --undo.",
+    ),
+    click.option(
+        "--test",
+        type=_PATH,
+        metavar="TEST.npz",
+        help="Images on which the loss is reported; they choose nothing. Without it 30 % of DATA "
+        "are held out.",
+    ),
+    click.option(
+        "--budget",
+        type=BUDGET,
+        default="1%",
+        show_default=True,
+        help="Accuracy that slimming may cost; leave some of what may be lost in all to 'hwgen "
+        "approximate'.",
+    ),
+    click.option(
+        "--objective",
+        type=click.Choice(SLIM_OBJECTIVES),
+        default=_L.objective,
+        show_default=True,
+        help="What to save: multiplications of the float network, cycles of an NFU, or bytes of "
+        "weight memory.",
+    ),
+    click.option(
+        "--tile",
+        type=TILE,
+        metavar="TNxTI",
+        help="For --objective cycles: outputs and inputs that the NFU works on in a cycle, each 1, "
+        "2, 4, 8 or 16; 4x4 by default.",
+    ),
+    click.option(
+        "--moves",
+        type=_Moves(),
+        default=",".join(_L.moves),
+        show_default=True,
+        metavar="NAMES",
+        help="What may be done, separated by commas: 'kernels' reduces kernels, down to nothing; "
+        "'features' lets layers do with fewer of the maps that they read.",
+    ),
+    click.option(
+        "--importance",
+        type=click.Choice(SLIM_IMPORTANCES),
+        default=_L.importance,
+        show_default=True,
+        help="Which features go first: those whose loss adds least error to what reads them, or "
+        "the least important ones by pivoted QR of their maps, by the norm of their filters, by "
+        "the loss without them, or by its first-order estimate.",
+    ),
+    click.option(
+        "--calibration",
+        type=click.IntRange(1),
+        default=_L.calibration,
+        show_default=True,
+        metavar="N",
+        help="Images of DATA, at most, to which the weights that stay are fitted.",
+    ),
+    click.option("--seed", type=int, default=_L.seed, show_default=True, help="Seed of the split."),
+)
+
+BUILD_SLIM_OPTIONS = (
+    click.option(
+        "--slim",
+        "slimmed",
+        is_flag=True,
+        help="Slim the network first, as 'hwgen slim' does with its default settings.",
+    ),
+    click.option(
+        "--slim-budget",
+        type=BUDGET,
+        help="What slimming may cost of the --budget, which is for everything; by default half.",
+    ),
+    click.option(
+        "--slim-objective",
+        type=click.Choice(SLIM_OBJECTIVES),
+        help="What slimming saves; by default cycles for an NFU, and multiplications otherwise.",
+    ),
+)
+
+
+def slim_options() -> SlimOptions:
+    """The options of slimming that the user gave to the running command.
+
+    Raises
+    ------
+    click.UsageError
+        If options are missing or contradict each other.
+    """
+    context = click.get_current_context()
+    given = {
+        field.name: context.params[field.name]
+        for field in fields(SlimOptions)
+        if context.get_parameter_source(field.name) is not ParameterSource.DEFAULT
+    }
+    if "data" not in given:
+        raise click.UsageError("Missing option '--data'.")
+    if "tile" in given and given.get("objective") != "cycles":
+        raise click.UsageError("--tile is of an NFU, whose cycles --objective cycles saves")
+    return SlimOptions(**given)
+
+
+def build_slim_options(
+    approximate: ApproximateOptions,
+    backend: Backend,
+    *,
+    slimmed: bool,
+    budget: float | None,
+    objective: SlimObjective | None,
+) -> SlimOptions | None:
+    """How ``hwgen build`` slims the network that it approximates so; None if it is to leave it.
+
+    Raises
+    ------
+    click.UsageError
+        If it is to leave it, but an option says how to slim it.
+    """
+    given = (("--slim-budget", budget), ("--slim-objective", objective))
+    for option, value in given:
+        if value is not None and not slimmed:
+            raise click.UsageError(f"{option} says how the network is slimmed; add --slim")
+    if not slimmed:
+        return None
+    return SlimOptions(
+        data=approximate.data,
+        test=approximate.test,
+        budget=approximate.budget / 2 if budget is None else budget,
+        objective=objective or ("cycles" if backend == "nfu" else "macs"),
+        calibration=approximate.calibration,
+        seed=approximate.seed,
+    )

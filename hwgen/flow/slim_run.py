@@ -1,0 +1,201 @@
+"""Slimming a network as a user asked for it, and what it made of every layer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from hwgen.flow.data import Splits
+from hwgen.flow.options import SlimOptions
+from hwgen.flow.progress import Progress
+from hwgen.flow.slim_objectives import cycles_objective
+from hwgen.network.types import Conv, Network
+from hwgen.nfu.config import NfuConfig
+from hwgen.slim.compact import compact
+from hwgen.slim.importance import channel_importance
+from hwgen.slim.kernels import kernel_sizes
+from hwgen.slim.moves import describe
+from hwgen.slim.objectives import BYTES, MACS, Objective
+from hwgen.slim.search import Effort, Settings, Step, search
+from hwgen.slim.store import Slimmed
+
+_T = TypeVar("_T")
+
+__all__ = ["LayerChange", "Slimming", "slim_network", "slim_objective"]
+
+_BLOCK = 4
+"""Filters of one move if no tile asks for others."""
+
+_TILE = (4, 4)
+"""Tile of an NFU if none is given, as of 'hwgen generate'."""
+
+
+@dataclass(frozen=True)
+class LayerChange:
+    """A linear layer before and after slimming, the second of each pair being after.
+
+    ``filters`` and the numbers of filters of each kernel size, such as ``{"3x3": 6}``, do not count
+    filters of zeros; ``parameters`` are weights other than 0 and the biases of these filters, and
+    ``macs`` those of an image. ``cost`` is by the objective.
+    """
+
+    name: str
+    filters: tuple[int, int]
+    kernels: tuple[Mapping[str, int], Mapping[str, int]]
+    macs: tuple[int, int]
+    parameters: tuple[int, int]
+    cost: tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Slimming:
+    """What slimming found: the network, how each layer changed, and the way there.
+
+    ``metric`` says what a loss is (:class:`~hwgen.approx.measure.Loss`); ``steps`` are the
+    trajectory, of which the last one is what was chosen.
+    """
+
+    slimmed: Slimmed
+    options: SlimOptions
+    metric: str
+    layers: tuple[LayerChange, ...]
+    steps: tuple[Step, ...]
+    effort: Effort
+
+    def record(self) -> dict[str, object]:
+        """Plain form of what is not stored elsewhere, for ``results/slim.json``."""
+        options = self.options
+        given = {"data": str(options.data), "test": options.test and str(options.test)}
+        totals = {
+            name: [sum(getattr(layer, name)[place] for layer in self.layers) for place in (0, 1)]
+            for name in ("filters", "macs", "parameters", "cost")
+        }
+        return {
+            "given": given,
+            **{key: value for key, value in asdict(options).items() if key not in given},
+            "metric": self.metric,
+            "mix": self.slimmed.mix,
+            "layers": [asdict(layer) for layer in self.layers],
+            "total": totals,
+            "steps": [
+                {
+                    "moves": [describe(move) for move in step.moves],
+                    "cost": step.cost,
+                    "loss": step.loss,
+                    "spoiled": step.spoiled,
+                    "error": step.error,
+                }
+                for step in self.steps
+            ],
+            "effort": asdict(self.effort),
+        }
+
+
+def slim_network(
+    network: Network,
+    splits: Splits,
+    options: SlimOptions,
+    progress: Progress,
+    *,
+    known: Sequence[Step] = (),
+    keep: Callable[[Step], None] | None = None,
+) -> Slimming:
+    """Slim ``network`` as ``options`` say; ``splits.test`` plays no part.
+
+    Parameters
+    ----------
+    known, keep
+        Steps of an interrupted search of the same kind, and what takes each new one.
+    """
+    objective = slim_objective(network, options)
+    calibration = splits.calibration.x
+    importance = None
+    if options.importance != "error":
+        progress("Importance", 0.0)
+        labels = splits.calibration.y
+        importance = channel_importance(network, calibration, labels, method=options.importance)
+        progress("Importance", 1.0)
+    if known and known[0].moves:
+        # the first step is no news
+        known = (Step((), objective.total(network), 0.0, 0.0, 0.0), *known)
+    outcome = search(
+        network,
+        calibration,
+        splits.choosing.x,
+        splits.choosing.y,
+        budget=options.budget,
+        objective=objective,
+        families=options.moves,
+        importance=importance,
+        settings=Settings(block=_block(options)),
+        known=known,
+        keep=keep,
+        progress=progress,
+    )
+    masked = outcome.network
+    slimmed = Slimmed(compact(masked), masked)
+    layers = layer_changes(network, masked, objective)
+    return Slimming(slimmed, options, outcome.metric, layers, outcome.steps, outcome.effort)
+
+
+def slim_objective(network: Network, options: SlimOptions) -> Objective:
+    """What ``options`` say is to be saved."""
+    match options.objective:
+        case "macs":
+            return MACS
+        case "bytes":
+            return BYTES
+        case "cycles":
+            tn, ti = options.tile or _TILE
+            return cycles_objective(NfuConfig(tn=tn, ti=ti, nfu3_lanes=max(1, tn // 4)))
+
+
+def layer_changes(
+    network: Network, masked: Network, objective: Objective
+) -> tuple[LayerChange, ...]:
+    """How each linear layer of ``network`` changed, and layers that are new in ``masked``."""
+    sides = [{node.name: op for node, op in each.convs()} for each in (network, masked)]
+    costs = [objective(each) for each in (network, masked)]
+    macs = [MACS(each) for each in (network, masked)]
+    return tuple(
+        LayerChange(
+            name,
+            _pair(_filters(ops.get(name)) for ops in sides),
+            _pair(_kernels(ops.get(name)) for ops in sides),
+            _pair(int(counts.get(name, 0)) for counts in macs),
+            _pair(_parameters(ops.get(name)) for ops in sides),
+            _pair(float(each.get(name, 0.0)) for each in costs),
+        )
+        for name in dict.fromkeys(name for ops in sides for name in ops)
+    )
+
+
+def _pair(values: Iterable[_T]) -> tuple[_T, _T]:
+    before, after = values
+    return before, after
+
+
+def _filters(op: Conv | None) -> int:
+    return 0 if op is None else int(op.weight.any(axis=(1, 2, 3)).sum())
+
+
+def _kernels(op: Conv | None) -> dict[str, int]:
+    """Filters of each size of kernel, the largest first."""
+    if op is None:
+        return {}
+    counts = Counter(map(tuple, kernel_sizes(op)[op.weight.any(axis=(1, 2, 3))].tolist()))
+    largest = sorted(counts, key=lambda size: (-size[0] * size[1], size))
+    return {f"{height}x{width}": counts[height, width] for height, width in largest}
+
+
+def _parameters(op: Conv | None) -> int:
+    return 0 if op is None else int(np.count_nonzero(op.weight)) + _filters(op)
+
+
+def _block(options: SlimOptions) -> int:
+    """Filters of one move: those of a tile, because fewer would save it nothing."""
+    return (options.tile or _TILE)[0] if options.objective == "cycles" else _BLOCK

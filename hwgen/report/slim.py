@@ -1,0 +1,85 @@
+"""What slimming did, as a table, in sentences and as a plot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from hwgen.report.facts import OBJECTIVE_LABELS, number, slim_lost, slim_saved
+from hwgen.report.front import METRIC_LABELS
+from hwgen.report.plots import DYADIC, EXACT, STYLE, as_svg
+from hwgen.report.tables import Table
+
+__all__ = ["slim_facts", "slim_plot", "slim_table"]
+
+_Group = Mapping[str, Any]
+
+_ARROW = " \u2192 "
+
+
+def slim_table(slim: _Group) -> Table:
+    """A row a linear layer, before and after, and one of all."""
+    columns = ["Layer", "Kernels", "Filters", "MACs", "Parameters"]
+    keys = ["filters", "macs", "parameters"]
+    if slim["objective"] != "macs":
+        columns.append(OBJECTIVE_LABELS[slim["objective"]].capitalize())
+        keys.append("cost")
+    rows = [
+        (layer["name"], _kernels(layer["kernels"]), *(_change(layer[key]) for key in keys))
+        for layer in slim["layers"]
+    ]
+    total = slim["total"]
+    rows.append(("All layers", "", *(_change(total[key]) for key in keys)))
+    return Table(tuple(columns), tuple(rows), texts=2)
+
+
+def slim_facts(slim: _Group) -> list[tuple[str, str]]:
+    """Pairs of a subject and a line: what was saved, what it costs, and what it took."""
+    effort, steps = slim["effort"], len(slim["steps"]) - 1
+    lines = [("saved", slim_saved(slim).removeprefix("saved "))]
+    lines += [
+        (subject, slim_lost(slim[key], which))
+        for subject, key, which in (
+            ("lost", "test", "test images, which chose nothing"),
+            ("choosing", "choosing", "images that chose"),
+        )
+        if slim[key] is not None
+    ]
+    tried = f"{steps} steps, {number(effort['trials'])} moves tried"
+    return [*lines, ("search", f"{tried}, {number(effort['checks'])} networks checked")]
+
+
+def slim_plot(slim: _Group) -> str:
+    """SVG of the loss over the cost along the steps of the search; empty if there is none."""
+    steps: Sequence[_Group] = slim["steps"]
+    if len(steps) < 2:
+        return ""
+    label, cost = METRIC_LABELS[slim["metric"]], OBJECTIVE_LABELS[slim["objective"]]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(8.6, 3.0), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        for axes, key, name in ((left, "loss", label), (right, "error", "output error")):
+            values = [100 * step[key] for step in steps]
+            axes.plot([step["cost"] for step in steps], values, ".-", color=EXACT, lw=0.8, ms=5)
+            axes.plot([steps[-1]["cost"]], values[-1:], "o", color=DYADIC, ms=7)
+            axes.set_xlabel(cost)
+            axes.set_ylabel(f"{name}, % of {slim['choosing']['images']} images")
+            axes.set_xlim(left=0)
+        left.axhline(100 * slim["budget"], color=DYADIC, lw=0.8, ls="--", label="budget")
+        left.legend(loc="upper right")
+        return as_svg(figure, "slim", "Loss and output error over cost, step by step")
+
+
+def _change(pair: Sequence[float]) -> str:
+    before, after = map(number, pair)
+    return before if before == after else before + _ARROW + after
+
+
+def _kernels(pair: Sequence[_Group]) -> str:
+    before, after = (
+        ", ".join(f"{count} of {size}" for size, count in sizes.items()) or "none" for sizes in pair
+    )
+    return before if before == after else before + _ARROW + after
