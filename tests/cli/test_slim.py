@@ -47,7 +47,7 @@ def test_table_and_json_say_the_same(
 ) -> None:
     model, data = files
     out = tmp_path / "out"
-    arguments = ("--data", data, "--budget", "20%", "--objective", "bytes")
+    arguments = ("--data", data, "--budget", "50%", "--objective", "bytes")
     status, printed, error = hwgen("slim", model, "--out", out, *arguments)
     assert (status, error) == (0, "")
     lines = printed.splitlines()
