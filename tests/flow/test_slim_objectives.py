@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import Sketch
 
+from hwgen.approx.approximate import assemble
+from hwgen.approx.filters import approximate_filters
+from hwgen.approx.recipes import parse_recipe
 from hwgen.approx.types import DyadicFilters
-from hwgen.flow.slim_objectives import cycles_objective, issued_rows, row_needs
+from hwgen.flow.slim_objectives import cycles_objective, issued_rows, luts_objective, row_needs
+from hwgen.integer.calibrate import calibrate
+from hwgen.integer.quantise import quantise
 from hwgen.integer.types import Conv as IntegerConv
-from hwgen.network.types import Conv, Node
+from hwgen.network.shapes import window_shape
+from hwgen.network.types import Conv, Network, Node
 from hwgen.nfu.compile import compile_network
 from hwgen.nfu.config import DyadicLane, IntLane, NfuConfig
 from hwgen.nfu.metrics import network_metrics
 from hwgen.nfu.timing import Timing
 from hwgen.numeric import Dyadic
 from hwgen.slim.objectives import FINEST_TERMS
+from hwgen.stream.plan import plan_pipeline
+from hwgen.stream.verilog import emit
+from hwgen.toolchain.synthesis import SynthesisJob, synthesise
 
 _CODES = np.array([0, 0, 0, 1, 2, 3, -5, 11, -8])
 
@@ -147,3 +158,78 @@ def test_without_a_recipe_a_row_has_the_terms_of_the_finest() -> None:
     assert two.layer(node, (4, 5, 5), None) == whole.layer(node, (4, 5, 5), None) == 3 * 25
     assert one.layer(node, (4, 5, 5), _filters(3 * codes)) == 2 * 3 * 25
     assert whole.layer(node, (4, 5, 5), _filters(3 * codes)) == 3 * 25
+
+
+def _layer(weight: np.ndarray, shape: tuple[int, int, int], pad: int = 0) -> Network:
+    op = Conv(weight, np.zeros(len(weight)), pads=(pad,) * 4)
+    size = window_shape(shape[1:], op.kernel, (1, 1), op.pads, (1, 1))
+    return Network("n", "x", shape, (Node("a", op, ("x",), (len(weight), *size)),), "a")
+
+
+def _synthesised(network: Network, filters: DyadicFilters, folder: Path, family: str) -> int:
+    """LUTs of a network of one layer, by Yosys, the queues at both ends included."""
+    approx = assemble(network, {"a": filters})
+    images = np.random.default_rng(0).random((16, *network.input_shape))
+    integer = quantise(approx, calibrate(approx.to_network(), images))
+    design = emit(plan_pipeline(integer, family=family))
+    (result,) = synthesise(SynthesisJob({"d.v": design.verilog}, design.name, family, folder))
+    return result.area.luts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["ecp5", "ice40"])
+def test_luts_are_about_those_of_yosys(family: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    unpadded = rng.normal(size=(4, 1, 5, 5))
+    padded = rng.normal(size=(6, 4, 3, 3))
+    slim = padded.copy()
+    slim[2] = 0.0
+    slim[:, 1] = 0.0
+    slim[[0, 4]] *= np.eye(3)[1] * np.eye(3)[:, [1]]
+    found, estimates = [], []
+    for k, (weight, pad) in enumerate([(unpadded, 0), (padded, 1), (slim, 1)]):
+        network = _layer(weight, (weight.shape[1], 9, 9), pad)
+        _, op = next(network.convs())
+        filters = approximate_filters(op, parse_recipe("P8"))
+        estimates.append(luts_objective(network, family).total(network, {"a": filters}))
+        found.append(_synthesised(network, filters, tmp_path / str(k), family))
+    print(found, estimates)
+    assert np.allclose(estimates, found, rtol=0.25)
+    assert np.argsort(estimates).tolist() == np.argsort(found).tolist()
+
+
+def test_luts_count_what_is_built() -> None:
+    rng = np.random.default_rng(0)
+    network = _layer(rng.normal(size=(6, 4, 3, 3)), (4, 9, 9), 1)
+    node, op = next(network.convs())
+    objective = luts_objective(network)
+    shape = (4, 9, 9)
+
+    def of(weight: np.ndarray) -> float:
+        return objective.layer(replace(node, op=replace(op, weight=weight)), shape, None)
+
+    whole = of(op.weight)
+    without_filter, without_channel, small = (op.weight.copy() for _ in range(3))
+    without_filter[0] = without_channel[:, 0] = 0.0
+    small[:3] *= np.eye(3)[1] * np.eye(3)[:, [1]]
+    for each in (without_filter, without_channel, small):
+        assert of(each) < whole
+    assert of(np.zeros_like(op.weight)) == 0.0
+    with pytest.raises(ValueError, match="Family must be one of ecp5, ice40"):
+        luts_objective(network, "asic")
+
+
+def test_fully_connected_layers_pay_for_lanes() -> None:
+    rng = np.random.default_rng(0)
+    network = _layer(rng.normal(size=(40, 8, 6, 6)), (8, 6, 6))
+    node, op = next(network.convs())
+    objective = luts_objective(network)
+    whole = objective.layer(node, (8, 6, 6), None)
+    # a lane an output, since 288 inputs take longer than an image: half the neurons, half the lanes
+    half = op.weight.copy()
+    half[::2] = 0.0
+    less = objective.layer(replace(node, op=replace(op, weight=half)), (8, 6, 6), None)
+    assert less < 0.6 * whole
+    scattered = op.weight * (rng.random(op.weight.shape) < 0.5)
+    same = objective.layer(replace(node, op=replace(op, weight=scattered)), (8, 6, 6), None)
+    assert same == whole
