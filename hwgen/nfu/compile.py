@@ -24,6 +24,7 @@ from hwgen.nfu.layers import Layer, lower
 from hwgen.nfu.layout import FeatureMap, place
 from hwgen.nfu.memory import MemoryImage, pack_rows
 from hwgen.nfu.order import channel_orders
+from hwgen.nfu.planes import image_planes
 from hwgen.nfu.rows import TapRow, filter_twos, tap_rows
 from hwgen.nfu.runs import Buffers, Placed, layer_runs, work_of
 from hwgen.nfu.tiling import Chunk, Tiling, candidates, pitch
@@ -80,9 +81,10 @@ def compile_network(network: IntegerNetwork, config: NfuConfig) -> CompiledNetwo
     ResourceError
         If a layer does not fit the buffers.
     """
-    layers, output = lower(network)
+    planes = image_planes(network, config)
+    layers, output = lower(network, planes=planes)
     orders = channel_orders(network, layers, config, output)
-    maps, activations = place(network, layers, config, orders)
+    maps, activations = place(network, layers, config, orders, planes=planes)
     emitter = _Emitter(config)
     ends = [0]
     for layer in layers:
@@ -114,8 +116,9 @@ def check_network(network: IntegerNetwork, config: NfuConfig) -> None:
     UnsupportedError
         If an operator, a range or a constant is not one that the NFU with ``config`` has.
     """
-    layers, _ = lower(network)
-    maps, _ = place(network, layers, config, {})
+    planes = image_planes(network, config)
+    layers, _ = lower(network, planes=planes)
+    maps, _ = place(network, layers, config, {}, planes=planes)
     for layer in layers:
         _prepare(config, layer, maps)
 

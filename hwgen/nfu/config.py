@@ -56,7 +56,7 @@ class NfuConfig:
     tn, ti : int
         Output neurons and inputs of one cycle, each 1, 2, 4, 8 or 16.
     activation_width : int
-        Bits of an activation, 4 to 16; an instruction says whether they are signed.
+        Bits of an activation, 2 to 16; an instruction says whether they are signed.
     accumulator_width : int
         Bits of a partial sum, which wraps; the compiler proves that none does. At least
         ``activation_width + 2`` and at most 48.
@@ -112,7 +112,7 @@ class NfuConfig:
         for name in ("tn", "ti"):
             if getattr(self, name) not in _TILES:
                 raise ValueError(f"Tile {name} must be one of {_TILES}, not {getattr(self, name)}")
-        check_between("Activation width", self.activation_width, 4, 16)
+        check_between("Activation width", self.activation_width, 2, 16)
         lowest = self.activation_width + 2
         check_between("Accumulator width", self.accumulator_width, lowest, 48)
         for name in ("sb", "nbin", "nbout"):

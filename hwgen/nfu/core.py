@@ -151,6 +151,8 @@ class Nfu(wiring.Component):
             nfu2.negative.eq(lanes.negative),
             nfu2.valid.eq(tokens[at].valid),
         ]
+        if config.lane.shift_width:
+            m.d.comb += nfu2.shift.eq(lanes.shift)
         if config.maximum:
             combine = chosen(sequencer.runs, tokens[at - 1].run).nfu_combine
             m.d.comb += [

@@ -8,31 +8,75 @@ from dataclasses import replace
 from hwgen.errors import ResourceError, UnsupportedError
 from hwgen.integer.types import IntegerNetwork, MaxPool, PiecewiseLinear
 from hwgen.nfu.compile import check_network, compile_network
-from hwgen.nfu.config import DyadicLane, NfuConfig, Segments
+from hwgen.nfu.config import BinaryLane, DyadicLane, NfuConfig, Segments
+from hwgen.nfu.cycles import count_cycles
+from hwgen.nfu.timing import Timing
 
 __all__ = ["fit_config"]
 
 _DEEPEST = 4096
 _TURNS = 4
 _WIDEST = 17  # input of a function
+_BINARY, _PLANES = 17 / 16, 3 / 2  # cycles for binary lanes, and for narrow activations
+_TIMING = Timing(latency=4)  # as the compiler chooses tilings
 
 
 def fit_config(network: IntegerNetwork, *, tn: int, ti: int, depth: int = 512) -> NfuConfig:
     """Parameters with which the compiler takes ``network``, each the least that does.
 
-    The lane has one term. Buffers have ``depth`` words, or more if a layer cannot be cut to fit;
-    the address is as wide as memory is large. NFU-3 has a lane for four sums.
+    Lanes have one term, or weights of 1 and -1 where cycles grow by at most a sixteenth: binary
+    networks have such weights. Where the cycles then grow by at most a half, their images lie in
+    bit planes, and activations are as narrow as what passes between layers. Buffers have ``depth``
+    words, or more if a layer cannot be cut to fit; the address is as wide as memory is large. NFU-3
+    has a lane for four sums.
 
     Raises
     ------
     UnsupportedError, ResourceError
         If the compiler refuses the network with any parameters.
     """
-    config = _deep_enough(network, tn, ti, depth)
-    width = config.activation_width
-    config = _least(network, config, range(4, width + 1), _activation)
+    widest = _widest(network, tn, ti)
+    best = _fitted(network, widest, depth)
+    cycles = _cycles(network, best)
+    bits = network.input_format.range.width
+    for lane, slower in ((BinaryLane(), _BINARY), (BinaryLane(bits), _PLANES)):
+        config = replace(widest, lane=lane)
+        if not _takes(network, config):
+            continue
+        fitted = _fitted(network, config, depth)
+        if lane.planes > 1 and fitted.activation_width >= min(bits, best.activation_width):
+            continue
+        if (taken := _cycles(network, fitted)) <= slower * cycles:
+            best, cycles = fitted, min(taken, cycles)
+    return best
+
+
+def _widest(network: IntegerNetwork, tn: int, ti: int) -> NfuConfig:
+    """All that does not depend on the buffers as wide as can be."""
+    operators = {type(node.op) for node in network.nodes}
+    return NfuConfig(
+        tn=tn,
+        ti=ti,
+        activation_width=16,
+        accumulator_width=48,
+        lane=DyadicLane(1, 16),
+        nfu3_lanes=max(1, tn // _TURNS),
+        scale_terms=4,
+        scale_exponents=32,
+        product_width=63,
+        maximum=MaxPool in operators,
+        function=Segments(16, _WIDEST) if PiecewiseLinear in operators else None,
+    )
+
+
+def _fitted(network: IntegerNetwork, config: NfuConfig, depth: int) -> NfuConfig:
+    """The least parameters for a kind of lane, from the widest."""
+    # before the buffers, since an image may lie in planes
+    config = _least(network, config, range(2, config.activation_width + 1), _activation)
+    config = _deep_enough(network, config, depth)
     # before the accumulator and the scales, which have to do with what filters have in common
-    config = _least(network, config, (2, 4, 8, 16), _exponents)
+    if isinstance(config.lane, DyadicLane):
+        config = _least(network, config, (2, 4, 8, 16), _exponents)
     if config.function is not None:
         config = _least(network, config, (2, 4, 8, 16), _segments)
         config = _least(network, config, range(5, _WIDEST + 1), _function_width)
@@ -44,26 +88,23 @@ def fit_config(network: IntegerNetwork, *, tn: int, ti: int, depth: int = 512) -
     return _least(network, config, (2, 4, 8, 16, 32), _scale_exponents)
 
 
-def _deep_enough(network: IntegerNetwork, tn: int, ti: int, depth: int) -> NfuConfig:
-    """Buffers as deep as a layer needs, and all else as wide as can be."""
-    operators = {type(node.op) for node in network.nodes}
+def _takes(network: IntegerNetwork, config: NfuConfig) -> bool:
+    """Whether the compiler takes the network, if the buffers are deep enough."""
+    try:
+        check_network(network, config)
+    except UnsupportedError:
+        return False
+    return True
+
+
+def _cycles(network: IntegerNetwork, config: NfuConfig) -> int:
+    return count_cycles(config, compile_network(network, config).program, _TIMING).total
+
+
+def _deep_enough(network: IntegerNetwork, config: NfuConfig, depth: int) -> NfuConfig:
+    """Buffers as deep as a layer needs."""
     while True:
-        config = NfuConfig(
-            tn=tn,
-            ti=ti,
-            activation_width=16,
-            accumulator_width=48,
-            lane=DyadicLane(1, 16),
-            sb_depth=depth,
-            nbin_depth=depth,
-            nbout_depth=depth,
-            nfu3_lanes=max(1, tn // _TURNS),
-            scale_terms=4,
-            scale_exponents=32,
-            product_width=63,
-            maximum=MaxPool in operators,
-            function=Segments(16, _WIDEST) if PiecewiseLinear in operators else None,
-        )
+        config = replace(config, sb_depth=depth, nbin_depth=depth, nbout_depth=depth)
         try:
             memory = compile_network(network, config).memory
         except ResourceError:
@@ -72,7 +113,8 @@ def _deep_enough(network: IntegerNetwork, tn: int, ti: int, depth: int) -> NfuCo
             depth *= 2
         else:
             break
-    words = max(len(memory.rows), len(memory.tables), len(memory.activations) // min(tn, ti))
+    least = min(config.tn, config.ti)
+    words = max(len(memory.rows), len(memory.tables), len(memory.activations) // least)
     return replace(config, address_width=max(8, (words - 1).bit_length()))
 
 
@@ -86,12 +128,10 @@ def _least(
     low, high = 0, len(values) - 1
     while low < high:
         middle = (low + high) // 2
-        try:
-            check_network(network, change(config, values[middle]))
-        except UnsupportedError:
-            low = middle + 1
-        else:
+        if _takes(network, change(config, values[middle])):
             high = middle
+        else:
+            low = middle + 1
     return change(config, values[low])
 
 

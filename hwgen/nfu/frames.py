@@ -29,6 +29,8 @@ def write_layout(config: NfuConfig) -> data.StructLayout:
 
 def tensor_ranges(fm: FeatureMap) -> tuple[Range, ...]:
     """Range of each channel of the tensor in a feature map."""
+    if fm.numbers is not None:
+        return fm.numbers
     return tuple(
         Range(r.lo << shift, r.hi << shift)
         for r, shift in zip(fm.ranges, fm.shifts.tolist(), strict=True)
@@ -118,7 +120,7 @@ class PixelWalk(wiring.Component):
 class ImageWriter(wiring.Component):
     """Writes the pixels of one image after another to where a feature map lies.
 
-    A word a cycle.
+    A word a cycle. Bit planes cost wires only.
 
     Parameters
     ----------
@@ -154,8 +156,12 @@ class ImageWriter(wiring.Component):
         m.submodules.walk = walk = PixelWalk(self.config, self.fm, origin=0)
         tn, width = self.config.tn, self.config.activation_width
         values: list[ValueLike] = [Const(0, width)] * (walk.words * tn)
-        for slot, (name, _) in zip(self.fm.slots.tolist(), self.i.payload.shape(), strict=True):
-            value = self.i.payload[name]
+        channels = [self.i.payload[name] for name, _ in self.i.payload.shape()]
+        for number, slot in enumerate(self.fm.slots.tolist()):
+            plane, channel = divmod(number, len(channels))
+            value = channels[channel]
+            if self.fm.numbers is not None:
+                value = value[plane]
             extended = Signal(signed(width) if value.shape().signed else width)
             m.d.comb += extended.eq(value)
             values[slot - self.fm.span[0]] = extended

@@ -36,12 +36,14 @@ class Operands:
     """What the lanes of a tile give to the adder trees, two cycles after the row.
 
     ``terms[k] + negative[k]`` is one operand; operands vary fastest, then inputs, then neurons.
-    ``present`` says of each neuron whether the row has a weight for it.
+    ``present`` says of each neuron whether the row has a weight for it. The sums of the row count
+    ``2**shift`` times, if there is a shift.
     """
 
     terms: Sequence[Value]
     negative: Sequence[Value]
     present: Sequence[Value]
+    shift: Value | None = None
 
 
 class Lane(Protocol):
@@ -53,6 +55,10 @@ class Lane(Protocol):
     @property
     def operands(self) -> int:
         """Values that a lane gives to its adder tree in a cycle."""
+
+    @property
+    def shift_width(self) -> int:
+        """Bits of the power of two that a row's sums are multiplied by, 0 if there is none."""
 
     def operand_width(self, activation_width: int) -> int:
         """Bits of an operand, signed."""

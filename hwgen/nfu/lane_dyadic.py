@@ -47,6 +47,11 @@ class DyadicLane:
         """Bits of an exponent."""
         return (self.exponents - 1).bit_length()
 
+    @property
+    def shift_width(self) -> int:
+        """Rows have no power of two."""
+        return 0
+
     def operand_width(self, activation_width: int) -> int:
         """A term has its activation's bits, a sign, and those of the greatest shift."""
         return activation_width + self.exponents

@@ -38,6 +38,11 @@ class IntLane:
         """A product is an operand."""
         return 1
 
+    @property
+    def shift_width(self) -> int:
+        """Rows have no power of two."""
+        return 0
+
     def operand_width(self, activation_width: int) -> int:
         """A product of an activation, which may be unsigned, and a weight."""
         return activation_width + self.bits

@@ -31,6 +31,8 @@ class Lanes(wiring.Component):
     codes : :py:`In(codes_width)`
     terms : :py:`Out(ArrayLayout(signed(term_width), tn * ti * operands))`
     negative : :py:`Out(tn * ti * operands)`
+    shift : :py:`Out(shift_width)`
+        Power of two of the row; only if ``config.lane`` has any.
     present : :py:`Out(tn)`
         Whether a neuron has a weight at all; only if ``config.maximum``.
     """
@@ -44,6 +46,8 @@ class Lanes(wiring.Component):
             "terms": Out(data.ArrayLayout(signed(self.term_width), count)),
             "negative": Out(count),
         }
+        if config.lane.shift_width:
+            members["shift"] = Out(config.lane.shift_width)
         if config.maximum:
             members["present"] = Out(config.tn)
         super().__init__(members)
@@ -66,6 +70,8 @@ class Lanes(wiring.Component):
         m.d.comb += self.negative.eq(Cat(*operands.negative))
         for k, term in enumerate(operands.terms):
             m.d.comb += self.terms[k].eq(term)
+        if operands.shift is not None:
+            m.d.comb += self.shift.eq(operands.shift)
         if self.config.maximum:
             m.d.comb += self.present.eq(Cat(*operands.present))
         return m

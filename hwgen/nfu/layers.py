@@ -21,6 +21,7 @@ from hwgen.integer.types import (
     Requantise,
     SumPool,
 )
+from hwgen.nfu.planes import plane_weights
 from hwgen.numeric import IntArray
 
 __all__ = ["Addend", "Layer", "lower"]
@@ -79,8 +80,10 @@ class Layer:
         return np.sum([addend.op.bias for addend in self.addends], axis=0, dtype=np.int64)
 
 
-def lower(network: IntegerNetwork) -> tuple[list[Layer], str]:
+def lower(network: IntegerNetwork, *, planes: int = 1) -> tuple[list[Layer], str]:
     """Layers of ``network`` in order, and the stored tensor from which the output is read.
+
+    With ``planes``, the image lies in memory as its bits (:mod:`hwgen.nfu.planes`).
 
     An ArgMax at the end is left to who reads the output. Concatenations are no layers, apart from
     copies ``NAME/k`` of those of their inputs that are needed elsewhere too: the others are written
@@ -95,7 +98,21 @@ def lower(network: IntegerNetwork) -> tuple[list[Layer], str]:
     if output != network.input_name and isinstance(network.node(output).op, ArgMax):
         output = network.node(output).inputs[0]
     layers = [layer for node in network.nodes for layer in _layers(network, node)]
+    if planes > 1:
+        layers = [_of_planes(network, layer, planes) for layer in layers]
     return layers, output
+
+
+def _of_planes(network: IntegerNetwork, layer: Layer, planes: int) -> Layer:
+    """The layer, whose convolutions of the image are of its planes."""
+    signed = network.input_format.signed
+    addends = tuple(
+        replace(addend, op=plane_weights(addend.op, planes, signed=signed))
+        if addend.tensor == network.input_name
+        else addend
+        for addend in layer.addends
+    )
+    return replace(layer, addends=addends)
 
 
 def _layers(network: IntegerNetwork, node: IntNode) -> Iterator[Layer]:

@@ -13,6 +13,7 @@ from hwgen.integer.types import Concat, Conv, IntegerNetwork
 from hwgen.network.types import Pads, Shape
 from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.layers import Layer, is_part
+from hwgen.nfu.planes import plane_values
 from hwgen.numeric import IntArray, Range
 
 __all__ = ["FeatureMap", "place"]
@@ -40,6 +41,9 @@ class FeatureMap:
         (C,): a value of the tensor is its element times ``2**shift``.
     ranges : tuple of Range
         (C,): bounds of the elements.
+    numbers : tuple of Range or None
+        (C,): bounds of the tensor's values if the map holds their bits, a plane each, and has as
+        many times the slots, shifts and ranges (:mod:`hwgen.nfu.planes`).
     """
 
     address: int
@@ -50,6 +54,12 @@ class FeatureMap:
     slots: IntArray
     shifts: IntArray
     ranges: tuple[Range, ...]
+    numbers: tuple[Range, ...] | None = None
+
+    @property
+    def planes(self) -> int:
+        """Elements of a value."""
+        return len(self.ranges) // self.shape[0]
 
     @property
     def height(self) -> int:
@@ -84,6 +94,8 @@ class FeatureMap:
 
     def write(self, memory: IntArray, values: IntArray) -> None:
         """Put (C, H, W) ``values`` into ``memory``."""
+        if self.numbers is not None:
+            values = plane_values(values, self.planes)
         self._pixels(memory)[:, :, self.slots] = (values >> self.shifts[:, None, None]).transpose(
             1, 2, 0
         )
@@ -105,8 +117,12 @@ def place(
     layers: Sequence[Layer],
     config: NfuConfig,
     orders: Mapping[str, IntArray],
+    *,
+    planes: int = 1,
 ) -> tuple[dict[str, FeatureMap], IntArray]:
     """Every stored tensor, one behind the other, and memory with their borders in it.
+
+    The image lies there in ``planes``, a bit an element, if there is more than one.
 
     ``orders`` holds the channel of each place for tensors whose channels do not lie in order.
 
@@ -118,7 +134,7 @@ def place(
     UnsupportedError
         If a maximum and a sum need the border of a map of signed values, which cannot be both.
     """
-    placer = _Placer(network, config, layers, orders)
+    placer = _Placer(network, config, layers, orders, planes)
     names = [network.input_name, *(layer.output for layer in layers), *placer.parts]
     memory = np.zeros(0, dtype=np.int64)
     for name in names:
@@ -136,8 +152,10 @@ class _Placer:
         config: NfuConfig,
         layers: Sequence[Layer],
         orders: Mapping[str, IntArray],
+        planes: int,
     ) -> None:
         self.network = network
+        self.planes = planes
         self.block = max(config.tn, config.ti)
         self.layers = layers
         self.orders = orders
@@ -163,7 +181,7 @@ class _Placer:
         def put(tensor: str, begin: int) -> FeatureMap:
             """Place a tensor from element ``begin`` of a pixel on."""
             end = begin + self._size(tensor)
-            channels = np.arange(self._shape(tensor)[0])
+            channels = np.arange(self._elements(tensor))
             slots = begin + np.argsort(self.orders.get(tensor, channels))
             shifts = self._shifts(tensor)
             if tensor in self.parts:
@@ -172,13 +190,16 @@ class _Placer:
                     inner.append(put(part, begin))
                     begin = inner[-1].span[1]
                 slots = np.concatenate([part.slots for part in inner])
+            values, numbers = self._ranges(tensor), None
+            if self._in_planes(tensor):
+                values, numbers = (Range(0, 1),) * len(slots), values
             ranges = tuple(
                 Range(r.lo >> shift, r.hi >> shift)
-                for r, shift in zip(self._ranges(tensor), shifts.tolist(), strict=True)
+                for r, shift in zip(values, shifts.tolist(), strict=True)
             )
-            span = end - self._size(tensor), end
+            span, shape = (end - self._size(tensor), end), self._shape(tensor)
             self.maps[tensor] = FeatureMap(
-                address, self._shape(tensor), border, elements, span, slots, shifts, ranges
+                address, shape, border, elements, span, slots, shifts, ranges, numbers
             )
             return self.maps[tensor]
 
@@ -209,7 +230,14 @@ class _Placer:
         """Elements of a pixel that a tensor takes."""
         if name in self.parts:
             return sum(map(self._size, self.parts[name]))
-        return -(-self._shape(name)[0] // self.block) * self.block
+        return -(-self._elements(name) // self.block) * self.block
+
+    def _in_planes(self, name: str) -> bool:
+        return self.planes > 1 and name == self.network.input_name
+
+    def _elements(self, name: str) -> int:
+        """Elements of a pixel that hold something."""
+        return self._shape(name)[0] * (self.planes if self._in_planes(name) else 1)
 
     def _shape(self, name: str) -> Shape:
         return self.writers[name].node.shape if name in self.writers else self.network.shape(name)
@@ -230,4 +258,4 @@ class _Placer:
         writer = self.writers.get(name)
         if writer is not None and writer.keeps_shifts:
             return self._shifts(writer.addends[0].tensor)
-        return np.zeros(self._shape(name)[0], dtype=np.int64)
+        return np.zeros(self._elements(name), dtype=np.int64)

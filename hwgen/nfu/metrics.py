@@ -100,6 +100,7 @@ def conv_effort(config: NfuConfig, op: Conv, output_shape: Shape) -> Effort:
         odd_parts(values).reshape(-1, 1, 1)
     )  # (values, parts, 1, 1, operands)
     lengths = np.count_nonzero(split, axis=(1, 2, 3, 4))
+    parts = max(1, int(split.any(axis=(2, 3, 4)).sum(axis=1).max()))
     taps = int(np.prod(kernel))
     first = np.arange(count) // (count // op.groups) * per_group
     blocks = {
@@ -112,7 +113,7 @@ def conv_effort(config: NfuConfig, op: Conv, output_shape: Shape) -> Effort:
         macs=op.weight.size * pixels,
         effectual=int(np.count_nonzero(op.weight)) * pixels,
         terms=int((lengths * times).sum()) * pixels,
-        dense=rows * split.shape[1] * pixels,
+        dense=rows * parts * pixels,
     )
 
 

@@ -20,8 +20,8 @@ def read_stage() -> int:
 
 
 def tree_levels(config: NfuConfig) -> int:
-    """Levels of an adder tree of NFU-2."""
-    return (config.ti * config.lane.operands - 1).bit_length()
+    """Levels of an adder tree of NFU-2, with that in which a row's power is applied."""
+    return (config.ti * config.lane.operands - 1).bit_length() + bool(config.lane.shift_width)
 
 
 def scale_levels(config: NfuConfig) -> int:

@@ -73,6 +73,8 @@ class Nfu2(wiring.Component):
     first : :py:`In(1)`
         It begins a group: the sums begin at ``partial``.
     partial : :py:`In(ArrayLayout(signed(accumulator_width), tn))`
+    shift : :py:`In(shift_width)`
+        Power of two by which the sums of ``terms`` are multiplied; only if the lane has any.
     present : :py:`In(tn)`
         Whether the row of ``terms`` has a term of the neuron.
     maximum : :py:`In(1)`
@@ -92,6 +94,8 @@ class Nfu2(wiring.Component):
             "partial": In(sums),
             "sums": Out(sums),
         }
+        if config.lane.shift_width:
+            members["shift"] = In(config.lane.shift_width)
         if config.maximum:
             members["present"] = In(config.tn)
             members["maximum"] = In(1)
@@ -102,6 +106,9 @@ class Nfu2(wiring.Component):
         rows = Registers(m, Const(1, 1))
         width = self.config.accumulator_width
         each = self.config.ti * self.config.lane.operands
+        shift: Value | None = None
+        if self.config.lane.shift_width:
+            shift = rows.delay(self.shift, tree_levels(self.config) - 1, name="shift")
         valid, first, maximum = Signal(), Signal(), Signal()
         restart: Value = self.first
         m.d.sync += [valid.eq(self.valid), first.eq(self.first)]
@@ -112,6 +119,11 @@ class Nfu2(wiring.Component):
             lanes = range(n * each, (n + 1) * each)
             operands = [(self.terms[k], self.negative[k]) for k in lanes]
             row, carry = adder_tree(rows, operands, width=width, name=f"tree{n}")
+            if shift is not None:
+                # the last carry is a unit of the row, and so multiplied like it
+                shifted = with_carry(row, Const(0, 1), carry) << shift
+                shape = signed(min(len(row) + (1 << len(shift)), width))
+                row, carry = rows.register(shifted, shape, name=f"shifted{n}"), Const(0, 1)
             enable = Signal(name=f"enable{n}")
             m.d.comb += enable.eq(valid)
             if self.config.maximum:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from binary_networks import binary_integers, binary_network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import NETWORKS, Sketch
@@ -13,7 +14,7 @@ from nfu_networks import random_layers
 
 from hwgen.errors import UnsupportedError
 from hwgen.nfu.compile import compile_network
-from hwgen.nfu.config import NfuConfig, Segments
+from hwgen.nfu.config import BinaryLane, DyadicLane, NfuConfig, Segments
 from hwgen.nfu.fit import fit_config
 from hwgen.nfu.golden import execute
 
@@ -33,7 +34,7 @@ def _smaller(config: NfuConfig) -> list[NfuConfig]:
             found.append(replace(config, **change))  # type: ignore[arg-type]
         except ValueError:
             continue
-    if config.lane.exponents > 2:
+    if isinstance(config.lane, DyadicLane) and config.lane.exponents > 2:
         half = config.lane.exponents // 2
         found.append(replace(config, lane=replace(config.lane, exponents=half)))
     return found
@@ -72,3 +73,16 @@ def test_pools_and_functions_bring_what_they_need() -> None:
     assert (config.maximum, config.function) == (False, Segments(4, 10))
     config = fit_config(NETWORKS["chain"](), tn=2, ti=2)
     assert (config.maximum, config.function) == (True, None)
+
+
+def test_binary_networks_have_binary_lanes() -> None:
+    """Rows of one bit a weight, and activations of two bits if the first layer is not the most."""
+    small = binary_integers(binary_network(1))
+    assert fit_config(small, tn=4, ti=4).lane == BinaryLane()
+    wide = binary_network(2, shape=(1, 6, 6), channels=(8, 32, 32), pad=1)
+    config = fit_config(binary_integers(wide), tn=8, ti=8)
+    assert (config.lane, config.activation_width) == (BinaryLane(8), 2)
+    other = Sketch((2, 6, 6), seed=1)
+    assert isinstance(
+        fit_config(other.done(other.conv("image", 4, (3, 3))), tn=4, ti=4).lane, DyadicLane
+    )

@@ -109,7 +109,7 @@ def test_documented_table_is_the_instruction_set() -> None:
     ("arguments", "message"),
     [
         ({"tn": 3}, r"Tile tn must be one of \(1, 2, 4, 8, 16\), not 3"),
-        ({"activation_width": 17}, "Activation width must be from 4 to 16, not 17"),
+        ({"activation_width": 17}, "Activation width must be from 2 to 16, not 17"),
         ({"accumulator_width": 9}, "Accumulator width must be from 10 to 48, not 9"),
         ({"sb_depth": 100}, "Depth of sb must be a power of two from 2 to 4096, not 100"),
         ({"product_width": 23}, "Product width must be from 24 to 63, not 23"),

@@ -12,6 +12,7 @@ from hwgen.nfu.config import BinaryLane, DyadicLane, IntLane, NfuConfig
 from hwgen.nfu.memory import pack_rows, unpack_rows
 
 _LANES = [DyadicLane(1, 4), DyadicLane(3, 16), IntLane(2), IntLane(16), BinaryLane()]
+_LANES += [BinaryLane(5), BinaryLane(8)]
 
 
 def _weights(rng: np.random.Generator, lane: object, shape: tuple[int, ...]) -> np.ndarray:
@@ -20,8 +21,10 @@ def _weights(rng: np.random.Generator, lane: object, shape: tuple[int, ...]) -> 
             return rng.integers(-1 << (lane.exponents - 2), 1 << (lane.exponents - 2), shape)
         case IntLane():
             return rng.integers(-1 << (lane.bits - 1), 1 << (lane.bits - 1), shape)
-        case _:
+        case BinaryLane(planes=1):
             return rng.integers(-1, 2, shape)
+        case _:
+            return rng.integers(-1 << (lane.planes - 2), 1 << (lane.planes - 2), shape)
 
 
 @pytest.mark.parametrize("lane", _LANES, ids=repr)
@@ -51,14 +54,30 @@ def test_a_weight_of_many_terms_takes_many_rows(lane: DyadicLane, rows: int) -> 
     assert lane.split(weights).any(axis=(1, 2, 3)).sum() == rows
 
 
+def test_rows_of_binary_weights_and_powers() -> None:
+    """A row for each power of two, whatever the others."""
+    lane = BinaryLane(8)
+    whole = np.array([[1, -1, 1, 1]] * 4)
+    assert lane.split(whole << 7).any(axis=(1, 2, 3)).sum() == 1
+    assert lane.split(whole * [1, 2, 4, 128]).any(axis=(1, 2, 3)).sum() == 4
+    assert lane.split(whole * 5).any(axis=(1, 2, 3)).sum() == 2
+    assert lane.excess(1 << 9) == 2
+
+
 def test_rows_of_binary_weights() -> None:
-    """One if no weight is 0, one a set of inputs otherwise, as many as channels if all route."""
+    """One if no weight is 0 or each neuron has its own input, otherwise one a set of inputs."""
     lane = BinaryLane()
     whole = np.array([[1, -1, 1, 1]] * 4)
     assert lane.split(whole).any(axis=(1, 2, 3)).sum() == 1
     whole[2:, 3] = 0
     assert lane.split(whole).any(axis=(1, 2, 3)).sum() == 2
-    assert lane.split(np.eye(4, dtype=np.int64)).any(axis=(1, 2, 3)).sum() == 4
+    assert lane.split(np.eye(4, dtype=np.int64)).any(axis=(1, 2, 3)).sum() == 1
+    assert lane.split(np.eye(4, dtype=np.int64)[::-1]).any(axis=(1, 2, 3)).sum() == 4
+    for tn, ti in ((2, 8), (8, 2)):
+        band = np.zeros((tn, ti), dtype=np.int64)
+        band[range(2), range(2)] = -1
+        assert lane.split(band).any(axis=(1, 2, 3)).sum() == 1
+        assert lane.split(np.roll(band, 2, axis=tn < ti)).any(axis=(1, 2, 3)).sum() == 1
 
 
 @pytest.mark.parametrize(
@@ -68,6 +87,7 @@ def test_rows_of_binary_weights() -> None:
         (IntLane(4), 8, "Weights reach from 8 to 8, and the lane has 4 bits; give it more"),
         (IntLane(4), -9, "Weights reach from -9 to -9, and the lane has 4 bits"),
         (BinaryLane(), 2, "Weights reach from 2 to 2, and the lane has 1 and -1"),
+        (BinaryLane(3), 7, "Weights reach from 7 to 7, and the lane has 3 powers of two"),
     ],
 )
 def test_weights_that_the_lane_has_not(lane, weights: int, message: str) -> None:
@@ -82,7 +102,9 @@ def test_weights_that_the_lane_has_not(lane, weights: int, message: str) -> None
         (DyadicLane(1, 8), [[256]], r"Terms must be 0 or a signed power of two below 2\*\*8"),
         (IntLane(8), [[128]], "Weights must be from -128 to 127"),
         (BinaryLane(), [[2]], "Weights must be 1 or -1 where a row's neurons and inputs meet"),
-        (BinaryLane(), [[1, 0], [0, 1]], "Weights must be 1 or -1 where a row's neurons and inp"),
+        (BinaryLane(8), [[256]], "Weights must be 1 or -1 where a row's neurons and inputs meet"),
+        (BinaryLane(8), [[2, -1]], "Weights must be 1 or -1 where a row's neurons and inputs meet"),
+        (BinaryLane(), [[0, 1], [1, 0]], "Weights must be 1 or -1 where a row's neurons and inp"),
     ],
 )
 def test_rows_that_the_lane_has_not(lane, row: list[list[int]], message: str) -> None:
@@ -93,8 +115,8 @@ def test_rows_that_the_lane_has_not(lane, row: list[list[int]], message: str) ->
 
 
 def test_bits_of_a_row() -> None:
-    """Of 16 weights: eight bits each, five, or one and a mask of four neurons and four inputs."""
-    for lane, bits in ((IntLane(8), 128), (DyadicLane(1, 8), 80), (BinaryLane(), 16 + 8)):
+    """Of 16 weights: eight bits each, five, or one with masks of eight bits, and a bit."""
+    for lane, bits in ((IntLane(8), 128), (DyadicLane(1, 8), 80), (BinaryLane(), 16 + 9)):
         assert NfuConfig(lane=lane).codes_width == bits
 
 
