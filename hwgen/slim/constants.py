@@ -105,8 +105,8 @@ def _fold_into(node: Node, source: Shape, values: FloatArray) -> tuple[Conv, Flo
         unsteady = np.any(weight[:, :, ~(coverage.always | coverage.never)], axis=2)
         folded = reads & ~np.isnan(read) & ((read == 0) | ~unsteady)
         if folded.any():
-            gains = (weight * coverage.always).sum(axis=(2, 3))
-            bias = bias + (np.where(folded, read, 0.0) * gains).sum(axis=1)
+            amounts = np.where(folded, read, 0.0) * weight.sum(axis=(2, 3))
+            bias = bias + amounts.sum(axis=1)
             weight = np.where(folded[:, :, None, None], 0.0, weight)
             reads &= ~folded
     constants = np.where(np.any(reads, axis=1), np.nan, bias)

@@ -339,6 +339,25 @@ def test_the_constants_of_a_block_become_a_layer_that_others_take_over() -> None
     assert done.removed == ("b", "y")
 
 
+def test_a_constant_branch_stays_that_somebody_else_needs() -> None:
+    """Taking its constant out of the sum would not spare it, and cost a layer."""
+    b = conv(3, 2, 3, 3, pads=ONE, zero=(0, 1, 2))
+    network = network_of(
+        (2, 6, 6),
+        [
+            ("a", conv(3, 2, 1, 1), ("x",)),
+            ("r", RELU, ("a",)),
+            ("b", b, ("x",)),
+            ("y", Add(), ("r", "b")),
+            ("z", conv(3, 3, 3, 3, pads=ONE), ("b",)),
+            ("c", Concat(), ("y", "z")),
+        ],
+    )
+    assert checked(network).removed == ()
+    zero = with_convs(network, {"b": replace(b, bias=np.zeros(3))})
+    assert checked(zero).removed == ("y",)
+
+
 def test_branches_of_a_concatenation_go() -> None:
     def forked(reader: Conv) -> Network:
         return network_of(
@@ -398,6 +417,12 @@ def test_rims_go_as_far_as_padding_does(op: Conv, kernel: tuple[int, int], pads:
     assert (after.kernel, after.pads) == (kernel, pads)
 
 
+def test_a_single_tap_has_no_dilation() -> None:
+    op = rim(conv(3, 2, 3, 5, pads=(2, 1, 2, 1), dilations=(2, 1)), (1, 1), (1, 3))
+    after = operator(checked(network_of((2, 9, 10), [("a", op)])).network, "a")
+    assert (after.kernel, after.dilations) == ((1, 3), (1, 1))
+
+
 def test_taps_that_meet_padding_alone_go() -> None:
     network = network_of((2, 1, 1), [("a", conv(3, 2, 3, 3, pads=ONE))])
     assert operator(checked(network).network, "a").kernel == (1, 1)
@@ -430,4 +455,6 @@ def test_a_tensor_keeps_its_first_channel(pads: Pads, filters: list[int]) -> Non
             ("c", conv(3, 4, 4, 4, pads=pads)),
         ],
     )
-    assert [len(op.weight) for _, op in checked(network).network.convs()] == filters
+    done = checked(network)
+    assert [len(op.weight) for _, op in done.network.convs()] == filters
+    assert done.filters["a"].tolist() == [0]

@@ -192,6 +192,10 @@ def test_neurons_of_different_groups_do_not_merge() -> None:
     merging = merge_neurons(network, "a", 1)
     assert merging.removed in {(0,), (1,)}
     np.testing.assert_allclose(outputs(merging.network), outputs(network), rtol=0, atol=1e-9)
+    (saliency,) = merge_neurons(
+        copied(network_of((2, 5, 5), layers), {2: (0, 3.0)}), "a", 1
+    ).saliencies
+    assert saliency > 0.01
     inner = copied(network, {1: (0, 1.0), 4: (0, 1.0)}, "b")
     assert merge_neurons(inner, "b", 1).removed in {(0,), (1,)}
 
