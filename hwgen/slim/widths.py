@@ -50,10 +50,8 @@ def kept_channels(network: Network, read: Mapping[str, Mask]) -> dict[str, Mask]
 
 
 def _tie(network: Network, node: Node, kept: dict[str, Mask], needed: set[str]) -> None:
-    """Let everything stay that ``node`` needs for what stays beside it."""
+    """Let everything stay that ``node`` needs for what stays of it, which is not nothing."""
     out = kept[node.name]
-    if not out.any():
-        out[0] = True
     match node.op:
         case Conv() as op:
             _tie_groups(op, kept[node.inputs[0]], out)
