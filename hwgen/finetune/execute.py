@@ -5,7 +5,7 @@ Tensors have shape (N, C, H, W), as in :mod:`hwgen.network.execute`, whose resul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import assert_never
 
 import numpy as np
@@ -24,6 +24,7 @@ from hwgen.network.types import (
     FloatArray,
     MaxPool,
     Network,
+    Node,
     Op,
     Pads,
     PiecewiseLinear,
@@ -31,7 +32,7 @@ from hwgen.network.types import (
     Softmax,
 )
 
-__all__ = ["run_torch", "straight_through", "to_tensor"]
+__all__ = ["run_suffix", "run_torch", "straight_through", "to_tensor"]
 
 _POINTWISE: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
@@ -76,8 +77,18 @@ def run_torch(
     smooth
         Operators by node name whose gradient stands in for that of the network's own operator.
     """
-    tensors = {network.input_name: x}
-    for node in network.nodes:
+    return run_suffix(network, {network.input_name: x}, layers, smooth)
+
+
+def run_suffix(
+    network: Network,
+    known: Mapping[str, Tensor],
+    layers: Mapping[str, tuple[Tensor, Tensor]],
+    smooth: Mapping[str, Op] | None = None,
+) -> Tensor:
+    """Output of ``network`` behind the tensors ``known``, by name; otherwise :func:`run_torch`."""
+    tensors = dict(known)
+    for node in _needed(network, known):
         inputs = [tensors[name] for name in node.inputs]
         if isinstance(node.op, Conv):
             weight, bias = layers.get(node.name) or (
@@ -91,6 +102,16 @@ def run_torch(
                 y = straight_through(y, _apply(smooth[node.name], inputs))
         tensors[node.name] = y
     return tensors[network.output]
+
+
+def _needed(network: Network, known: Collection[str]) -> list[Node]:
+    """Nodes, in order, that the output needs behind the tensors ``known``."""
+    wanted, nodes = {network.output}, []
+    for node in reversed(network.nodes):
+        if node.name in wanted and node.name not in known:
+            wanted.update(node.inputs)
+            nodes.append(node)
+    return nodes[::-1]
 
 
 def _conv(op: Conv, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgen.approx.types import ApproxNetwork
-from hwgen.errors import DataError, ToolNotFoundError
-from hwgen.network.execute import Tensor, check_input
+from hwgen.errors import ToolNotFoundError
+from hwgen.finetune.settings import check_data, check_settings
+from hwgen.network.execute import Tensor
 from hwgen.network.types import Network
 
 __all__ = ["finetune", "require_torch"]
 
-_FEWEST_IMAGES = 20
 _NO_TORCH = "Fine-tuning needs PyTorch, which is not installed; run pip install 'hwgen[train]'"
 
 
@@ -44,7 +44,9 @@ def finetune(
     limit of terms, dyadic scales, rounded biases, activations and pools as approximated. Gradients
     pass the rounding unchanged to latent weights (Bengio, Leonard, Courville: Estimating or
     propagating gradients through stochastic neurons, 2013), which start where ``approx`` is. Sets,
-    limits and structure stay; what is zero in both networks stays zero.
+    limits and structure stay. What is zero both in the float network that ``approx`` approximates
+    and in its codes stays zero, and filters without weights and bias stay silent: a network that
+    was slimmed stays slim.
 
     Every tenth image does not train. The result is the state after the epoch with the least loss on
     these, or ``approx`` itself if no epoch improves on it.
@@ -52,7 +54,8 @@ def finetune(
     Parameters
     ----------
     network
-        The float network that ``approx`` approximates.
+        The float network whose outputs the outputs should follow: the one that ``approx``
+        approximates, or what that one was before it was slimmed.
     approx
         Where to start.
     images
@@ -82,22 +85,14 @@ def finetune(
     ValueError
         If a setting is out of range.
     """
-    if epochs < 0 or batch < 1 or not learning_rate > 0 or not 0 <= distillation <= 1:
-        raise ValueError(
-            "Fine-tuning needs epochs >= 0, batch >= 1, learning_rate > 0 and distillation from "
-            f"0 to 1, not {epochs}, {batch}, {learning_rate} and {distillation}"
-        )
+    check_settings(epochs, batch, learning_rate, distillation)
     try:
         from hwgen.finetune.training import Plan, train
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != "torch":
             raise
         raise ToolNotFoundError(_NO_TORCH) from None
-    check_input(network, images)
-    if len(images) < _FEWEST_IMAGES:
-        raise DataError(f"Fine-tuning needs at least {_FEWEST_IMAGES} images, not {len(images)}")
-    if labels is not None and labels.shape != (len(images),):
-        raise DataError(f"Labels must be one an image, shape ({len(images)},), not {labels.shape}")
+    check_data(approx.network, images, labels)
     plan = Plan(
         epochs=epochs,
         learning_rate=learning_rate,

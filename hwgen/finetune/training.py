@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from hwgen.approx.filters import rounded
@@ -18,12 +17,10 @@ from hwgen.approx.types import ApproxNetwork, DyadicFilters
 from hwgen.approx.verify import verify
 from hwgen.finetune.execute import run_torch, straight_through, to_tensor
 from hwgen.finetune.projection import BIAS_BITS, LayerRule, Steps, dyadic_scales
-from hwgen.network.execute import run
-from hwgen.network.types import Activation, Conv, FloatArray, Network
+from hwgen.finetune.targets import Labels, Targets
+from hwgen.network.types import Conv, FloatArray, Network
 
 __all__ = ["Plan", "train"]
-
-Labels = npt.NDArray[np.int64]
 
 _HELD_OUT = 10
 """One image in so many chooses the epoch instead of training."""
@@ -32,8 +29,6 @@ _OVERSHOOT = 0.5
 
 _RESTRAINTS = 20
 """How often an epoch the steps follow the weights and scales, so that limits hold all along."""
-_TEMPERATURE = 2.0
-_LEAST = 1e-7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +50,9 @@ class _Layer:
     """Trained tensors of one linear layer.
 
     ``latent`` (R, n) in units of the rows' scales; ``growth`` (O,) or (1,), logarithm of what the
-    scales gained; ``shift`` (O,), what the bias gained in units of ``unit``. Layers that stay as
-    they are have a rule of None, and only their bias is trained.
+    scales gained; ``shift`` (O,), what the bias gained in units of ``unit``, for filters that are
+    ``audible``, which those without weights and bias are not. Layers that stay as they are have a
+    rule of None, and only their bias is trained.
     """
 
     rule: LayerRule | None
@@ -66,6 +62,7 @@ class _Layer:
     shift: Tensor
     scale: FloatArray
     unit: FloatArray
+    audible: Tensor
     penalty: float = 0.0
     steps: Steps | None = None
 
@@ -74,6 +71,8 @@ class _Layer:
         scale = np.array([float(s) for s in filters.scale])
         rule = LayerRule.of(op.weight, filters)
         unit = np.sqrt((op.weight**2).sum(axis=(1, 2, 3)))
+        weighs = (op.weight != 0) | (filters.codes != 0)
+        audible = weighs.any(axis=(1, 2, 3)) | (filters.bias != 0)
         latent, groups = np.zeros((1, 1)), 1
         if rule is not None:
             latent = _start(rule, op.weight, filters, scale)
@@ -86,10 +85,14 @@ class _Layer:
             torch.zeros(len(scale), requires_grad=True),
             scale,
             np.maximum(unit, 1e-6),
+            torch.from_numpy(audible),
         )
 
     def parameters(self) -> list[Tensor]:
         return [self.shift] if self.rule is None else [self.latent, self.growth, self.shift]
+
+    def _shift(self) -> Tensor:
+        return self.shift * self.audible
 
     def current_scale(self) -> FloatArray:
         """Dyadic scales (O,) as they are now."""
@@ -109,7 +112,7 @@ class _Layer:
 
     def tensors(self) -> tuple[Tensor, Tensor]:
         """Weights and biases as they will be in hardware, with gradients."""
-        free_bias = to_tensor(self.start.bias) + self.shift * to_tensor(self.unit)
+        free_bias = to_tensor(self.start.bias) + self._shift() * to_tensor(self.unit)
         short = rounded(free_bias.detach().numpy().astype(np.float64), BIAS_BITS)
         bias = straight_through(to_tensor(short), free_bias)
         if self.rule is None or self.steps is None:
@@ -127,7 +130,7 @@ class _Layer:
 
     def filters(self) -> DyadicFilters:
         """The layer as a value."""
-        shift = self.shift.detach().numpy().astype(np.float64)
+        shift = self._shift().detach().numpy().astype(np.float64)
         bias = self.start.bias + shift * self.unit
         if self.rule is None:
             return replace(self.start, bias=rounded(bias, BIAS_BITS))
@@ -150,49 +153,6 @@ def _start(
     return np.where(found == given, latent, np.ldexp(given.astype(np.float64), -rule.frac))
 
 
-@dataclass(frozen=True, eq=False)
-class _Targets:
-    """What the outputs should be: the ``labels`` (N,), the float outputs ``reference``, or both."""
-
-    reference: Tensor
-    labels: Labels | None
-    distillation: float
-    probability: bool
-
-    def loss(self, output: Tensor, some: npt.NDArray[np.intp]) -> Tensor:
-        """Mean loss of the ``output`` for the images ``some``."""
-        reference = self.reference[torch.from_numpy(some)]
-        decides = output.shape[2:] == (1, 1)
-        if self.labels is None or not decides:
-            return _distance(output, reference)
-        right = _misses(output, torch.from_numpy(self.labels[some]), self.probability)
-        if not self.distillation:
-            return right
-        share = self.distillation
-        return (1 - share) * right + share * _distance(output, reference)
-
-
-def _misses(output: Tensor, labels: Tensor, probability: bool) -> Tensor:
-    """Cross entropy of the decisions that ``output`` (N, C, 1, 1) makes."""
-    if output.shape[1] > 1:
-        return F.cross_entropy(output.flatten(1), labels)
-    single, target = output.flatten(), labels.to(output.dtype)
-    if probability:
-        return F.binary_cross_entropy(single.clamp(_LEAST, 1 - _LEAST), target)
-    return F.binary_cross_entropy_with_logits(single, target)
-
-
-def _distance(output: Tensor, reference: Tensor) -> Tensor:
-    """How far ``output`` is from the float network's, as a distribution or relative to its power.
-
-    Hinton, Vinyals, Dean: Distilling the knowledge in a neural network, 2015.
-    """
-    if output.shape[1] > 1 and output.shape[2:] == (1, 1):
-        new, old = (F.log_softmax(t.flatten(1) / _TEMPERATURE, 1) for t in (output, reference))
-        return _TEMPERATURE**2 * F.kl_div(new, old, log_target=True, reduction="batchmean")
-    return ((output - reference) ** 2).mean() / (reference**2).mean().clamp_min(_LEAST)
-
-
 def _restrain(layers: Mapping[str, _Layer]) -> None:
     for layer in layers.values():
         layer.restrain()
@@ -207,15 +167,12 @@ def train(
     progress: Callable[[str, float], None],
 ) -> ApproxNetwork:
     """The epoch with the least loss on the held-out images; ``approx`` itself is epoch 0."""
-    last = network.node(network.output).op
-    probability = isinstance(last, Activation) and "sigmoid" in last.kind
-    reference = to_tensor(run(without_decision(network), images))
-    targets = _Targets(reference, labels, plan.distillation, probability)
+    targets = Targets.of(network, images, labels, plan.distillation)
     hardware = without_decision(approx.to_network())
     approximated = dict(approx.activations)
-    smooth = {node.name: node.op for node in network.nodes if node.name in approximated}
+    smooth = {node.name: node.op for node in approx.network.nodes if node.name in approximated}
     filters = dict(approx.filters)
-    layers = {node.name: _Layer.of(op, filters[node.name]) for node, op in network.convs()}
+    layers = {node.name: _Layer.of(op, filters[node.name]) for node, op in approx.network.convs()}
     rng = np.random.default_rng(plan.seed)
     order = rng.permutation(len(images))
     held_out, training = order[::_HELD_OUT], np.delete(order, slice(None, None, _HELD_OUT))
