@@ -19,6 +19,7 @@ from hwgen.flow.options import (
     SlimObjective,
     SlimOptions,
 )
+from hwgen.toolchain.synthesis import FAMILIES
 
 __all__ = ["BUILD_SLIM_OPTIONS", "SLIM_OPTIONS", "build_slim_options", "slim_options"]
 
@@ -66,8 +67,8 @@ SLIM_OPTIONS = (
         type=click.Choice(SLIM_OBJECTIVES),
         default=_L.objective,
         show_default=True,
-        help="What to save: multiplications of the float network, cycles of an NFU, or bytes of "
-        "weight memory.",
+        help="What to save: multiplications of the float network, cycles of an NFU, LUTs of a "
+        "datapath for each layer, or bytes of weight memory.",
     ),
     click.option(
         "--tile",
@@ -75,6 +76,13 @@ SLIM_OPTIONS = (
         metavar="TNxTI",
         help="For --objective cycles: outputs and inputs that the NFU works on in a cycle, each 1, "
         "2, 4, 8 or 16; 4x4 by default.",
+    ),
+    click.option(
+        "--family",
+        type=click.Choice(sorted(FAMILIES)),
+        default=_L.family,
+        show_default=True,
+        help="For --objective luts: FPGA family.",
     ),
     click.option(
         "--moves",
@@ -120,7 +128,7 @@ BUILD_SLIM_OPTIONS = (
     click.option(
         "--slim-objective",
         type=click.Choice(SLIM_OBJECTIVES),
-        help="What slimming saves; by default cycles for an NFU, and multiplications otherwise.",
+        help="What slimming saves; by default cycles for an NFU, and LUTs otherwise.",
     ),
 )
 
@@ -141,8 +149,11 @@ def slim_options() -> SlimOptions:
     }
     if "data" not in given:
         raise click.UsageError("Missing option '--data'.")
-    if "tile" in given and given.get("objective") != "cycles":
+    objective = given.get("objective")
+    if "tile" in given and objective != "cycles":
         raise click.UsageError("--tile is of an NFU, whose cycles --objective cycles saves")
+    if "family" in given and objective != "luts":
+        raise click.UsageError("--family is of FPGAs, whose LUTs --objective luts saves")
     return SlimOptions(**given)
 
 
@@ -171,7 +182,7 @@ def build_slim_options(
         data=approximate.data,
         test=approximate.test,
         budget=approximate.budget / 2 if budget is None else budget,
-        objective=objective or ("cycles" if backend == "nfu" else "macs"),
+        objective=objective or ("cycles" if backend == "nfu" else "luts"),
         calibration=approximate.calibration,
         seed=approximate.seed,
     )

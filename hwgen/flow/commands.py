@@ -70,6 +70,7 @@ def _slim(record: Mapping[str, Any]) -> list[str]:
         words += ["--tile", "x".join(map(str, options["tile"]))]
     return words + _changed(
         options,
+        ("family", "--family", _L.family),
         ("importance", "--importance", _L.importance),
         ("calibration", "--calibration", _L.calibration),
         ("seed", "--seed", _L.seed),

@@ -57,8 +57,8 @@ MEMORIES: tuple[Memory, ...] = get_args(Memory)
 """Names of the memories."""
 
 
-SlimObjective = Literal["macs", "cycles", "bytes"]
-"""What slimming can save: multiplications, cycles of an NFU, or memory of weights."""
+SlimObjective = Literal["macs", "cycles", "luts", "bytes"]
+"""What slimming can save: multiplications, cycles of an NFU, LUTs of a datapath a layer, or memory."""
 
 SLIM_OBJECTIVES: tuple[SlimObjective, ...] = get_args(SlimObjective)
 """Names of what slimming can save."""
@@ -80,8 +80,9 @@ class SlimOptions:
 
     ``budget`` is the share of accuracy that the slimmed network may lose on the choosing split
     (0.01 is one point), ``objective`` what is saved, ``tile`` (Tn, Ti) of the NFU whose cycles are
-    (None: what suits small FPGAs), ``moves`` what may be done and ``importance`` by what features
-    are ranked. ``calibration`` is the most images that outputs are fitted to.
+    (None: what suits small FPGAs), ``family`` of the FPGAs whose LUTs are, ``moves`` what may be
+    done and ``importance`` by what features are ranked. ``calibration`` is the most images that
+    outputs are fitted to.
     """
 
     data: Path
@@ -90,6 +91,7 @@ class SlimOptions:
     objective: SlimObjective = "macs"
     moves: tuple[Family, ...] = ("kernels", "features")
     tile: tuple[int, int] | None = None
+    family: str = "ecp5"
     importance: SlimImportance = "error"
     calibration: int = 256
     seed: int = 0

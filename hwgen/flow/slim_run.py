@@ -12,7 +12,7 @@ import numpy as np
 from hwgen.flow.data import Splits
 from hwgen.flow.options import SlimOptions
 from hwgen.flow.progress import Progress
-from hwgen.flow.slim_objectives import cycles_objective
+from hwgen.flow.slim_objectives import cycles_objective, luts_objective
 from hwgen.network.types import Conv, Network
 from hwgen.nfu.config import NfuConfig
 from hwgen.slim.compact import compact
@@ -152,6 +152,8 @@ def slim_objective(network: Network, options: SlimOptions) -> Objective:
         case "cycles":
             tn, ti = options.tile or _TILE
             return cycles_objective(NfuConfig(tn=tn, ti=ti, nfu3_lanes=max(1, tn // 4)))
+        case "luts":
+            return luts_objective(network, options.family)
 
 
 def layer_changes(

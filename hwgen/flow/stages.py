@@ -376,8 +376,8 @@ def build(
     """Run every stage; those whose inputs have not changed are skipped.
 
     Without ``slim_options`` the network is not slimmed. The hardware is for the family of the
-    board, and an NFU has the board's tile and memory if none is given; slimming saves the cycles
-    of that tile.
+    board, and an NFU has the board's tile and memory if none is given; what slimming saves is what
+    that hardware would take.
 
     Raises
     ------
@@ -400,9 +400,9 @@ def build(
         )
     import_model(workspace, model)
     if slim_options is not None:
-        if slim_options.objective == "cycles":
-            slim_options = replace(slim_options, tile=generate_options.tile)
-        slim(workspace, slim_options, progress)
+        tile = generate_options.tile if slim_options.objective == "cycles" else None
+        chosen = replace(slim_options, tile=tile, family=board.family)
+        slim(workspace, chosen, progress)
     elif load_source(workspace).slimmed is not None:
         raise DataError(
             f"{str(workspace.root)!r} holds a slimmed network: add --slim, or go back with 'hwgen "

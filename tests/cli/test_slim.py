@@ -79,6 +79,7 @@ def test_table_and_json_say_the_same(
     [
         (("--objective", "power"), "'power' is not one of"),
         (("--tile", "4x4"), "--tile is of an NFU, whose cycles --objective cycles saves"),
+        (("--family", "ice40"), "--family is of FPGAs, whose LUTs --objective luts saves"),
         (("--tile", "3x4", "--objective", "cycles"), "'3x4' is not two of 1, 2, 4, 8, 16"),
         (("--moves", "kernels,magic"), "'magic' is none of kernels, features"),
         (("--moves", ""), "'' is none of kernels, features"),

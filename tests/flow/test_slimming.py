@@ -175,7 +175,7 @@ def test_an_interrupted_search_goes_on(
 
 
 @pytest.mark.parametrize("labels", [True, False])
-@pytest.mark.parametrize("objective", ["cycles", "bytes"])
+@pytest.mark.parametrize("objective", ["cycles", "bytes", "luts"])
 def test_objectives_and_images_without_classes(
     tmp_path: Path, labels: bool, objective: str
 ) -> None:
