@@ -58,7 +58,7 @@ MEMORIES: tuple[Memory, ...] = get_args(Memory)
 
 
 SlimObjective = Literal["macs", "cycles", "luts", "bytes"]
-"""What slimming can save: multiplications, cycles of an NFU, LUTs of a datapath a layer, or memory."""
+"""What slimming can save: multiplications, cycles of an NFU, LUTs of a datapath, or memory."""
 
 SLIM_OBJECTIVES: tuple[SlimObjective, ...] = get_args(SlimObjective)
 """Names of what slimming can save."""
