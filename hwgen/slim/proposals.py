@@ -9,25 +9,23 @@ of importance. How much of a layer's error reaches the output is for trials to f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from hwgen.network.types import Conv, FloatArray, Network, Pair
+from hwgen.approx.candidates import Option
+from hwgen.network.types import Add, Concat, Conv, FloatArray, Network, Pair
 from hwgen.slim._damped import BoolArray, Damped
 from hwgen.slim.kernels import centred_mask, size_chain
-from hwgen.slim.moves import FeatureMove, KernelMove, Move, reads
+from hwgen.slim.moves import FeatureMove, KernelMove, Move, RecipeMove, State, reads
+from hwgen.slim.outcome import Family
+from hwgen.slim.trial import Fitted
 
-__all__ = [
-    "FeatureSite",
-    "Proposal",
-    "feature_sites",
-    "propose_features",
-    "propose_kernels",
-    "sizes",
-]
+__all__ = ["FeatureSite", "Key", "Proposal", "Proposer", "Rung", "feature_sites", "ladder", "sizes"]
+
+Key = tuple[str, ...]
 
 _LEAST = 1e-60
 
@@ -36,12 +34,44 @@ _LEAST = 1e-60
 class Proposal:
     """A move, and the error that it adds to each layer's output, relative to its variance.
 
-    ``key`` names the kind of move: what is proposed next in its place has the same.
+    ``key`` names the kind of move: what is proposed next in its place has the same. ``share`` is
+    the part of the layer's cost that a coarser recipe saves by estimate; the other moves save what
+    they take away.
     """
 
-    key: tuple[str, ...]
+    key: Key
     move: Move
     added: Mapping[str, float]
+    share: float = 0.0
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A recipe of a layer, with the cost and the error of the layer that is not slimmed."""
+
+    recipe: str
+    cost: float
+    error: float
+
+
+def ladder(options: Sequence[Option], costs: Sequence[float]) -> tuple[Rung, ...]:
+    """The recipes on the lower convex hull of (cost, error), from fine to coarse."""
+    rated = zip(options, costs, strict=True)
+    rungs: list[Rung] = []
+    for rung in sorted(
+        (Rung(option.recipe.name, cost, option.error) for option, cost in rated),
+        key=lambda rung: (rung.error, rung.cost),
+    ):
+        if rungs and rung.cost >= rungs[-1].cost:
+            continue
+        while len(rungs) > 1 and _rate(rungs[-2], rungs[-1]) <= _rate(rungs[-1], rung):
+            rungs.pop()
+        rungs.append(rung)
+    return tuple(rungs)
+
+
+def _rate(fine: Rung, coarse: Rung) -> float:
+    return (fine.cost - coarse.cost) / max(coarse.error - fine.error, _LEAST)
 
 
 @dataclass(frozen=True)
@@ -82,100 +112,133 @@ def feature_sites(network: Network) -> tuple[FeatureSite, ...]:
     return tuple(found)
 
 
-def propose_kernels(
-    layer: str,
-    damped: Damped,
-    mask: BoolArray,
-    *,
-    block: int,
-    importance: FloatArray | None = None,
-) -> list[Proposal]:
-    """The next block of filters of ``layer`` for each smaller size of its kernel.
+class Proposer:
+    """The next move of every kind in a fitted network.
 
     Parameters
     ----------
-    layer
-        Node name.
-    damped
-        The layer's error as a function of its weights.
-    mask
-        (O, I / groups, KH, KW), where it has weights now.
+    network
+        Original network, up to its logits.
+    families
+        Kinds of moves.
     block
-        Filters in a block.
+        Filters, or channels, of a move.
     importance
-        (O,) scores by which the least important filters come first; None: those whose error grows
-        least.
+        Scores (O,) of filters by Conv node name: the least important go first. Where there are
+        none, those whose loss adds least to the error of the layers that it concerns.
+    ladders
+        Recipes of each layer, from fine to coarse.
     """
-    kernel = (mask.shape[2], mask.shape[3])
-    if mask[0].size == 1:
-        return []
-    flat = mask.reshape(len(mask), -1)
-    scale = max(float(damped.constant.sum()), _LEAST)
-    now = damped.errors(range(len(mask)), flat)
-    found = []
-    for size in sizes(kernel):
-        taps = centred_mask(kernel, size)
-        larger = np.flatnonzero((mask & ~taps).any(axis=(1, 2, 3)))
-        if not len(larger):
-            continue
-        reduced = (mask & taps).reshape(flat.shape)
-        added = np.maximum(damped.errors(larger, reduced)[larger] - now[larger], 0.0) / scale
-        order = np.argsort(added if importance is None else importance[larger], kind="stable")
-        chosen = order[:block]
-        move = KernelMove(layer, tuple(sorted(larger[chosen].tolist())), size)
-        key = ("kernel", layer, f"{size[0]}x{size[1]}")
-        found.append(Proposal(key, move, {layer: float(added[chosen].sum())}))
-    return found
 
+    def __init__(
+        self,
+        network: Network,
+        families: Collection[Family],
+        *,
+        block: int,
+        importance: Mapping[str, FloatArray],
+        ladders: Mapping[str, Sequence[Rung]],
+    ) -> None:
+        self._network, self._block = network, block
+        self._importance, self._ladders = importance, ladders
+        self._layers = [
+            node.name
+            for node, op in network.convs()
+            if "kernels" in families and op.weight[0].size > 1 and node.name != network.output
+        ]
+        self._sites = feature_sites(network) if "features" in families else ()
+        self._scores = {site.tensor: self._scores_of(site.tensor) for site in self._sites}
+        self._smaller: dict[Key, int] = {}
 
-def propose_features(
-    site: FeatureSite,
-    readers: Mapping[str, tuple[Conv, Damped, BoolArray]],
-    *,
-    block: int,
-    weights: Mapping[str, float],
-    importance: FloatArray | None = None,
-) -> Proposal | None:
-    """The next block of channels that the readers of a tensor can do without.
+    def halve(self, key: Key) -> bool:
+        """Propose half as many filters at once of this kind from now on; whether that is any."""
+        block = self._smaller.get(key, self._block) // 2
+        self._smaller[key] = max(block, 1)
+        return key[0] != "recipe" and block > 0
 
-    Parameters
-    ----------
-    site
-        Tensor and readers.
-    readers
-        Of each reader: its operator, its error as a function of its weights, and where it has
-        weights now.
-    block
-        Channels in a block; at least one channel is always kept.
-    weights
-        What the relative error of each reader counts.
-    importance
-        (C,) scores by which the least important channels come first; None: one after the other,
-        that which adds least to the readers' error behind those before it.
-    """
-    states = {name: _Reader.of(*readers[name]) for name in site.readers}
-    alive = np.logical_or.reduce([state.read for state in states.values()])
-    block = min(block, int(alive.sum()) - 1)
-    if block < 1:
-        return None
-    chosen: list[int] = []
-    added = dict.fromkeys(site.readers, 0.0)
-    while len(chosen) < block:
-        steps = {name: state.increases() for name, state in states.items()}
-        if importance is None:
-            score = sum(
-                (weights[name] * step for name, step in steps.items()), np.zeros(len(alive))
-            )
-        else:
-            score = importance
-        channel = int(np.where(alive, score, np.inf).argmin())
-        alive[channel] = False
-        chosen.append(channel)
-        for name, state in states.items():
-            added[name] += float(steps[name][channel])
-            state.drop(channel)
-    move = FeatureMove(site.tensor, tuple(sorted(chosen)), site.readers)
-    return Proposal(("feature", site.tensor, *site.readers), move, added)
+    def of(self, fitted: Fitted, state: State, layers: Collection[str]) -> Iterator[Proposal]:
+        """Proposals that concern what ``layers`` read, and their filters."""
+        for name in self._layers:
+            problem = fitted.problems[name]
+            if name in layers and problem is not None:
+                yield from self._kernels(name, problem, state.masks[name])
+        for site in self._sites:
+            if not set(site.readers).isdisjoint(layers):
+                proposal = self._features(site, fitted, state)
+                if proposal is not None:
+                    yield proposal
+        for name, ladder in self._ladders.items():
+            if name in layers:
+                at = [rung.recipe for rung in ladder].index(state.recipes[name])
+                if at + 1 < len(ladder):
+                    here, there = ladder[at : at + 2]
+                    move = RecipeMove(name, there.recipe)
+                    yield Proposal(
+                        ("recipe", name),
+                        move,
+                        {name: max(there.error - here.error, 0.0)},
+                        1 - there.cost / here.cost if here.cost else 0.0,
+                    )
+
+    def _kernels(self, layer: str, damped: Damped, mask: BoolArray) -> Iterator[Proposal]:
+        """The next block of filters of ``layer`` for each smaller size of its kernel."""
+        kernel = (mask.shape[2], mask.shape[3])
+        flat = mask.reshape(len(mask), -1)
+        scale = max(float(damped.constant.sum()), _LEAST)
+        now = damped.errors(range(len(mask)), flat)
+        importance = self._importance.get(layer)
+        for size in sizes(kernel):
+            taps = centred_mask(kernel, size)
+            larger = np.flatnonzero((mask & ~taps).any(axis=(1, 2, 3)))
+            if not len(larger):
+                continue
+            reduced = (mask & taps).reshape(flat.shape)
+            added = np.maximum(damped.errors(larger, reduced)[larger] - now[larger], 0.0) / scale
+            key = ("kernel", layer, f"{size[0]}x{size[1]}")
+            order = np.argsort(added if importance is None else importance[larger], kind="stable")
+            chosen = order[: self._smaller.get(key, self._block)]
+            move = KernelMove(layer, tuple(sorted(larger[chosen].tolist())), size)
+            yield Proposal(key, move, {layer: float(added[chosen].sum())})
+
+    def _features(self, site: FeatureSite, fitted: Fitted, state: State) -> Proposal | None:
+        """The next block of channels that the readers of a tensor can do without."""
+        readers = {}
+        for name in site.readers:
+            problem, op = fitted.problems[name], self._network.node(name).op
+            if problem is None:
+                return None
+            assert isinstance(op, Conv)
+            readers[name] = _Reader.of(op, problem, state.masks[name])
+        key = ("feature", site.tensor, *site.readers)
+        alive = np.logical_or.reduce([reader.read for reader in readers.values()])
+        # one channel is always kept
+        block = min(self._smaller.get(key, self._block), int(alive.sum()) - 1)
+        if block < 1:
+            return None
+        chosen: list[int] = []
+        added = dict.fromkeys(site.readers, 0.0)
+        while len(chosen) < block:
+            steps = {name: reader.increases() for name, reader in readers.items()}
+            score = self._scores[site.tensor]
+            if score is None:
+                score = np.sum(list(steps.values()), axis=0)
+            channel = int(np.where(alive, score, np.inf).argmin())
+            alive[channel] = False
+            chosen.append(channel)
+            for name, reader in readers.items():
+                added[name] += float(steps[name][channel])
+                reader.drop(channel)
+        move = FeatureMove(site.tensor, tuple(sorted(chosen)), site.readers)
+        return Proposal(key, move, added)
+
+    def _scores_of(self, tensor: str) -> FloatArray | None:
+        """Importance of the channels of ``tensor``, if one linear layer makes it."""
+        while tensor != self._network.input_name and tensor not in self._importance:
+            node = self._network.node(tensor)
+            if isinstance(node.op, Conv | Add | Concat) or len(node.inputs) != 1:
+                return None
+            tensor = node.inputs[0]
+        return self._importance.get(tensor)
 
 
 @dataclass(eq=False)
