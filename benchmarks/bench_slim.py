@@ -1,7 +1,7 @@
 """Computation that slimming saves within a loss of accuracy: the tables of "Slimmer networks".
 
     python benchmarks/bench_slim.py row MODEL DATA [TEST] --out DIR --moves kernels --budget 0.01
-    python benchmarks/bench_slim.py all DATA_FOLDER --out DIR [--only digits]
+    python benchmarks/bench_slim.py all DATA_FOLDER --out DIR [--only digits,resnet20]
     python benchmarks/bench_slim.py table DIR
 
 ``row`` slims one network once and writes ``DIR/NAME.json``; a row that is there is not made again,
@@ -10,8 +10,9 @@ every row of the table, smaller networks first, from the files that ``DATA_FOLDE
 whose files it lacks are left out). ``table`` prints what is there.
 
 Calibration and choosing images are drawn from ``DATA``, apart from each other; test images choose
-nothing. The loss on them has its paired 95 % interval. Without labels, and for networks that decide
-nothing, the loss is the relative error of the output. CPU seconds are those of the search alone.
+nothing, and are what is left of ``DATA`` if there is no ``TEST``. The loss on them has its paired
+95 % interval. Without labels, and for networks that decide nothing, the loss is the relative error
+of the output. CPU seconds are those of the search alone.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import numpy as np
 from hwgen.approx.measure import Yardstick, decide, without_decision
 from hwgen.flow.data import Images, count_classes, load_images
 from hwgen.flow.intervals import paired_loss
-from hwgen.flow.slim_objectives import cycles_objective
+from hwgen.flow.slim_objectives import cycles_objective, luts_objective
 from hwgen.network.execute import run
 from hwgen.network.onnx_import import import_onnx
 from hwgen.network.types import Network
@@ -41,49 +42,6 @@ from hwgen.slim.search import FAMILIES, Outcome, Settings, Step, search
 
 MODELS = Path(__file__).parents[1] / "models"
 _STEP_CLASSES = (Step, KernelMove, FeatureMove, RecipeMove)
-
-
-@dataclass(frozen=True)
-class Case:
-    """A network and its files: the model in ``models/`` or in the folder of data, and images."""
-
-    name: str
-    model: str
-    data: str
-    test: str | None
-    choosing: int
-    calibration: int
-    block: int
-
-
-CASES = (
-    Case("digits", "digits/digits.onnx", "mnist_train.npz", "mnist_test.npz", 2000, 512, 2),
-    Case("fashion", "fashion/fashion.onnx", "fashion_train.npz", "fashion_test.npz", 2000, 512, 2),
-    Case(
-        *("convnetjs", "convnetjs/convnetjs.onnx"),
-        *("cifar_train4000_convnetjs.npz", "cifar_test1000_convnetjs.npz", 2000, 512, 2),
-    ),
-    Case(
-        *("digits-large", "digits-large/digits-large.onnx"),
-        *("mnist_train.npz", "mnist_test.npz", 2000, 512, 4),
-    ),
-    Case(
-        *("vgg-cifar10", "vgg-cifar10/vgg-cifar10.onnx"),
-        *("cifar_train4000_vgg_cifar10.npz", "cifar_test1000_vgg_cifar10.npz", 1000, 256, 8),
-    ),
-    Case(
-        *("resnet20", "resnet20/resnet20.onnx"),
-        *("cifar_train4000_resnet20.npz", "cifar_test1000_resnet20.npz", 1000, 256, 4),
-    ),
-)
-
-ROWS: tuple[tuple[str, float], ...] = (
-    ("features", 0.01),
-    ("kernels", 0.01),
-    ("features,kernels", 0.01),
-    ("features,kernels", 0.005),
-)
-"""Moves and budget of every row of a network."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,16 +60,92 @@ class Row:
         """File name without its end."""
         parts = [network, self.moves.replace(",", "+"), f"{self.budget:g}"]
         if self.objective != "macs":
-            parts.append(self.objective)
+            parts.append(self.objective.replace(":", "-"))
         return "-".join(parts)
 
 
-def objective_of(name: str) -> Objective:
-    """The objective ``macs``, ``additions``, ``bytes``, or cycles as in ``cycles:16x16``."""
-    if name.startswith("cycles:"):
-        tn, ti = map(int, name.removeprefix("cycles:").split("x"))
-        return cycles_objective(nfu_of(tn, ti))
-    return {each.name: each for each in (MACS, ADDITIONS, BYTES)}[name]
+@dataclass(frozen=True)
+class Case:
+    """A network and its files.
+
+    ``model`` lies in ``models/`` or in the folder of data, where ``data`` and ``test`` are; without
+    ``test``, images of ``data`` that are left over test. ``block`` is that of the moves, and
+    ``tiles`` those of NFUs whose cycles are saved beside multiplications. ``budgets``: those of all
+    kinds of moves alone and together, and a smaller one for the joint search.
+    """
+
+    name: str
+    model: str
+    data: str
+    test: str | None
+    choosing: int
+    calibration: int
+    block: int
+    tiles: tuple[str, ...] = ()
+    budgets: tuple[float, float] = (0.01, 0.005)
+
+    def rows(self) -> Iterator[Row]:
+        """The rows of the tables."""
+
+        def row(moves: str, budget: float, objective: str = "macs", block: int = 0) -> Row:
+            return Row(
+                moves=moves,
+                budget=budget,
+                objective=objective,
+                choosing=self.choosing,
+                calibration=self.calibration,
+                block=block or self.block,
+            )
+
+        whole, small = self.budgets
+        yield row("features", whole)
+        yield row("kernels", whole)
+        yield row("features,kernels", whole)
+        yield row("features,kernels", small)
+        for tile in self.tiles:
+            tn = int(tile.split("x")[0])
+            yield row("features,kernels", whole, f"cycles:{tile}", tn)
+
+
+CASES = (
+    Case("digits", "digits/digits.onnx", "mnist_train.npz", "mnist_test.npz", 2000, 512, 2),
+    Case("fashion", "fashion/fashion.onnx", "fashion_train.npz", "fashion_test.npz", 2000, 512, 2),
+    Case(
+        *("convnetjs", "convnetjs/convnetjs.onnx"),
+        *("cifar_train4000_convnetjs.npz", "cifar_test1000_convnetjs.npz", 2000, 512, 2),
+    ),
+    Case(
+        *("digits-large", "digits-large/digits-large.onnx"),
+        *("mnist_train.npz", "mnist_test.npz", 2000, 512, 4, ("4x4",)),
+    ),
+    Case(
+        *("vgg-cifar10", "vgg-cifar10/vgg-cifar10.onnx"),
+        *("cifar_train4000_vgg_cifar10.npz", "cifar_test1000_vgg_cifar10.npz", 1000, 256, 8),
+    ),
+    Case(
+        *("resnet20", "resnet20/resnet20.onnx"),
+        *("cifar_train4000_resnet20.npz", "cifar_test1000_resnet20.npz", 1000, 256, 4),
+        ("4x4", "16x16"),
+    ),
+    # the loss is the relative error of the output of the last of thirteen convolutions
+    Case(
+        *("vgg16", "vgg16.onnx", "imagenet20_64.npz", None, 5, 10, 16, ("16x16",)),
+        budgets=(0.2, 0.1),
+    ),
+)
+
+
+def objective_of(name: str, network: Network) -> Objective:
+    """The objective by name, cycles and LUTs as in ``cycles:16x16`` and ``luts:ecp5``."""
+    kind, _, of = name.partition(":")
+    match kind:
+        case "cycles":
+            tn, ti = map(int, of.split("x"))
+            return cycles_objective(nfu_of(tn, ti))
+        case "luts":
+            return luts_objective(network, of)
+        case _:
+            return {each.name: each for each in (MACS, ADDITIONS, BYTES)}[name]
 
 
 def nfu_of(tn: int, ti: int) -> NfuConfig:
@@ -129,12 +163,13 @@ def nfu_of(tn: int, ti: int) -> NfuConfig:
     )
 
 
-def splits(network: Network, data: Path, row: Row) -> tuple[Images, Images]:
-    """Calibration and choosing images, apart from each other."""
+def splits(network: Network, data: Path, row: Row) -> tuple[Images, Images, Images]:
+    """Calibration and choosing images, and what is left."""
     images = load_images(data, network.input_shape, count_classes(network))
     order = np.random.default_rng(row.seed).permutation(len(images))
-    count = min(row.calibration, len(images) // 3)
-    return images.take(order[:count]), images.take(order[count : count + row.choosing])
+    count = min(row.calibration, len(images) // 2)
+    end = count + row.choosing
+    return images.take(order[:count]), images.take(order[count:end]), images.take(order[end:])
 
 
 def measured(before: Network, after: Network, images: Images) -> dict[str, Any]:
@@ -156,7 +191,7 @@ def measured(before: Network, after: Network, images: Images) -> dict[str, Any]:
 
 def slim(network: Network, data: Path, row: Row, steps: Path) -> tuple[Outcome, float]:
     """The search, from the steps that are known, and its CPU seconds."""
-    calibration, choosing = splits(network, data, row)
+    calibration, choosing, _ = splits(network, data, row)
     lines = steps.read_text().splitlines() if steps.exists() else []
     known = [loads(line, _STEP_CLASSES, Step) for line in lines]
 
@@ -174,7 +209,7 @@ def slim(network: Network, data: Path, row: Row, steps: Path) -> tuple[Outcome, 
         choosing.x,
         choosing.y,
         budget=row.budget,
-        objective=objective_of(row.objective),
+        objective=objective_of(row.objective, network),
         families=tuple(row.moves.split(",")),  # type: ignore[arg-type]
         settings=Settings(block=row.block),
         known=known,
@@ -209,9 +244,11 @@ def make(
         "moves_taken": len(outcome.moves),
         "seconds": seconds,
     }
-    if test is not None:
+    if test is None:
+        _, _, images = splits(network, data, row)
+    else:
         images = load_images(test, network.input_shape, count_classes(network))
-        result["test"] = measured(network, outcome.network, images)
+    result["test"] = measured(network, outcome.network, images)
     weights = {
         key: array
         for node, op in outcome.network.convs()
@@ -312,19 +349,12 @@ def all_rows(folder: Path, only: str, out: Path) -> None:
     """Make every row for which there are files."""
     chosen = set(only.split(",")) if only else {case.name for case in CASES}
     for case in CASES:
-        model = MODELS / case.model
+        model = next((p for p in (MODELS / case.model, folder / case.model) if p.exists()), None)
         data = folder / case.data
-        if case.name not in chosen or not (model.exists() and data.exists()):
+        if case.name not in chosen or model is None or not data.exists():
             continue
         test = None if case.test is None else folder / case.test
-        for moves, budget in ROWS:
-            row = Row(
-                moves=moves,
-                budget=budget,
-                choosing=case.choosing,
-                calibration=case.calibration,
-                block=case.block,
-            )
+        for row in case.rows():
             make(case.name, model, data, test, row, out)
 
 
