@@ -126,7 +126,7 @@ class Fitter:
     ) -> None:
         check_input(network, images)
         self.network, self.damping = network, damping
-        self.dyadic: Dyadic = dyadic or DyadicSettings(keep_zeros=True).filters
+        self.dyadic: Dyadic = dyadic or DyadicSettings().filters
         self._images = np.asarray(images, dtype=np.float32)
         self._before = _layers_before(network)
         self._full = {node.name: op.weight != 0 for node, op in network.convs()}
