@@ -91,7 +91,8 @@ SLIM_OPTIONS = (
         show_default=True,
         metavar="NAMES",
         help="What may be done, separated by commas: 'kernels' reduces kernels, down to nothing; "
-        "'features' lets layers do with fewer of the maps that they read.",
+        "'features' lets layers do with fewer of the maps that they read; 'recipes' makes the "
+        "weights dyadic in the same search, so that 'hwgen approximate' need not search.",
     ),
     click.option(
         "--importance",
@@ -152,6 +153,8 @@ def slim_options() -> SlimOptions:
     objective = given.get("objective")
     if "tile" in given and objective != "cycles":
         raise click.UsageError("--tile is of an NFU, whose cycles --objective cycles saves")
+    if "recipes" in given.get("moves", ()) and objective in (None, "macs"):
+        raise click.UsageError("Recipes save no MACs: --moves recipes needs another --objective")
     if "family" in given and objective != "luts":
         raise click.UsageError("--family is of FPGAs, whose LUTs --objective luts saves")
     return SlimOptions(**given)

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from hwgen.approx.approximate import ActivationStyle, Objective
 from hwgen.approx.costs import COSTS as _COSTS
 from hwgen.approx.paper_activations import Prescale
-from hwgen.slim.search import FAMILIES, Family
+from hwgen.slim.outcome import FAMILIES, Family
 
 __all__ = [
     "ACTIVATIONS",
@@ -63,7 +63,7 @@ SlimObjective = Literal["macs", "cycles", "luts", "bytes"]
 SLIM_OBJECTIVES: tuple[SlimObjective, ...] = get_args(SlimObjective)
 """Names of what slimming can save."""
 
-SLIM_MOVES = FAMILIES
+SLIM_MOVES: tuple[Family, ...] = get_args(Family)
 """Names of what slimming can do."""
 
 SlimImportance = Literal["error", "qr", "norm", "ablation", "taylor"]
@@ -89,7 +89,7 @@ class SlimOptions:
     test: Path | None = None
     budget: float = 0.01
     objective: SlimObjective = "macs"
-    moves: tuple[Family, ...] = ("kernels", "features")
+    moves: tuple[Family, ...] = FAMILIES
     tile: tuple[int, int] | None = None
     family: str = "ecp5"
     importance: SlimImportance = "error"

@@ -9,6 +9,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from hwgen.approx.recipes import mix_name, parse_recipe
+from hwgen.approx.types import DyadicFilters
 from hwgen.flow.data import Splits
 from hwgen.flow.options import SlimOptions
 from hwgen.flow.progress import Progress
@@ -119,9 +121,6 @@ def slim_network(
         labels = splits.calibration.y
         importance = channel_importance(network, calibration, labels, method=options.importance)
         progress("Importance", 1.0)
-    if known and known[0].moves:
-        # the first step is no news
-        known = (Step((), objective.total(network), 0.0, 0.0, 0.0), *known)
     outcome = search(
         network,
         calibration,
@@ -137,8 +136,9 @@ def slim_network(
         progress=progress,
     )
     masked = outcome.network
-    slimmed = Slimmed(compact(masked), masked)
-    layers = layer_changes(network, masked, objective)
+    small = compact(masked)
+    slimmed = Slimmed(small, masked, _mix(small, outcome.state.recipes))
+    layers = layer_changes(network, masked, objective, outcome.filters)
     return Slimming(slimmed, options, outcome.metric, layers, outcome.steps, outcome.effort)
 
 
@@ -156,12 +156,31 @@ def slim_objective(network: Network, options: SlimOptions) -> Objective:
             return luts_objective(network, options.family)
 
 
+def _mix(network: Network, recipes: Mapping[str, str]) -> str | None:
+    """Text of the ``recipes`` for the layers of a compacted network; None if there are none.
+
+    Layers that came with compaction only hand on or pick channels, which is exact by any recipe.
+    """
+    if not recipes:
+        return None
+    any_one = next(iter(recipes.values()))
+    return mix_name(
+        {node.name: parse_recipe(recipes.get(node.name, any_one)) for node, _ in network.convs()}
+    )
+
+
 def layer_changes(
-    network: Network, masked: Network, objective: Objective
+    network: Network,
+    masked: Network,
+    objective: Objective,
+    filters: Mapping[str, DyadicFilters],
 ) -> tuple[LayerChange, ...]:
-    """How each linear layer of ``network`` changed, and layers that are new in ``masked``."""
+    """How each linear layer of ``network`` changed, and layers that are new in ``masked``.
+
+    ``filters`` are the dyadic ones of the latter, if it has any.
+    """
     sides = [{node.name: op for node, op in each.convs()} for each in (network, masked)]
-    costs = [objective(each) for each in (network, masked)]
+    costs = [objective(network), objective(masked, filters)]
     macs = [MACS(each) for each in (network, masked)]
     return tuple(
         LayerChange(

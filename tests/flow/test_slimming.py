@@ -10,6 +10,7 @@ import pytest
 from small_workspace import tiny_network
 
 from hwgen.approx.measure import decide
+from hwgen.approx.recipes import parse_mix
 from hwgen.errors import DataError
 from hwgen.flow import slimming, stages
 from hwgen.flow.data import load_images, split
@@ -196,6 +197,31 @@ def test_objectives_and_images_without_classes(
     command = next(line for line in summary["commands"] if line.startswith("hwgen slim"))
     assert f"--budget 20% --objective {objective} --moves kernels" in command
     assert command.endswith("--calibration 60")
+
+
+def test_recipes_of_the_joint_search_are_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, options = _workspace(tmp_path)
+    moves = ("kernels", "features", "recipes")
+    slim(workspace, replace(options, objective="bytes", moves=moves), silent)
+    found = load_source(workspace).slimmed
+    assert found is not None
+    assert found.mix is not None
+    layers = [node.name for node, _ in found.network.convs()]
+    assert list(parse_mix(found.mix, layers)) == layers
+    assert found.mix == summarise(workspace)["slim"]["mix"]
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("The search must not run")
+
+    monkeypatch.setattr(stages, "search_recipes", refuse)
+    approximated = ApproximateOptions(data=options.data, test=options.test, calibration=60)
+    stages.approximate(workspace, approximated, silent)
+    summary = summarise(workspace)
+    assert summary["approximation"]["mix"] == found.mix
+    command = next(line for line in summary["commands"] if line.startswith("hwgen slim"))
+    assert "--objective bytes --moves kernels,features,recipes" in command
 
 
 def test_a_network_without_a_linear_layer_is_refused(tmp_path: Path) -> None:
