@@ -6,7 +6,7 @@ import numpy as np
 from approx_networks import classifier
 from sparse_networks import with_convs
 
-from hwgen.approx.approximate import Settings, approximate
+from hwgen.approx.approximate import approximate
 from hwgen.approx.recipes import parse_recipe
 from hwgen.integer.calibrate import calibrate
 from hwgen.integer.quantise import quantise
@@ -34,8 +34,7 @@ def small_kernels() -> Network:
 
 def logits(network: Network) -> tuple[IntArray, FloatArray]:
     """What the golden model of the dyadic ``network`` computes, and what one unit of it is."""
-    kept = Settings(keep_zeros=True)
-    approx = approximate(network, recipes=parse_recipe("P6"), settings=kept)
+    approx = approximate(network, recipes=parse_recipe("P6"))
     quantised = quantise(approx, calibrate(approx.to_network(), IMAGES))
     codes = golden.run(quantised, quantised.input_format.quantise(IMAGES))
     return codes[:, :, 0, 0], np.array(quantised.scale(quantised.output))
