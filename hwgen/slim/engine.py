@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import count as counter
 
 import numpy as np
@@ -57,9 +57,9 @@ class Engine:
         keep: Callable[[Step], None],
         report: Progress,
     ) -> None:
-        self._network, self._origin, self._fitter, self._judge = network, origin, fitter, judge
+        self.network, self._origin, self._fitter, self._judge = network, origin, fitter, judge
         self._proposer, self._costs, self._settings = proposer, costs, settings
-        self._keep, self._report = keep, report
+        self._keep, self.report = keep, report
         self._factors: dict[Key, float] = {}
         self._parked: set[Key] = set()
         self._most_moves = 1 << 30
@@ -67,9 +67,9 @@ class Engine:
 
     def begin(self, known: Sequence[Step]) -> None:
         """Fit the network after the steps that are known."""
-        self._report("Fit the network", 0.0)
+        self.report("Fit the network", 0.0)
         moves = [move for step in known for move in step.moves]
-        state = after(self._network, self._origin, moves) if moves else self._origin
+        state = after(self.network, self._origin, moves) if moves else self._origin
         self.fitted = self._fitter.fit(state)
         self._trials = Trials(self.fitted.network, *self._judge.sample(self._settings.trials))
         if known:
@@ -89,12 +89,44 @@ class Engine:
         whole = self.steps[0].cost
         while len(self._parked) < self._settings.patience:
             saved = 1 - self.steps[-1].cost / whole if whole else 0.0
-            self._report(f"Slim the network ({saved:.1%} saved)", min(saved, 1.0))
+            self.report(f"Slim the network ({saved:.1%} saved)", min(saved, 1.0))
             taken = self._round()
             if not taken:
                 break
             self._confirm(taken)
-        self._report("Slim the network", 1.0)
+        self.report("Slim the network", 1.0)
+
+    def proposals(
+        self, fitted: Fitted, state: State, layers: Collection[str]
+    ) -> Iterator[Proposal]:
+        """Proposals in ``state`` that concern ``layers`` and are not parked."""
+        for proposal in self._proposer.of(fitted, state, layers):
+            if proposal.key not in self._parked:
+                yield proposal
+
+    def saving(self, draft: Draft, proposal: Proposal) -> float:
+        """Cost that a move saves, as far as that is known without fitting anything."""
+        if isinstance(proposal.move, RecipeMove):
+            layer = proposal.move.layer
+            filters = draft.filters[layer]
+            return proposal.share * self._costs.layer(layer, draft.state.masks[layer], filters)
+        behind = Draft(after(self.network, draft.state, [proposal.move]), draft.filters)
+        return self._costs.saved(draft, behind)
+
+    def added(self, origin: Fitted, moves: Sequence[Move]) -> float:
+        """What ``moves`` add to the squared error of the network ``origin``, on some images."""
+        self._trials.rebase(origin.network)
+        _, changed = self._changed(origin, Draft(origin.state, origin.filters), moves)
+        return self._trials.attempt(_operators(changed)) - self._trials.error
+
+    def check(self, moves: Sequence[Move]) -> bool:
+        """Fit the network after ``moves`` and keep it if it keeps the budget; whether it does."""
+        fitted = self._fitter.fit(after(self.network, self.fitted.state, moves))
+        loss = self._judge.loss(fitted.network)
+        kept = self._judge.keeps(loss)
+        if kept:
+            self._accept(moves, fitted, loss)
+        return kept
 
     def _accept(self, moves: Sequence[Move], fitted: Fitted, loss: Loss) -> None:
         self.fitted = fitted
@@ -104,22 +136,16 @@ class Engine:
 
     def _confirm(self, taken: list[Proposal]) -> None:
         """Keep as many of the moves ``taken`` as the budget allows, halving their number."""
-        while taken:
-            moves = [proposal.move for proposal in taken]
-            fitted = self._fitter.fit(after(self._network, self.fitted.state, moves))
-            loss = self._judge.loss(fitted.network)
-            if self._judge.keeps(loss):
-                self._accept(moves, fitted, loss)
-                break
+        while taken and not self.check([proposal.move for proposal in taken]):
             if len(taken) == 1 and not self._proposer.halve(taken[0].key):
                 self._parked.add(taken[0].key)
             taken = taken[: len(taken) // 2]
             self._most_moves = max(1, len(taken))
-        self._trials.rebase(self.fitted.network)
 
     def _round(self) -> list[Proposal]:
         """Moves that together save a step's share of the cost, the best first."""
         fitted = self.fitted
+        self._trials.rebase(fitted.network)
         draft = Draft(fitted.state, fitted.filters)
         goal = self._costs.total(draft) - self._settings.step * self.steps[0].cost
         numbers = counter()
@@ -134,10 +160,9 @@ class Engine:
             return rate
 
         def offer(layers: Collection[str]) -> None:
-            for proposal in self._proposer.of(fitted, draft.state, layers):
-                if proposal.key not in self._parked:
-                    current[proposal.key] = proposal
-                    push(proposal, self._estimate(draft, proposal), None, -1)
+            for proposal in self.proposals(fitted, draft.state, layers):
+                current[proposal.key] = proposal
+                push(proposal, self.saving(draft, proposal), None, -1)
 
         tried: dict[Key, tuple[Draft, _Changes]] = {}
         offer(fitted.state.masks)
@@ -147,7 +172,7 @@ class Engine:
             if current.get(key) is not proposal:
                 continue
             if stamp != len(taken):
-                behind, changed = tried[key] = self._changed(fitted, draft, proposal.move)
+                behind, changed = tried[key] = self._changed(fitted, draft, [proposal.move])
                 loss = self._trials.attempt(_operators(changed)) - self._trials.error
                 self._learn(proposal, loss)
                 rate = push(proposal, self._costs.saved(draft, behind), loss, len(taken))
@@ -167,15 +192,6 @@ class Engine:
             offer(touched)
         return taken
 
-    def _estimate(self, draft: Draft, proposal: Proposal) -> float:
-        """Cost that a move saves, as far as that is known without fitting anything."""
-        if isinstance(proposal.move, RecipeMove):
-            layer = proposal.move.layer
-            filters = draft.filters[layer]
-            return proposal.share * self._costs.layer(layer, draft.state.masks[layer], filters)
-        behind = Draft(after(self._network, draft.state, [proposal.move]), draft.filters)
-        return self._costs.saved(draft, behind)
-
     def _rate(self, proposal: Proposal, saved: float, loss: float | None) -> float:
         """Cost saved for the loss, by what is known of moves of this kind if it was not tried."""
         if saved <= 0:
@@ -192,20 +208,26 @@ class Engine:
         before = self._factors.get(proposal.key, factor)
         self._factors[proposal.key] = math.sqrt(before * factor)
 
-    def _changed(self, fitted: Fitted, draft: Draft, move: Move) -> tuple[Draft, _Changes]:
-        """The draft after a move, and the layers that it changes.
+    def _changed(
+        self, fitted: Fitted, draft: Draft, moves: Collection[Move]
+    ) -> tuple[Draft, _Changes]:
+        """The draft after ``moves``, and the layers that they change.
 
         Filters that nobody reads any more are left out of these: they change nothing.
         """
-        before, behind = draft.state, after(self._network, draft.state, [move])
-        named = move.readers if isinstance(move, FeatureMove) else (move.layer,)
+        before, behind = draft.state, after(self.network, draft.state, moves)
+        named, coarser = set[str](), set[str]()
+        for move in moves:
+            named.update(move.readers if isinstance(move, FeatureMove) else (move.layer,))
+            if isinstance(move, RecipeMove):
+                coarser.add(move.layer)
         changed = {}
         for name, mask in behind.masks.items():
-            rows = (mask != before.masks[name]).any(axis=(1, 2, 3))
+            if mask is before.masks[name] and name not in coarser:
+                continue
+            rows = (mask != before.masks[name]).any(axis=(1, 2, 3)) | (name in coarser)
             if name not in named:
                 rows &= mask.any(axis=(1, 2, 3))
-            elif isinstance(move, RecipeMove):
-                rows[:] = True
             if rows.any():
                 op = self._trials.network.node(name).op
                 assert isinstance(op, Conv)

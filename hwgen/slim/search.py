@@ -33,15 +33,18 @@ from hwgen.approx.types import DyadicFilters
 from hwgen.errors import DataError
 from hwgen.network.execute import Tensor
 from hwgen.network.types import Conv, FloatArray, Network
+from hwgen.slim.bisection import bisect
 from hwgen.slim.engine import Engine, Progress
 from hwgen.slim.moves import State, start
 from hwgen.slim.objectives import Objective
-from hwgen.slim.outcome import FAMILIES, Effort, Family, Outcome, Settings, Step
+from hwgen.slim.outcome import FAMILIES, Effort, Family, Method, Outcome, Settings, Step
 from hwgen.slim.proposals import Proposer, Rung, ladder
 from hwgen.slim.rating import Costs, Judge
 from hwgen.slim.trial import Dyadic, Fitter
 
-__all__ = ["FAMILIES", "Effort", "Family", "Outcome", "Settings", "Step", "search"]
+__all__ = ["FAMILIES", "Effort", "Family", "Method", "Outcome", "Settings", "Step", "search"]
+
+_KINDS: tuple[Family, ...] = get_args(Family)
 
 
 def search(
@@ -53,6 +56,7 @@ def search(
     budget: float,
     objective: Objective,
     families: Collection[Family] = FAMILIES,
+    method: Method = "greedy",
     importance: Mapping[str, FloatArray] | None = None,
     options: Mapping[str, Sequence[Option]] | None = None,
     dyadic: Dyadic | None = None,
@@ -79,6 +83,9 @@ def search(
         What is to be saved.
     families
         Kinds of moves that may be taken.
+    method
+        ``greedy``, or ``bisection`` (:mod:`hwgen.slim.bisection`) for a start from which greedy
+        goes on: fewer checks.
     importance
         Scores (O,) of the filters by Conv node name, as
         :func:`~hwgen.slim.importance.channel_importance` gives them, by which the least important
@@ -101,15 +108,17 @@ def search(
     DataError
         If there are no images, or images or labels do not fit.
     ValueError
-        If ``budget`` is negative or a family is unknown.
+        If ``budget`` is negative or a family or the method is unknown.
     """
     if not budget >= 0:
         raise ValueError(f"Budget must not be negative, not {budget!r}")
     if not len(calibration):
         raise DataError("Fitting a slimmed network needs at least one calibration image")
     for family in families:
-        if family not in get_args(Family):
+        if family not in _KINDS:
             raise ValueError(f"Family must be one of {', '.join(get_args(Family))}, not {family!r}")
+    if method not in get_args(Method):
+        raise ValueError(f"Method must be one of {', '.join(get_args(Method))}, not {method!r}")
     chosen, report = settings or Settings(), progress or _silent
     logits = without_decision(network)
     costs = Costs(logits, objective)
@@ -129,6 +138,8 @@ def search(
         report,
     )
     engine.begin(known)
+    if method == "bisection" and not known:
+        bisect(engine)
     engine.greedy()
     fitted = engine.fitted
     nodes = (*fitted.network.nodes, *network.nodes[len(logits.nodes) :])
