@@ -1,5 +1,7 @@
 """Which taps stay, and what a reduced kernel, the errors and the orders of taps must be."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -7,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwgen.approx.moments import Moments, patch_moments
+from hwgen.approx.moments import Accumulator, Moments, patch_moments
 from hwgen.network.execute import apply
 from hwgen.network.types import Conv
 from hwgen.slim._damped import Damped
-from hwgen.slim.fitting import fit_weights
+from hwgen.slim.fitting import DAMPING, fit_weights
 from hwgen.slim.kernels import (
     best_placement,
     centred_mask,
@@ -24,7 +26,7 @@ from hwgen.slim.kernels import (
     size_chain,
     size_steps,
 )
-from hwgen.slim.taps import order_taps
+from hwgen.slim.taps import choose_taps
 
 
 def test_smaller_centres_lie_within_larger_ones_and_keep_the_middle() -> None:
@@ -206,37 +208,57 @@ def test_a_tile_has_one_placement_the_best() -> None:
     assert (best_placement(even, [0], (3, 3), _white(even)) == centred_mask((5, 5), (3, 3))).all()
 
 
-@given(st.integers(0, 2**32 - 1), st.sampled_from([1, 2]))
+def _ordered(errors: Callable[[np.ndarray], float], *, away: bool) -> list[float]:
+    """Errors of 0, 1, ... of six taps that go or come one after the other by trying them all."""
+    mask = np.full((2, 3), away)
+    found = [errors(mask)]
+    while (mask == away).any():
+        trials = []
+        for tap in np.argwhere(mask == away):
+            other = mask.copy()
+            other[tuple(tap)] = not away
+            trials.append((errors(other), tuple(tap)))
+        error, tap = min(trials)
+        mask[tap] = not away
+        found.append(error)
+    return found[::-1] if away else found
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1, 2]), st.booleans())
 @settings(derandomize=True, max_examples=10, deadline=None)
-def test_each_tap_that_goes_is_the_one_that_costs_least(seed: int, groups: int) -> None:
+def test_taps_are_the_better_of_those_that_come_and_those_that_are_left(
+    seed: int, groups: int, sparse: bool
+) -> None:
     op, x = _layer(seed, (2, 3), groups)
-    moments = patch_moments(op, x)
-    if seed % 2:
+    if sparse:
         mask = np.random.default_rng(seed).random(op.weight.shape) < 0.7
-        op = Conv(op.weight * mask, op.bias, op.strides, op.pads, op.dilations, op.groups)
-        moments = patch_moments(op, x)
+        op = replace(op, weight=op.weight * mask)
+    moments = patch_moments(op, x)
     filters = [0, 1, 3]
-    order = order_taps(op, filters, moments)
-    damped = Damped.of(op, moments, 0.1)
+    found = choose_taps(op, filters, moments)
+    damped = Damped.of(op, moments, DAMPING)
 
     def error(taps: np.ndarray) -> float:
         mask = ((op.weight != 0) & taps).reshape(4, -1)
         return float(damped.errors(filters, mask).sum())
 
-    left = np.ones((2, 3), dtype=bool)
-    for index, tap in enumerate(order.taps):
-        assert (order.mask(6 - index) == left).all()
-        np.testing.assert_allclose(order.errors[index], error(left), rtol=1e-6, atol=1e-6)
-        costs = []
-        for other in np.argwhere(left):
-            without = left.copy()
-            without[tuple(other)] = False
-            costs.append(error(without))
-        left[tuple(tap)] = False
-        np.testing.assert_allclose(error(left), min(costs), rtol=1e-6, atol=1e-6)
-    assert not left.any()
-    assert not order.mask(0).any()
-    np.testing.assert_allclose(order.errors[-1], damped.constant[filters].sum())
+    for count, (mask, expected) in enumerate(zip(found.masks, found.errors, strict=True)):
+        assert mask.sum() == count
+        np.testing.assert_allclose(error(mask), expected, rtol=1e-6, atol=1e-6)
+    best = np.minimum(_ordered(error, away=True), _ordered(error, away=False))
+    np.testing.assert_allclose(found.errors, best, rtol=1e-6, atol=1e-6)
+
+
+def test_blocks_of_long_patches_have_taps_too() -> None:
+    op, x = _layer(5, (2, 2))
+    accumulator = Accumulator(op, most_entries=5)
+    accumulator.add(x)
+    moments = accumulator.moments()
+    found = choose_taps(op, range(4), moments)
+    damped = Damped.of(op, moments, DAMPING)
+    for mask, expected in zip(found.masks, found.errors, strict=True):
+        flat = np.broadcast_to(mask, op.weight.shape).reshape(4, -1)
+        np.testing.assert_allclose(damped.errors(range(4), flat).sum(), expected, atol=1e-9)
 
 
 def test_dense_and_depthwise_layers_are_kernels_too() -> None:
