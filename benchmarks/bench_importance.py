@@ -5,7 +5,8 @@
 
 prints a table a network: of every layer whose maps can be folded, that share of the maps is dropped
 by each ranking at once, as combinations of the others (``folded``), after which all layers are
-fitted again (``fitted``); ``zeroed`` is the same without making up for anything. Cells are accuracy
+fitted again (``fitted``); ``zeroed`` is the same without making up for anything. ``readers`` ranks
+by what the layers that read a map would lose (``hwgen.slim.feature_errors``). Cells are accuracy
 lost on the test images in points, and the relative error of the outputs. Images of CALIBRATION rank
 and fit, those of TEST measure; by default they are the shipped ones.
 
@@ -30,12 +31,14 @@ import numpy as np
 from scipy.linalg import lapack
 
 from hwgen.approx.measure import Yardstick, without_decision
+from hwgen.approx.moments import Accumulator
 from hwgen.flow.data import Images, load_images
 from hwgen.network.execute import run
 from hwgen.network.onnx_import import import_onnx
 from hwgen.network.shapes import output_shape
-from hwgen.network.types import FloatArray, Network
+from hwgen.network.types import Conv, FloatArray, Network
 from hwgen.slim.channels import feature_tensor, in_batches, tensor_moments
+from hwgen.slim.feature_errors import feature_errors
 from hwgen.slim.features import Combination, fit_combination, fold, fold_obstacle
 from hwgen.slim.fitting import refit
 from hwgen.slim.importance import METHODS, FeatureQr, channel_importance
@@ -81,6 +84,21 @@ class Bench:
             before = time.process_time()
             scores = channel_importance(self.network, images.x, images.y, method=method)
             found[method] = (scores, time.process_time() - before)
+        before = time.process_time()
+        found["readers"] = (self.reader_errors(), time.process_time() - before)
+        return found
+
+    def reader_errors(self) -> Scores:
+        """What the layers that read a map would lose without it, relative, fitted again."""
+        found = {}
+        for layer, tensor in self.layers.items():
+            found[layer] = np.zeros(self.network.shape(tensor)[0])
+            for node in self.network.consumers(tensor):
+                if isinstance(node.op, Conv):
+                    sums = Accumulator(node.op)
+                    for _, tensors in in_batches(self.network, self.calibration.x):
+                        sums.add(tensors[tensor])
+                    found[layer] += feature_errors(node.op, sums.moments())
         return found
 
     def folded(self) -> Form:
