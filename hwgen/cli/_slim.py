@@ -111,6 +111,15 @@ SLIM_OPTIONS = (
         metavar="N",
         help="Images of DATA, at most, to which the weights that stay are fitted.",
     ),
+    click.option(
+        "--finetune",
+        type=click.IntRange(0),
+        default=_L.finetune,
+        show_default=True,
+        metavar="EPOCHS",
+        help="Train the weights that stay for so many epochs on DATA, less the images that are "
+        "held out; needs PyTorch: pip install 'hwgen[train]'.",
+    ),
     click.option("--seed", type=int, default=_L.seed, show_default=True, help="Seed of the split."),
 )
 

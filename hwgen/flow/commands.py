@@ -73,6 +73,7 @@ def _slim(record: Mapping[str, Any]) -> list[str]:
         ("family", "--family", _L.family),
         ("importance", "--importance", _L.importance),
         ("calibration", "--calibration", _L.calibration),
+        ("finetune", "--finetune", _L.finetune),
         ("seed", "--seed", _L.seed),
     )
 

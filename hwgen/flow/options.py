@@ -82,7 +82,7 @@ class SlimOptions:
     (0.01 is one point), ``objective`` what is saved, ``tile`` (Tn, Ti) of the NFU whose cycles are
     (None: what suits small FPGAs), ``family`` of the FPGAs whose LUTs are, ``moves`` what may be
     done and ``importance`` by what features are ranked. ``calibration`` is the most images that
-    outputs are fitted to.
+    outputs are fitted to, ``finetune`` the number of epochs that what is left is trained for.
     """
 
     data: Path
@@ -94,6 +94,7 @@ class SlimOptions:
     family: str = "ecp5"
     importance: SlimImportance = "error"
     calibration: int = 256
+    finetune: int = 0
     seed: int = 0
 
     def of_search(self) -> dict[str, object]:

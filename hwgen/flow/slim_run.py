@@ -11,6 +11,7 @@ import numpy as np
 
 from hwgen.approx.recipes import mix_name, parse_recipe
 from hwgen.approx.types import DyadicFilters
+from hwgen.finetune.slim import finetune_slim
 from hwgen.flow.data import Splits
 from hwgen.flow.options import SlimOptions
 from hwgen.flow.progress import Progress
@@ -106,7 +107,9 @@ def slim_network(
     known: Sequence[Step] = (),
     keep: Callable[[Step], None] | None = None,
 ) -> Slimming:
-    """Slim ``network`` as ``options`` say; ``splits.test`` plays no part.
+    """Slim ``network`` as ``options`` say, and train what is left if they say so.
+
+    ``splits.test`` plays no part.
 
     Parameters
     ----------
@@ -136,6 +139,17 @@ def slim_network(
         progress=progress,
     )
     masked = outcome.network
+    if options.finetune:
+        given = splits.calibration.join(splits.choosing)
+        masked = finetune_slim(
+            network,
+            masked,
+            given.x,
+            given.y,
+            epochs=options.finetune,
+            seed=options.seed,
+            progress=progress,
+        )
     small = compact(masked)
     slimmed = Slimmed(small, masked, _mix(small, outcome.state.recipes))
     layers = layer_changes(network, masked, objective, outcome.filters)

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from hwgen.errors import DataError
+from hwgen.finetune.finetune import require_torch
 from hwgen.flow.accuracy import change
 from hwgen.flow.data import Splits, count_classes, load_images, split
 from hwgen.flow.options import SlimOptions
@@ -42,10 +43,15 @@ def slim(workspace: Workspace, options: SlimOptions, progress: Progress) -> None
     ------
     DataError
         If there is nothing to slim, or the images do not fit the network.
+    ToolNotFoundError
+        If what is left is to be trained and PyTorch is not installed.
     """
     network = load_network(workspace)
     if not any(True for _ in network.convs()):
         raise DataError(f"Network {network.name!r} has no linear layer, so nothing can be slimmed")
+    if options.finetune:
+        # only the result is trained, but a long search should not end in this
+        require_torch()
     classes = count_classes(network)
 
     def splits() -> Splits:

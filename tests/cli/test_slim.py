@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -135,6 +136,21 @@ def test_unfit_images(
     status, _, error = hwgen("slim", files[0], "--out", out, "--data", tmp_path / "bad.npz")
     assert status == 1
     assert sentence in error
+    assert not (out / "slim.json").exists()
+
+
+def test_fine_tuning_without_pytorch_is_refused_before_the_search(
+    hwgen: Hwgen, files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "torch" else find(name)
+    )
+    model, data = files
+    out = tmp_path / "o"
+    status, _, error = hwgen("slim", model, "--out", out, "--data", data, "--finetune", "1")
+    assert status == 1
+    assert "Fine-tuning needs PyTorch" in error
     assert not (out / "slim.json").exists()
 
 

@@ -224,6 +224,21 @@ def test_recipes_of_the_joint_search_are_built(
     assert "--objective bytes --moves kernels,features,recipes" in command
 
 
+def test_what_is_left_can_be_trained(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    workspace, options = _workspace(tmp_path)
+    slim(workspace, options, silent)
+    before = load_source(workspace).slimmed
+    slim(workspace, replace(options, finetune=2), silent)
+    after = load_source(workspace).slimmed
+    assert before is not None
+    assert after is not None
+    for (_, old), (_, new) in zip(before.masked.convs(), after.masked.convs(), strict=True):
+        assert not new.weight[old.weight == 0].any()
+    command = next(c for c in summarise(workspace)["commands"] if c.startswith("hwgen slim"))
+    assert command.endswith("--finetune 2")
+
+
 def test_a_network_without_a_linear_layer_is_refused(tmp_path: Path) -> None:
     node = Node("relu", Activation("relu"), ("image",), (1, 6, 6))
     workspace, options = _workspace(tmp_path, Network("r", "image", (1, 6, 6), (node,), "relu"))
