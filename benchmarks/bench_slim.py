@@ -36,12 +36,12 @@ from hwgen.network.onnx_import import import_onnx
 from hwgen.network.types import Network
 from hwgen.nfu.config import DyadicLane, NfuConfig
 from hwgen.serial import dumps, loads
-from hwgen.slim.moves import FeatureMove, KernelMove, RecipeMove
+from hwgen.slim.moves import MOVES
 from hwgen.slim.objectives import ADDITIONS, BYTES, MACS, Objective
 from hwgen.slim.search import FAMILIES, Outcome, Settings, Step, search
 
 MODELS = Path(__file__).parents[1] / "models"
-_STEP_CLASSES = (Step, KernelMove, FeatureMove, RecipeMove)
+_STEP_CLASSES = (Step, *MOVES)
 
 
 @dataclass(frozen=True, kw_only=True)

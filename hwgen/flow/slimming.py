@@ -24,7 +24,7 @@ from hwgen.flow.source import NETWORK, SLIM, SLIM_FILES, load_network
 from hwgen.flow.workspace import Workspace
 from hwgen.serial import dumps, loads
 from hwgen.slim import store as slim_store
-from hwgen.slim.moves import FeatureMove, KernelMove, RecipeMove, describe
+from hwgen.slim.moves import MOVES, describe
 from hwgen.slim.search import Step
 
 __all__ = ["slim"]
@@ -109,7 +109,7 @@ class _StepMemory:
         """The memory of the search ``key``: empty if the last unfinished search was another one."""
         try:
             text = workspace.path(_UNFINISHED).read_text()
-            held = loads(text, (Step, KernelMove, FeatureMove, RecipeMove), tuple)
+            held = loads(text, (Step, *MOVES), tuple)
         except (OSError, DataError):
             held = ("",)
         return cls(workspace, key, list(held[1:]) if held[:1] == (key,) else [])

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import get_args
 
 import numpy as np
 
@@ -19,10 +20,12 @@ from hwgen.slim._damped import BoolArray
 from hwgen.slim.kernels import centred_mask
 
 __all__ = [
+    "MOVES",
     "FeatureMove",
     "KernelMove",
     "Move",
     "RecipeMove",
+    "SliceMove",
     "State",
     "after",
     "describe",
@@ -48,6 +51,19 @@ class KernelMove:
 
 
 @dataclass(frozen=True)
+class SliceMove:
+    """Kernels of single input channels keep only what lies in a centred ``size``.
+
+    ``slices`` are (filter, channel that it reads, of its group) of ``layer``; ``size`` (0, 0)
+    removes them.
+    """
+
+    layer: str
+    slices: tuple[tuple[int, int], ...]
+    size: Pair
+
+
+@dataclass(frozen=True)
 class FeatureMove:
     """The layers ``readers`` stop reading the ``channels`` of ``tensor``.
 
@@ -68,7 +84,10 @@ class RecipeMove:
     recipe: str
 
 
-Move = KernelMove | FeatureMove | RecipeMove
+Move = KernelMove | SliceMove | FeatureMove | RecipeMove
+
+MOVES: tuple[type, ...] = get_args(Move)
+"""The classes of moves, for what reads them."""
 
 _NO_RECIPES: Mapping[str, str] = MappingProxyType({})
 
@@ -120,6 +139,8 @@ def after(network: Network, state: State, moves: Iterable[Move]) -> State:
                 height, width = masks[move.layer].shape[2:]
                 taps = centred_mask((height, width), move.size)
                 masks[move.layer] = _cleared(masks[move.layer], rows, ~taps)
+            case SliceMove():
+                masks[move.layer] = _sliced(masks, move)
             case FeatureMove():
                 for name in move.readers:
                     _rows(masks, name, ())
@@ -142,6 +163,10 @@ def describe(move: Move) -> str:
             return f"{layer}: {_number(len(filters), 'filter')} removed"
         case KernelMove(layer, filters, (height, width)):
             return f"{layer}: {_number(len(filters), 'filter')} to {height}x{width}"
+        case SliceMove(layer, slices, (0, 0)):
+            return f"{layer}: {_number(len(slices), 'kernel')} removed"
+        case SliceMove(layer, slices, (height, width)):
+            return f"{layer}: {_number(len(slices), 'kernel')} to {height}x{width}"
         case FeatureMove(tensor, channels, readers):
             return f"{tensor}: {_number(len(channels), 'feature')} less in {', '.join(readers)}"
         case RecipeMove(layer, recipe):
@@ -161,7 +186,7 @@ def load_moves(text: str) -> tuple[Move, ...]:
     DataError
         If the text is something else.
     """
-    return loads(text, (KernelMove, FeatureMove, RecipeMove), tuple)
+    return loads(text, MOVES, tuple)
 
 
 def _number(count: int, thing: str) -> str:
@@ -188,6 +213,19 @@ def _cleared(mask: BoolArray, rows: list[int], taps: BoolArray) -> BoolArray:
     """``mask`` without the ``taps`` (KH, KW) of the filters ``rows``."""
     cleared = mask.copy()
     cleared[rows] &= ~taps
+    return cleared
+
+
+def _sliced(masks: Mapping[str, BoolArray], move: SliceMove) -> BoolArray:
+    rows = _rows(masks, move.layer, tuple(f for f, _ in move.slices))
+    mask, columns = masks[move.layer], [channel for _, channel in move.slices]
+    depth = mask.shape[1]
+    if any(not 0 <= channel < depth for channel in columns):
+        raise ValueError(
+            f"Channels of a filter of {move.layer!r} must be from 0 to {depth - 1}, not {columns!r}"
+        )
+    cleared = mask.copy()
+    cleared[rows, columns] &= centred_mask((mask.shape[2], mask.shape[3]), move.size)
     return cleared
 
 

@@ -19,8 +19,9 @@ from hwgen.approx.candidates import Option
 from hwgen.network.types import Add, Concat, Conv, FloatArray, Network, Pair
 from hwgen.slim._damped import BoolArray, Damped
 from hwgen.slim.kernels import centred_mask, size_chain
-from hwgen.slim.moves import FeatureMove, KernelMove, Move, RecipeMove, State, reads
+from hwgen.slim.moves import FeatureMove, KernelMove, Move, RecipeMove, SliceMove, State, reads
 from hwgen.slim.outcome import Family
+from hwgen.slim.slices import slice_increases, slice_work
 from hwgen.slim.trial import Fitted
 
 __all__ = ["FeatureSite", "Key", "Proposal", "Proposer", "Rung", "feature_sites", "ladder", "sizes"]
@@ -28,6 +29,8 @@ __all__ = ["FeatureSite", "Key", "Proposal", "Proposer", "Rung", "feature_sites"
 Key = tuple[str, ...]
 
 _LEAST = 1e-60
+_MOST_SLICE_WORK = 2e10
+"""Multiplications for the slices of a layer: beyond it its filters are reduced whole."""
 
 
 @dataclass(frozen=True)
@@ -149,10 +152,14 @@ class Proposer:
         self._sites = feature_sites(network) if "features" in families else ()
         self._scores = {site.tensor: self._scores_of(site.tensor) for site in self._sites}
         self._smaller: dict[Key, int] = {}
+        self._depths = {node.name: op.weight.shape[1] for node, op in network.convs()}
 
     def halve(self, key: Key) -> bool:
         """Propose half as many filters at once of this kind from now on; whether that is any."""
-        block = self._smaller.get(key, self._block) // 2
+        whole = self._block
+        if key[0] == "slice":
+            whole *= self._depths[key[1]]
+        block = self._smaller.get(key, whole) // 2
         self._smaller[key] = max(block, 1)
         return key[0] != "recipe" and block > 0
 
@@ -162,6 +169,7 @@ class Proposer:
             problem = fitted.problems[name]
             if name in layers and problem is not None:
                 yield from self._kernels(name, problem, state.masks[name])
+                yield from self._slices(name, problem, state.masks[name])
         for site in self._sites:
             if not set(site.readers).isdisjoint(layers):
                 proposal = self._features(site, fitted, state)
@@ -199,6 +207,25 @@ class Proposer:
             chosen = order[: self._smaller.get(key, self._block)]
             move = KernelMove(layer, tuple(sorted(larger[chosen].tolist())), size)
             yield Proposal(key, move, {layer: float(added[chosen].sum())})
+
+    def _slices(self, layer: str, damped: Damped, mask: BoolArray) -> Iterator[Proposal]:
+        """The next kernels of single channels for each smaller size, as many as filters have."""
+        kernel, depth = (mask.shape[2], mask.shape[3]), mask.shape[1]
+        if depth == 1 or slice_work(mask) > _MOST_SLICE_WORK:
+            return
+        scale = max(float(damped.constant.sum()), _LEAST)
+        chain = [size for size in size_chain(kernel) if size != kernel]
+        for size, increases in slice_increases(damped, mask, chain).items():
+            places = (mask & ~centred_mask(kernel, size)).sum(axis=(2, 3))
+            rates = (increases / np.maximum(places, 1)).reshape(-1)
+            key = ("slice", layer, f"{size[0]}x{size[1]}")
+            count = self._smaller.get(key, self._block * depth)
+            chosen = np.argsort(rates, kind="stable")[: min(count, int(np.isfinite(rates).sum()))]
+            if not len(chosen):
+                continue
+            pairs = sorted(divmod(int(at), depth) for at in chosen)
+            added = float(increases.reshape(-1)[chosen].sum()) / scale
+            yield Proposal(key, SliceMove(layer, tuple(pairs), size), {layer: added})
 
     def _features(self, site: FeatureSite, fitted: Fitted, state: State) -> Proposal | None:
         """The next block of channels that the readers of a tensor can do without."""
