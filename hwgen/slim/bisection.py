@@ -1,18 +1,19 @@
 """How much of each layer to take away, by bisection, as a start that few checks find.
 
 Each layer's moves are put in its own order, by what they save for the error that they add to the
-layer, which takes no trial. Then every layer alone may add the same to the squared error of the
-network's output: how many of its moves that allows is found by bisection on trials. The common
-allowance is found by bisection on checks of the whole network. So the checks do not grow with the
-number of layers, and the trials with the logarithm of the number of moves. What is left of the
-budget is for the greedy search. (Our own reading of a rule of which Nagaraju and Chandrachoodan,
-*Slimmer CNNs*, OJCAS 2023, give the idea.)
+layer, which takes no trial. Then there is a price, the error of the network's output for the cost
+saved, that no layer alone may exceed: how many of its moves that allows is found by bisection on
+trials. The common price is found by bisection on checks of the whole network. So the checks do not
+grow with the number of layers, and the trials with the logarithm of the number of moves. What is
+left of the budget is for the greedy search. (Our own reading of a rule of which Nagaraju and
+Chandrachoodan, *Slimmer CNNs*, OJCAS 2023, give the idea.)
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 
 from hwgen.slim.engine import Engine
 from hwgen.slim.moves import FeatureMove, Move, after
@@ -21,90 +22,95 @@ from hwgen.slim.rating import Draft
 
 __all__ = ["bisect"]
 
-_FIRST = 1e-4
+_FIRST = 0.01
+"""Squared relative error for the whole cost: the first price."""
+_LEAST = 1e-6
 _GROWTH = 4.0
 _NEAR = 1.15
-"""Ratio of the allowances between which bisection ends."""
+"""Ratio of the prices between which bisection ends."""
 _MOST_ADDED = 0.5
 """Part of a layer's variance beyond which its moves are not worth putting in order."""
 
 
 def bisect(engine: Engine) -> None:
-    """Take as many moves of every layer as one allowance for all of them lets the budget keep."""
-    layers = [_Layer(engine, moves) for moves in _orders(engine)]
+    """Take as many moves of every layer as one price for all of them lets the budget keep."""
+    whole = engine.steps[0].cost or 1.0
+    layers = [_Layer(engine, *order, whole) for order in _orders(engine)]
     taken = [0] * len(layers)
-    low, high, best = 0.0, math.inf, 0
-    allowance = _FIRST
-    while (high / low if low else math.inf) > _NEAR:
-        counts = [layer.count(allowance) for layer in layers]
-        engine.report(f"Slim all layers alike ({sum(counts)} moves)", 0.0)
+    low, high, price = 0.0, math.inf, _FIRST
+    while price > _LEAST and (low == 0 or high / low > _NEAR):
+        counts = [layer.count(price) for layer in layers]
+        engine.report(f"Slim all layers for one price ({sum(counts)} moves)", 0.0)
         moves = [
             move
             for layer, done, count in zip(layers, taken, counts, strict=True)
             for move in layer.moves[done:count]
         ]
-        if not moves and math.isinf(high) and best == sum(len(layer.moves) for layer in layers):
-            break
         if not moves or engine.check(moves):
-            low, taken, best = allowance, counts, sum(counts)
-            allowance = allowance * _GROWTH if math.isinf(high) else math.sqrt(low * high)
-        else:
-            high = allowance
-            allowance = math.sqrt(low * high) if low else allowance / _GROWTH
-            if allowance < _FIRST**2:
+            low, taken = price, [max(pair) for pair in zip(taken, counts, strict=True)]
+            if all(n == len(layer.moves) for n, layer in zip(taken, layers, strict=True)):
                 break
+        else:
+            high = price
+        price = math.sqrt(low * high) if low and high < math.inf else _next(price, high)
+
+
+def _next(price: float, high: float) -> float:
+    return price * _GROWTH if math.isinf(high) else price / _GROWTH
 
 
 class _Layer:
-    """Moves of one layer in their order, and what the first so many add to the error."""
+    """Moves of one layer in their order, what the first so many save, and what they add."""
 
-    def __init__(self, engine: Engine, moves: Sequence[Move]) -> None:
+    def __init__(
+        self, engine: Engine, moves: Sequence[Move], saved: Sequence[float], whole: float
+    ) -> None:
         self.moves = moves
         self._engine, self._origin = engine, engine.fitted
-        self._known = {0: 0.0}
+        self._shares = [0.0, *(each / whole for each in accumulate(saved))]
+        self._added = {0: 0.0}
 
-    def count(self, allowance: float) -> int:
-        """The most first moves that add no more than ``allowance``."""
-        low = max(n for n, added in self._known.items() if added <= allowance)
-        high = min(
-            (n for n, added in self._known.items() if n > low and added > allowance),
-            default=len(self.moves) + 1,
-        )
+    def count(self, price: float) -> int:
+        """The most first moves that add no more than ``price`` for each part of the cost."""
+        low, high = 0, len(self.moves) + 1
         while high - low > 1:
             middle = (low + high) // 2
-            if self._added(middle) <= allowance:
+            if middle not in self._added:
+                self._added[middle] = self._engine.added(self._origin, self.moves[:middle])
+            if self._added[middle] <= price * self._shares[middle]:
                 low = middle
             else:
                 high = middle
         return low
 
-    def _added(self, count: int) -> float:
-        if count not in self._known:
-            self._known[count] = self._engine.added(self._origin, self.moves[:count])
-        return self._known[count]
 
-
-def _orders(engine: Engine) -> list[list[Move]]:
-    """The moves of every layer, those first that save most for the error that they add."""
+def _orders(engine: Engine) -> list[tuple[list[Move], list[float]]]:
+    """Moves of every layer, and what they save: those first that save most for what they add."""
     fitted, orders = engine.fitted, []
     for layer in fitted.state.masks:
-        state, order = fitted.state, list[Move]()
+        state, order, saved = fitted.state, list[Move](), list[float]()
         added = 0.0
         while added < _MOST_ADDED:
             draft = Draft(state, fitted.filters)
             rated = [
-                (engine.saving(draft, proposal) / max(sum(proposal.added.values()), 1e-9), proposal)
+                (engine.saving(draft, proposal), proposal)
                 for proposal in engine.proposals(fitted, state, [layer])
                 if _owner(proposal) == layer
             ]
-            rate, proposal = max(rated, key=lambda each: each[0], default=(0.0, None))
-            if proposal is None or rate <= 0:
+            saving, proposal = max(rated, key=_rate, default=(0.0, None))
+            if proposal is None or saving <= 0:
                 break
             order.append(proposal.move)
+            saved.append(saving)
             added += sum(proposal.added.values())
             state = after(engine.network, state, [proposal.move])
-        orders.append(order)
+        orders.append((order, saved))
     return orders
+
+
+def _rate(rated: tuple[float, Proposal]) -> float:
+    saving, proposal = rated
+    return saving / max(sum(proposal.added.values()), 1e-9)
 
 
 def _owner(proposal: Proposal) -> str:
