@@ -213,13 +213,9 @@ def best_placement(
     least = error(best)
     for corner in placements(op.kernel, size):
         mask = placed_mask(op.kernel, size, corner)
-        if (found := error(mask)) < least * (1 - _GAIN):
+        if (found := error(mask)) < least:
             best, least = mask, found
     return best
-
-
-_GAIN = 1e-9
-"""Least relative improvement that is not rounding."""
 
 
 def support_on(op: Conv, taps: BoolArray) -> BoolArray:

@@ -14,7 +14,7 @@ from hwgen.approx.moments import Moments, patch_moments
 from hwgen.approx.recipes import Recipe, parse_recipe
 from hwgen.approx.types import DyadicFilters
 from hwgen.approx.walk import FilterMemory, Walk
-from hwgen.network.execute import run, run_all
+from hwgen.network.execute import apply, run, run_all
 from hwgen.network.types import Activation, Add, Conv, Network, Node
 from hwgen.numeric import Dyadic
 
@@ -155,6 +155,35 @@ def test_a_slimmed_network_is_fitted_to_the_outputs_of_the_original() -> None:
         assert isinstance(own, Conv)
         assert not filters[node.name].codes[own.weight == 0].any()
     assert not seen["a"][:, 1].any()
+
+
+def test_a_layer_that_the_original_lacks_goes_on_as_it_is() -> None:
+    weight = np.array([[1, 0], [0.3, 0.7]])[:, :, None, None]
+    mix = Node("mix", Conv(weight, np.array([0, 0.2])), ("ra",), (2, 6, 6))
+    read = {"b": ("mix",), "c": ("mix",)}
+    nodes = [replace(node, inputs=read.get(node.name, node.inputs)) for node in _NETWORK.nodes]
+    mixed = replace(_NETWORK, nodes=(*nodes[:2], mix, *nodes[2:]))
+    heard: dict[str, Moments] = {}
+
+    def fit(name: str, op: Conv, recipe: Recipe, moments: Moments) -> DyadicFilters:
+        heard[name] = moments
+        return Settings().filters(op, recipe, moments)
+
+    walked = Walk(mixed, mixed, _IMAGES, fit, reference=_NETWORK)
+    filters = dict(walked.filters(dict.fromkeys([*"abcd", "mix"], _RECIPES[0]), lambda *_: None))
+    op = _NETWORK.node("a").op
+    assert isinstance(op, Conv)
+    seen = apply(replace(op, weight=filters["a"].weight, bias=filters["a"].bias), [_IMAGES])
+    assert isinstance(mix.op, Conv)
+    expected = patch_moments(mix.op, np.maximum(seen, 0))
+    np.testing.assert_allclose(heard["mix"].second, expected.second, atol=1e-4)
+    np.testing.assert_allclose(heard["mix"].cross, expected.cross, atol=1e-4)
+    # behind it the original counts again
+    exact = np.maximum(apply(op, [_IMAGES]), 0)
+    b = _NETWORK.node("b").op
+    assert isinstance(b, Conv)
+    wanted = patch_moments(b, exact).output_variance
+    np.testing.assert_allclose(heard["b"].output_variance, wanted, rtol=1e-3)
 
 
 def test_the_original_is_nearer_if_it_is_what_is_aimed_at() -> None:
