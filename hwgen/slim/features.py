@@ -267,8 +267,9 @@ def _within_groups(reader: Reader, combination: Combination) -> bool:
 def fold(network: Network, tensor: str, combination: Combination) -> Network:
     """``network`` in which all that read dropped maps of ``tensor`` read their sources instead.
 
-    Nodes and shapes stay. The weights that read dropped maps are zero, and so are filters, weights
-    and bias, whose maps nobody reads any more, here and before. Equal to computing the combination
+    Nodes and shapes stay. Sources are read wherever the dropped maps were, also by kernels that
+    were smaller there. The weights that read dropped maps are zero, and so are filters, weights and
+    bias, whose maps nobody reads any more, here and before. Equal to computing the combination
     (:func:`materialise`).
 
     Raises

@@ -8,6 +8,8 @@ from approx_networks import chain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hwgen.approx.filters import approximate_filters
+from hwgen.approx.recipes import parse_recipe
 from hwgen.network.types import Activation, Conv, Network
 from hwgen.numeric import Dyadic
 from hwgen.slim.channels import channel_moments
@@ -17,7 +19,7 @@ from hwgen.slim.combination_costs import (
     combination_terms,
     dyadic_combination,
 )
-from hwgen.slim.features import Combination, combination_errors, fit_combination
+from hwgen.slim.features import Combination, combination_errors, fit_combination, materialise
 
 
 def maps(seed: int, channels: int) -> np.ndarray:
@@ -71,6 +73,19 @@ def test_one_source_gets_the_best_power_of_two() -> None:
         one = Combination(made.dropped, made.kept, c, made.constant)
         errors[float(c[at, 0])] = float(combination_errors(moments, one)[0])
     assert found.coefficients[at, 0] == min(errors, key=errors.__getitem__)
+
+
+@pytest.mark.parametrize(("terms", "recipe"), [(1, "P1"), (1, "P4@0.5"), (2, "terms(2,-6,0)")])
+def test_dyadic_combinations_stay_what_they_are_when_layers_become_dyadic(
+    terms: int, recipe: str
+) -> None:
+    moments = channel_moments(maps(2, 5))
+    made = dyadic_combination(fit_combination(moments, [0, 3]), terms, moments=moments)
+    built = materialise(network(5, 1, 3, 2, 3), "r", made)
+    op = built.node("r_combined").op
+    assert isinstance(op, Conv)
+    filters = approximate_filters(op, parse_recipe(recipe))
+    np.testing.assert_array_equal(filters.weight, op.weight)
 
 
 def test_zero_maps_and_dyadic_ones_stay_what_they_are() -> None:
