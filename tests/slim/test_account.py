@@ -17,6 +17,8 @@ from hwgen.slim.account import (
     parameter_rows,
     parameter_table,
 )
+from hwgen.slim.compact import compact
+from hwgen.slim.remove import remove_neurons
 
 ALEXNET_GROUPS = {"conv2": 2, "conv4": 2, "conv5": 2}
 ALEXNET_SHAPES = {**SHAPES, "fc7": (4096, 4096, 1, 1), "fc8": (1000, 4096, 1, 1)}
@@ -46,6 +48,21 @@ def test_alexnet_with_30_percent_of_fc6_has_62_6_percent_fewer_parameters() -> N
     after = rows_of(ALEXNET_SHAPES | {"fc6": (1229, 256, 6, 6), "fc7": (4096, 1229, 1, 1)})
     assert total(after) == 22_796_853
     assert round(100 * compression(before, after), 1) == 62.6
+
+
+@pytest.mark.slow
+def test_neurons_removed_from_alexnet_leave_22796853_parameters() -> None:
+    """The dense end alone with weights in memory (about 2 GB), beside the rows of the rest."""
+    ends = ("fc6", "fc7", "fc8")
+    layers = []
+    for name in ends:
+        weight = np.full(ALEXNET_SHAPES[name], 0.01, dtype=np.float32)
+        layers += [(name, Conv(weight, np.ones(len(weight)))), (f"{name}_relu", Activation("relu"))]
+    network = network_of((256, 6, 6), layers)
+    slim = compact(remove_neurons(network, {"fc6": range(0, 2867)}))
+    rest = [row for row in rows_of(ALEXNET_SHAPES) if row.layer not in ends]
+    assert total((*rest, *parameter_table(network))) == 60_965_224
+    assert total((*rest, *parameter_table(slim))) == 22_796_853
 
 
 def test_vgg16_has_138357544_parameters() -> None:
