@@ -148,7 +148,7 @@ def build_mix(
     """Approximate ``network`` by ``mix``, which is read by its text, and measure the result.
 
     If ``network`` was slimmed, ``reference`` is the one that it was made of: accuracies, losses and
-    operations of the float network are its.
+    operations of the float network are its, and fine-tuning follows its outputs.
 
     Raises
     ------
@@ -164,7 +164,7 @@ def build_mix(
     if options.finetune:
         given = splits.calibration.join(splits.choosing)
         approx = finetune(
-            network,
+            reference or network,
             approx,
             given.x,
             given.y,

@@ -47,6 +47,27 @@ def test_only_images_that_are_not_held_out_train() -> None:
         assert mine[1].scale == other[1].scale
 
 
+def test_a_slimmed_network_follows_what_it_was_made_of() -> None:
+    pytest.importorskip("torch")
+    weight = RNG.normal(size=(5, 8, 1, 1))
+    reference, slim = (
+        Network("n", "x", (8, 1, 1), (Node("fc", Conv(weight, bias), ("x",), (5, 1, 1)),), "fc")
+        for bias in (np.zeros(5), np.array([0.3, -0.3, 0.3, -0.3, 0.0]))
+    )
+    splits = Splits(*(Images(X[i : i + 200], None) for i in (0, 200, 400)))
+    errors = []
+    for epochs in (0, 10):
+        options = ApproximateOptions(
+            data=__file__,
+            mix="P8",
+            objective="frobenius",
+            finetune=epochs,
+        )
+        found = build_mix(slim, splits, "P8", options, silent, reference=reference)
+        errors.append(found.test.approximated.error)
+    assert errors[1] < 0.7 * errors[0]
+
+
 def test_joined_images_keep_their_labels() -> None:
     labelled, bare = Images(X[:2], np.array([1, 2])), Images(X[2:5], None)
     joined = labelled.join(Images(X[5:6], np.array([0])))
