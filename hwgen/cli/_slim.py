@@ -14,6 +14,7 @@ from hwgen.flow.options import (
     SLIM_IMPORTANCES,
     SLIM_MOVES,
     SLIM_OBJECTIVES,
+    SLIM_SEARCHES,
     ApproximateOptions,
     Backend,
     SlimObjective,
@@ -93,6 +94,14 @@ SLIM_OPTIONS = (
         help="What may be done, separated by commas: 'kernels' reduces kernels, down to nothing; "
         "'features' lets layers do with fewer of the maps that they read; 'recipes' makes the "
         "weights dyadic in the same search, so that 'hwgen approximate' need not search.",
+    ),
+    click.option(
+        "--search",
+        type=click.Choice(SLIM_SEARCHES),
+        default=_L.search,
+        show_default=True,
+        help="Move by move, what saves most for its loss first, or starting with a bisection of "
+        "how much every layer gives, which checks the network less often.",
     ),
     click.option(
         "--importance",

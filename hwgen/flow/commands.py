@@ -66,6 +66,7 @@ def _slim(record: Mapping[str, Any]) -> list[str]:
     words += _changed(options, ("objective", "--objective", _L.objective))
     if tuple(options["moves"]) != _L.moves:
         words += ["--moves", ",".join(options["moves"])]
+    words += _changed(options, ("search", "--search", _L.search))
     if options["tile"] is not None:
         words += ["--tile", "x".join(map(str, options["tile"]))]
     return words + _changed(

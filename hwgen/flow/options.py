@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from hwgen.approx.approximate import ActivationStyle, Objective
 from hwgen.approx.costs import COSTS as _COSTS
 from hwgen.approx.paper_activations import Prescale
-from hwgen.slim.outcome import FAMILIES, Family
+from hwgen.slim.outcome import FAMILIES, Family, Method
 
 __all__ = [
     "ACTIVATIONS",
@@ -21,6 +21,7 @@ __all__ = [
     "SLIM_IMPORTANCES",
     "SLIM_MOVES",
     "SLIM_OBJECTIVES",
+    "SLIM_SEARCHES",
     "ApproximateOptions",
     "Backend",
     "GenerateOptions",
@@ -66,6 +67,9 @@ SLIM_OBJECTIVES: tuple[SlimObjective, ...] = get_args(SlimObjective)
 SLIM_MOVES: tuple[Family, ...] = get_args(Family)
 """Names of what slimming can do."""
 
+SLIM_SEARCHES: tuple[Method, ...] = get_args(Method)
+"""How slimming can search: move by move, or starting by bisection of what every layer gives."""
+
 SlimImportance = Literal["error", "qr", "norm", "ablation", "taylor"]
 """By what the features of a layer are ranked: the error that their loss adds to what reads them, or
 one of :data:`hwgen.slim.importance.METHODS`."""
@@ -81,8 +85,9 @@ class SlimOptions:
     ``budget`` is the share of accuracy that the slimmed network may lose on the choosing split
     (0.01 is one point), ``objective`` what is saved, ``tile`` (Tn, Ti) of the NFU whose cycles are
     (None: what suits small FPGAs), ``family`` of the FPGAs whose LUTs are, ``moves`` what may be
-    done and ``importance`` by what features are ranked. ``calibration`` is the most images that
-    outputs are fitted to, ``finetune`` the number of epochs that what is left is trained for.
+    done, ``search`` how it is searched and ``importance`` by what features are ranked.
+    ``calibration`` is the most images that outputs are fitted to, ``finetune`` the number of epochs
+    that what is left is trained for.
     """
 
     data: Path
@@ -90,6 +95,7 @@ class SlimOptions:
     budget: float = 0.01
     objective: SlimObjective = "macs"
     moves: tuple[Family, ...] = FAMILIES
+    search: Method = "greedy"
     tile: tuple[int, int] | None = None
     family: str = "ecp5"
     importance: SlimImportance = "error"

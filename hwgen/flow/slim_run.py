@@ -132,6 +132,7 @@ def slim_network(
         budget=options.budget,
         objective=objective,
         families=options.moves,
+        method=options.search,
         importance=importance,
         settings=Settings(block=_block(options)),
         known=known,

@@ -48,7 +48,7 @@ def slim_facts(slim: _Group) -> list[tuple[str, str]]:
         )
         if slim[key] is not None
     ]
-    tried = f"{steps} steps, {number(effort['trials'])} moves tried"
+    tried = f"{slim['search']}, {steps} steps, {number(effort['trials'])} moves tried"
     return [*lines, ("search", f"{tried}, {number(effort['checks'])} networks checked")]
 
 

@@ -204,7 +204,8 @@ def test_recipes_of_the_joint_search_are_built(
 ) -> None:
     workspace, options = _workspace(tmp_path)
     moves = ("kernels", "features", "recipes")
-    slim(workspace, replace(options, objective="bytes", moves=moves), silent)
+    given = replace(options, objective="bytes", moves=moves, search="bisection")
+    slim(workspace, given, silent)
     found = load_source(workspace).slimmed
     assert found is not None
     assert found.mix is not None
@@ -221,7 +222,7 @@ def test_recipes_of_the_joint_search_are_built(
     summary = summarise(workspace)
     assert summary["approximation"]["mix"] == found.mix
     command = next(line for line in summary["commands"] if line.startswith("hwgen slim"))
-    assert "--objective bytes --moves kernels,features,recipes" in command
+    assert "--objective bytes --moves kernels,features,recipes --search bisection" in command
 
 
 def test_what_is_left_can_be_trained(tmp_path: Path) -> None:

@@ -88,7 +88,14 @@ def make(tmp_path: Path) -> Make:
 
 _SLIM = {
     **{"budget": 0.01, "objective": "macs", "moves": ["kernels", "features"], "tile": None},
-    **{"family": "ecp5", "importance": "error", "calibration": 256, "seed": 0, "finetune": 0},
+    **{
+        "family": "ecp5",
+        "search": "greedy",
+        "importance": "error",
+        "calibration": 256,
+        "seed": 0,
+        "finetune": 0,
+    },
     "held_out": True,
 }
 
