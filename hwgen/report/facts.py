@@ -114,8 +114,11 @@ def _network(network: _Group | None) -> str:
 def _slimmed(slim: _Group | None) -> str:
     if slim is None:
         return ""
-    lost = "" if slim["test"] is None else f"; lost {slim_lost(slim['test'], 'test images')}"
-    return slim_saved(slim) + lost
+    saved, test = slim_saved(slim), slim["test"]
+    if test is None:
+        return saved
+    verb = "" if test["changed"] is None else "lost "
+    return f"{saved}; {verb}{slim_lost(test, 'test images')}"
 
 
 def slim_saved(slim: _Group) -> str:
@@ -131,14 +134,14 @@ def slim_saved(slim: _Group) -> str:
 
 
 def slim_lost(change: _Group, which: str) -> str:
-    """What a slimmed network lost on ``which`` images: accuracy, decisions or nearness."""
+    """What a slimmed network lost on ``which`` images: accuracy, or decisions, or nearness."""
     images = f"on {number(change['images'])} {which}"
     if change["loss"] is not None:
         shares = [percent(change[side]["accuracy"], 2) for side in ("before", "after")]
         return f"{loss_text(change['loss'])} {images}, {' to '.join(shares)}"
     error = f"outputs within {percent(change['after']['error'])} of the original's"
     if change["changed"] is None:
-        return f"nothing that labels tell: {error} {images}"
+        return f"{error} {images}"
     return f"{percent(change['changed']['share'], 2)} of the decisions, {error} {images}"
 
 

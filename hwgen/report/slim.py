@@ -25,7 +25,8 @@ def slim_table(slim: _Group) -> Table:
     columns = ["Layer", "Kernels", "Filters", "MACs", "Parameters"]
     keys = ["filters", "macs", "parameters"]
     if slim["objective"] != "macs":
-        columns.append(OBJECTIVE_LABELS[slim["objective"]].capitalize())
+        label = OBJECTIVE_LABELS[slim["objective"]]
+        columns.append(label[0].upper() + label[1:])
         keys.append("cost")
     rows = [
         (layer["name"], _kernels(layer["kernels"]), *(_change(layer[key]) for key in keys))
@@ -69,7 +70,7 @@ def slim_plot(slim: _Group) -> str:
             axes.set_ylabel(f"{name}, % of {slim['choosing']['images']} images")
             axes.set_xlim(left=0)
         left.axhline(100 * slim["budget"], color=DYADIC, lw=0.8, ls="--", label="budget")
-        left.legend(loc="upper right")
+        left.legend(loc="lower left")
         return as_svg(figure, "slim", "Loss and output error over cost, step by step")
 
 
