@@ -18,6 +18,7 @@ from hwgen.flow.progress import Progress
 from hwgen.flow.slim_objectives import cycles_objective, luts_objective
 from hwgen.network.types import Conv, Network
 from hwgen.nfu.config import NfuConfig
+from hwgen.slim.account import memory_footprint
 from hwgen.slim.compact import compact
 from hwgen.slim.importance import channel_importance
 from hwgen.slim.kernels import kernel_sizes
@@ -58,14 +59,17 @@ class LayerChange:
 class Slimming:
     """What slimming found: the network, how each layer changed, and the way there.
 
-    ``metric`` says what a loss is (:class:`~hwgen.approx.measure.Loss`); ``steps`` are the
-    trajectory, of which the last one is what was chosen.
+    ``metric`` says what a loss is (:class:`~hwgen.approx.measure.Loss`); ``memory`` has the bytes
+    before and after, at 32 bits a number, of the ``parameters``, of them and all tensors of an
+    image (``running``), and of them and those tensors that are alive at once (``peak``). ``steps``
+    are the trajectory, of which the last one is what was chosen.
     """
 
     slimmed: Slimmed
     options: SlimOptions
     metric: str
     layers: tuple[LayerChange, ...]
+    memory: Mapping[str, tuple[float, float]]
     steps: tuple[Step, ...]
     effort: Effort
 
@@ -84,6 +88,7 @@ class Slimming:
             "mix": self.slimmed.mix,
             "layers": [asdict(layer) for layer in self.layers],
             "total": totals,
+            "memory": {name: list(pair) for name, pair in self.memory.items()},
             "steps": [
                 {
                     "moves": [describe(move) for move in step.moves],
@@ -153,8 +158,15 @@ def slim_network(
         )
     small = compact(masked)
     slimmed = Slimmed(small, masked, _mix(small, outcome.state.recipes))
-    layers = layer_changes(network, masked, objective, outcome.filters)
-    return Slimming(slimmed, options, outcome.metric, layers, outcome.steps, outcome.effort)
+    return Slimming(
+        slimmed,
+        options,
+        outcome.metric,
+        layer_changes(network, masked, objective, outcome.filters),
+        _memory(network, small),
+        outcome.steps,
+        outcome.effort,
+    )
 
 
 def slim_objective(network: Network, options: SlimOptions) -> Objective:
@@ -169,6 +181,15 @@ def slim_objective(network: Network, options: SlimOptions) -> Objective:
             return cycles_objective(NfuConfig(tn=tn, ti=ti, nfu3_lanes=max(1, tn // 4)))
         case "luts":
             return luts_objective(network, options.family)
+
+
+def _memory(before: Network, after: Network) -> dict[str, tuple[float, float]]:
+    prints = [memory_footprint(network) for network in (before, after)]
+    return {
+        "parameters": _pair(each.parameter_bytes for each in prints),
+        "running": _pair(each.running_bytes for each in prints),
+        "peak": _pair(each.peak_bytes for each in prints),
+    }
 
 
 def _mix(network: Network, recipes: Mapping[str, str]) -> str | None:

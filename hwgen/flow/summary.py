@@ -40,8 +40,9 @@ group             keys
                   ``first_difference`` and ``waveform``
 ``slim``          of a slimmed network (:mod:`hwgen.flow.slimming`): ``objective`` and the other
                   options; ``layers``, each with ``filters``, ``kernels``, ``macs``, ``parameters``
-                  and ``cost`` before and after, and their ``total``; ``steps`` of the search, each
-                  with its ``moves``, ``cost``, ``loss``, ``spoiled`` and ``error``; ``effort``;
+                  and ``cost`` before and after, and their ``total``; ``memory`` in bytes before and
+                  after (:class:`hwgen.flow.slim_run.Slimming`); ``steps`` of the search, each with
+                  its ``moves``, ``cost``, ``loss``, ``spoiled`` and ``error``; ``effort``;
                   ``choosing`` and ``test``, the float network before and after on the images that
                   chose and on those that did not (:class:`hwgen.flow.accuracy.Change`; ``test`` is
                   None if that was interrupted)

@@ -17,6 +17,11 @@ __all__ = ["slim_facts", "slim_plot", "slim_table"]
 
 _Group = Mapping[str, Any]
 
+_MEMORY = {
+    "parameters": "of parameters",
+    "running": "with all tensors of an image",
+    "peak": "with those alive at once, 32 bits a number",
+}
 _ARROW = " \u2192 "
 
 
@@ -49,6 +54,8 @@ def slim_facts(slim: _Group) -> list[tuple[str, str]]:
         )
         if slim[key] is not None
     ]
+    memory = (f"{_change(pair)} {_MEMORY[key]}" for key, pair in slim["memory"].items())
+    lines.append(("bytes", "; ".join(memory)))
     tried = f"{slim['search']}, {steps} steps, {number(effort['trials'])} moves tried"
     return [*lines, ("search", f"{tried}, {number(effort['checks'])} networks checked")]
 

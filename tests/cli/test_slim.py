@@ -55,7 +55,7 @@ def test_table_and_json_say_the_same(
     assert lines[0].split() == ["Layer", "Kernels", "Filters", "MACs", "Parameters", "Bytes"]
     assert [line.split()[0] for line in lines[1:4]] == ["first", "second", "All"]
     subjects = [line.split()[0] for line in lines[5:]]
-    assert subjects == ["saved", "lost", "choosing", "search"]
+    assert subjects == ["saved", "lost", "choosing", "bytes", "search"]
 
     status, printed, _ = hwgen("slim", out, *arguments, "--json")
     found = json.loads(printed)

@@ -94,6 +94,10 @@ def test_what_it_tells_is_so(slimmed: tuple[Workspace, SlimOptions]) -> None:
         totals = [sum(layer[key][side] for layer in found["layers"]) for side in (0, 1)]
         assert found["total"][key] == totals
     assert found["total"]["cost"][1] < found["total"]["cost"][0]
+    assert found["memory"]["parameters"][1] == 4 * sum(
+        op.weight.size + len(op.weight) for _, op in network.convs()
+    )
+    assert found["memory"]["running"][0] > found["memory"]["running"][1]
 
 
 def test_the_trajectory_ends_at_the_network(slimmed: tuple[Workspace, SlimOptions]) -> None:

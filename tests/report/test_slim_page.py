@@ -51,6 +51,7 @@ def _slim(**changed: Any) -> dict[str, Any]:
             "parameters": [184, 82],
             "cost": [2000.0, 770.0],
         },
+        "memory": {"parameters": [736.0, 328.0], "running": [5000.0, 3000.0], "peak": [2e3, 1e3]},
         "steps": [
             step | {"cost": 2000.0, "loss": 0.0, "error": 0.0},
             step | {"cost": 770.0, "loss": 0.01, "error": 0.125},
@@ -79,6 +80,7 @@ def test_what_was_saved_and_what_it_costs() -> None:
     assert facts["lost"] == (
         "1.00 points (-0.50 to 3.00) on 1,200 test images, which chose nothing, 98.00 % to 97.00 %"
     )
+    assert facts["bytes"].startswith("736 → 328 of parameters; 5,000 → 3,000 with all tensors")
     assert facts["search"] == "greedy, 1 steps, 1,234 moves tried, 5 networks checked"
     assert "lost" not in dict(slim_facts(_slim(test=None)))
     assert dict(slim_facts(_slim(objective="macs")))["saved"].count("MACs") == 1
