@@ -14,7 +14,7 @@ import numpy as np
 
 from hwgen.approx.types import DyadicFilters
 from hwgen.network import types as real
-from hwgen.network.steps import steps_at_zero, unit
+from hwgen.network.steps import LEAST, steps_at_zero, unit
 from hwgen.numeric import IntArray
 
 __all__ = ["Step", "step_of", "threshold"]
@@ -24,12 +24,13 @@ __all__ = ["Step", "step_of", "threshold"]
 class Step:
     """A step at 0: ``levels`` of -1, 0 and 1, ascending, in units of ``scale``, a power of two.
 
-    With two levels, ``closed`` says that the second is taken at 0 itself; three are the sign.
+    With two levels, ``closed`` says of each channel, or of all, that the second is taken at 0
+    itself; three are the sign.
     """
 
     levels: tuple[int, ...]
     scale: float
-    closed: bool
+    closed: tuple[bool, ...]
 
 
 def step_of(op: real.Op) -> Step | None:
@@ -42,7 +43,9 @@ def step_of(op: real.Op) -> Step | None:
     levels = tuple((op.offsets[0] / scale).astype(int).tolist())
     if levels not in {(-1, 1), (0, 1), (-1, 0, 1)}:
         return None
-    return Step(levels, scale, closed=not op.breakpoints[0, 0])
+    if len(levels) == 3 and (op.breakpoints != (0, LEAST)).any():
+        return None
+    return Step(levels, scale, closed=tuple((op.breakpoints[:, 0] == 0).tolist()))
 
 
 def threshold(
@@ -68,6 +71,7 @@ def threshold(
     weight = filters.codes // np.array(divisors, dtype=np.int64).reshape(-1, 1, 1, 1)
     doubled = step.levels[0] == -1
     biases = []
+    closed = step.closed * (1 if len(step.closed) > 1 else len(filters.scale))
     for o, scale in enumerate(filters.scale):
         one = Fraction(float(scale)) * Fraction(source) * divisors[o] / 2**filters.frac
         weight[o] *= (one > 0) - (one < 0)
@@ -77,6 +81,6 @@ def threshold(
         if len(step.levels) == 3 and at.denominator == 1:
             biases.append(-2 * int(at))
             continue
-        least = math.ceil(at) if step.closed else math.floor(at) + 1
+        least = math.ceil(at) if closed[o] else math.floor(at) + 1
         biases.append(1 - 2 * least if doubled else 1 - least)
     return weight << int(doubled), np.array(biases, dtype=np.int64)

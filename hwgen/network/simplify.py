@@ -13,7 +13,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hwgen.network.shapes import output_shape
-from hwgen.network.steps import is_step, scaled_levels, steps_at_zero, unit_filters
+from hwgen.network.steps import (
+    is_step,
+    reversed_signs,
+    scaled_levels,
+    steps_at_zero,
+    unit_filters,
+)
 from hwgen.network.types import (
     Activation,
     Add,
@@ -431,6 +437,36 @@ def _step_through_pool(graph: _Graph, node: Node) -> bool:
     return True
 
 
+def _sign_through_affine_and_pool(graph: _Graph, node: Node) -> bool:
+    """The sign of ``scale * maximum + offset`` is, up to its sign, the maximum of signs.
+
+    Where the scale is negative the sign is reversed behind the maximum, which costs the layer after
+    nothing.
+    """
+    affine = graph.nodes.get(node.inputs[0])
+    op, gains = node.op, _gains(affine.op) if affine is not None else None
+    if affine is None or gains is None or not graph.alone(affine.name) or not gains.all():
+        return False
+    if not isinstance(op, PiecewiseLinear) or not steps_at_zero(op) or op.offsets.shape != (1, 2):
+        return False
+    pool = graph.nodes.get(affine.inputs[0])
+    if pool is None or not isinstance(pool.op, MaxPool) or not graph.alone(pool.name):
+        return False
+    before = graph.op(pool.inputs[0])
+    if op.offsets.sum() != 0 or not isinstance(before, Conv) or not graph.alone(pool.inputs[0]):
+        return False
+    assert isinstance(affine.op, Conv)
+    size, signs = np.abs(gains), np.sign(gains)
+    bias = before.bias * size + affine.op.bias * signs
+    scaled = replace(before, weight=before.weight * size[:, None, None, None], bias=bias)
+    graph.put(pool.inputs[0], scaled, graph.nodes[pool.inputs[0]].inputs[0])
+    graph.put(pool.name, reversed_signs(op, signs), pool.inputs[0])
+    graph.put(affine.name, pool.op, pool.name)
+    reverse = Conv(signs[:, None, None, None], np.zeros(len(signs)), groups=len(signs))
+    graph.put(node.name, reverse, affine.name)
+    return True
+
+
 def _unit_filters_before_step(graph: _Graph, node: Node) -> bool:
     """The scale of a filter of which only the sign is used is 1, if it has a scale."""
     before = graph.op(node.inputs[0])
@@ -473,5 +509,6 @@ _RULES: tuple[_Rule, ...] = (
     _pad_into_pool,
     _scale_around_activation,
     _step_through_pool,
+    _sign_through_affine_and_pool,
     _unit_filters_before_step,
 )

@@ -12,7 +12,16 @@ import numpy as np
 
 from hwgen.network.types import Conv, FloatArray, Op, PiecewiseLinear
 
-__all__ = ["LEAST", "is_step", "scaled_levels", "step", "steps_at_zero", "unit", "unit_filters"]
+__all__ = [
+    "LEAST",
+    "is_step",
+    "reversed_signs",
+    "scaled_levels",
+    "step",
+    "steps_at_zero",
+    "unit",
+    "unit_filters",
+]
 
 LEAST = float(np.finfo(np.float32).smallest_subnormal)
 """The least positive float32: a step here tells whether x is positive, one at 0 whether x >= 0."""
@@ -29,13 +38,23 @@ def is_step(op: Op | None) -> bool:
 
 
 def steps_at_zero(op: Op | None) -> bool:
-    """Whether only the sign of what a step takes matters, for all channels alike."""
+    """Whether a step tells no more than the sign of x, with the same levels in all channels."""
     return (
         isinstance(op, PiecewiseLinear)
         and is_step(op)
-        and len(op.offsets) == 1
-        and bool(((op.breakpoints >= 0) & (op.breakpoints <= LEAST)).all())
+        and bool((op.offsets == op.offsets[0]).all())
+        and bool(np.isin(op.breakpoints, (0, LEAST)).all())
     )
+
+
+def reversed_signs(op: PiecewiseLinear, signs: FloatArray) -> PiecewiseLinear:
+    """``signs[c] * op(signs[c] * x)`` for a step of two opposite levels at 0 for all channels.
+
+    What is 1 where x >= 0 becomes 1 where x > 0, and the other way round.
+    """
+    (at,), (levels,) = op.breakpoints[0], op.offsets
+    breakpoints = np.where(signs > 0, at, LEAST - at)[:, None]
+    return PiecewiseLinear(breakpoints, np.zeros((len(signs), 2)), np.tile(levels, (len(signs), 1)))
 
 
 def scaled_levels(

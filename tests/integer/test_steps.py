@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hwgen.approx.types import DyadicFilters
 from hwgen.integer.steps import Step, step_of, threshold
 from hwgen.network.execute import run, run_all
-from hwgen.network.steps import LEAST, step
+from hwgen.network.steps import LEAST, reversed_signs, step
 from hwgen.numeric import Dyadic, FixedFormat
 from hwgen.sim import golden
 
@@ -23,6 +23,7 @@ STEPS = {
     "open": step([LEAST], [-0.5, 0.5]),
     "bits": step([0], [0, 2]),
     "open bits": step([LEAST], [0, 1]),
+    "each its own": reversed_signs(step([0], [-1, 1]), np.array([1.0, -1, 1])),
 }
 
 
@@ -47,14 +48,16 @@ def test_every_input_is_on_the_right_side(kind: str, seed: int) -> None:
         one = Fraction(float(scale[o])) / 4 / 8
         for got, taps in zip(row, (codes[o, :, 0, 0] @ x).tolist(), strict=True):
             real = one * taps + Fraction(float(bias[o]))
-            segment = sum(Fraction(b) <= real for b in STEPS[kind].breakpoints[0].tolist())
-            assert got == STEPS[kind].offsets[0, segment]
+            channel = o % len(STEPS[kind].offsets)
+            breakpoints = STEPS[kind].breakpoints[channel].tolist()
+            segment = sum(Fraction(b) <= real for b in breakpoints)
+            assert got == STEPS[kind].offsets[channel, segment]
 
 
 def test_steps_that_are_not_built_so() -> None:
     for op in (step([1], [-1, 1]), step([0], [-0.7, 0.7]), step([0], [1, -1]), step([0], [-1, 0])):
         assert step_of(op) is None
-    assert step_of(step([0], [-2, 2])) == Step((-1, 1), 2.0, closed=True)
+    assert step_of(step([0], [-2, 2])) == Step((-1, 1), 2.0, closed=(True,))
 
 
 @pytest.mark.parametrize("pad", [0, 1])

@@ -70,13 +70,25 @@ def test_choice_among_tensors_is_refused(tmp_path: Path) -> None:
         import_onnx(save(model, tmp_path))
 
 
-def binary_layers(scale: np.ndarray) -> tuple[list[NodeProto], dict[str, object]]:
+def binary_layers(
+    scale: np.ndarray,
+    *,
+    pool_first: bool = False,
+    kind: str = "GreaterOrEqual",
+    epsilon: float = 1e-5,
+) -> tuple[list[NodeProto], dict[str, object]]:
     rng = np.random.default_rng(3)
+    pooled, normal = ("n", "p") if pool_first else ("p", "n")
+    source = {"n": "p" if pool_first else "c", "p": "c" if pool_first else "n"}
+    middle = {
+        "n": node("BatchNormalization", source["n"], "g", "o", "m", "v", out="n", epsilon=epsilon),
+        "p": node("MaxPool", source["p"], kernel_shape=[2, 2], strides=[2, 2], out="p"),
+    }
     nodes = [
         node("Conv", "x", "w", pads=[1, 1, 1, 1], out="c"),
-        node("BatchNormalization", "c", "g", "o", "m", "v", out="n"),
-        node("MaxPool", "n", kernel_shape=[2, 2], strides=[2, 2], out="p"),
-        node("GreaterOrEqual", "p", "zero", out="b"),
+        middle[normal],
+        middle[pooled],
+        node(kind, pooled, "zero", out="b"),
         node("Where", "b", "high", "low", out="s"),
         node("Conv", "s", "u"),
     ]
@@ -95,9 +107,13 @@ def binary_layers(scale: np.ndarray) -> tuple[list[NodeProto], dict[str, object]
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.3])
-def test_binary_layers(tmp_path: Path, scale: float) -> None:
-    """Scales before a sign vanish, one behind it goes to the next layer, and pools follow signs."""
-    nodes, constants = binary_layers(np.float32(scale))
+@pytest.mark.parametrize("pool_first", [False, True])
+def test_binary_layers(tmp_path: Path, scale: float, pool_first: bool) -> None:
+    """Scales before a sign vanish, one behind it goes to the next layer, and pools follow signs.
+
+    A normalisation with negative factors may come before or behind the pool.
+    """
+    nodes, constants = binary_layers(np.float32(scale), pool_first=pool_first)
     network = compare(build(nodes, (N, 2, 6, 6), constants), tmp_path)
     first, sign, pool, second = (each.op for each in network.nodes)
     assert isinstance(first, Conv)
@@ -105,8 +121,19 @@ def test_binary_layers(tmp_path: Path, scale: float) -> None:
     assert isinstance(sign, PiecewiseLinear)
     assert isinstance(pool, MaxPool)
     np.testing.assert_array_equal(np.abs(first.weight), 1)
-    assert sign.offsets.tolist() == [[-1, 1]]
+    assert (sign.offsets == [-1, 1]).all()
     np.testing.assert_allclose(np.abs(second.weight), 0.7 * scale, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["GreaterOrEqual", "Greater"])
+def test_ties_behind_a_pool_stay_on_their_side(tmp_path: Path, kind: str) -> None:
+    """Images of integers, on which normalised sums are often 0, under factors of both signs."""
+    nodes, constants = binary_layers(np.float32(1), pool_first=True, kind=kind, epsilon=0.0)
+    constants |= {"m": np.zeros(4, np.float32), "o": np.float32([0, 0, 1, -1])}
+    constants |= {"w": np.sign(constants["w"]), "v": np.ones(4, np.float32)}
+    constants["g"] = np.float32([1, -1, -1, 1])
+    x = np.random.default_rng(2).integers(-2, 3, (40, 2, 6, 6)).astype(np.float32)
+    compare(build(nodes, (N, 2, 6, 6), constants), tmp_path, x=x)
 
 
 def test_bipolar_quant_of_any_scale(tmp_path: Path) -> None:
