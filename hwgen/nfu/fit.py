@@ -12,7 +12,7 @@ from hwgen.nfu.config import BinaryLane, DyadicLane, NfuConfig, Segments
 from hwgen.nfu.cycles import count_cycles
 from hwgen.nfu.timing import Timing
 
-__all__ = ["fit_config"]
+__all__ = ["fit_config", "fit_lane"]
 
 _DEEPEST = 4096
 _TURNS = 4
@@ -35,15 +35,13 @@ def fit_config(network: IntegerNetwork, *, tn: int, ti: int, depth: int = 512) -
     UnsupportedError, ResourceError
         If the compiler refuses the network with any parameters.
     """
-    widest = _widest(network, tn, ti)
-    best = _fitted(network, widest, depth)
+    best = fit_lane(network, DyadicLane(1, 16), tn=tn, ti=ti, depth=depth)
     cycles = _cycles(network, best)
     bits = network.input_format.range.width
     for lane, slower in ((BinaryLane(), _BINARY), (BinaryLane(bits), _PLANES)):
-        config = replace(widest, lane=lane)
-        if not _takes(network, config):
+        if not _takes(network, replace(_widest(network, tn, ti), lane=lane)):
             continue
-        fitted = _fitted(network, config, depth)
+        fitted = fit_lane(network, lane, tn=tn, ti=ti, depth=depth)
         if lane.planes > 1 and fitted.activation_width >= min(bits, best.activation_width):
             continue
         if (taken := _cycles(network, fitted)) <= slower * cycles:
@@ -69,8 +67,22 @@ def _widest(network: IntegerNetwork, tn: int, ti: int) -> NfuConfig:
     )
 
 
-def _fitted(network: IntegerNetwork, config: NfuConfig, depth: int) -> NfuConfig:
-    """The least parameters for a kind of lane, from the widest."""
+def fit_lane(
+    network: IntegerNetwork,
+    lane: DyadicLane | BinaryLane,
+    *,
+    tn: int,
+    ti: int,
+    depth: int = 512,
+) -> NfuConfig:
+    """The least parameters for a kind of lane; of dyadic lanes also the fewest exponents.
+
+    Raises
+    ------
+    UnsupportedError, ResourceError
+        If the compiler refuses the network with this lane and any other parameters.
+    """
+    config = replace(_widest(network, tn, ti), lane=lane)
     # before the buffers, since an image may lie in planes
     config = _least(network, config, range(2, config.activation_width + 1), _activation)
     config = _deep_enough(network, config, depth)
