@@ -2,12 +2,14 @@
 
     python benchmarks/bench_slim.py row MODEL DATA [TEST] --out DIR --moves kernels --budget 0.01
     python benchmarks/bench_slim.py all DATA_FOLDER --out DIR [--only digits,resnet20]
+    python benchmarks/bench_slim.py finetune DATA_FOLDER --out DIR
     python benchmarks/bench_slim.py table DIR
 
 ``row`` slims one network once and writes ``DIR/NAME.json``; a row that is there is not made again,
 and one that was interrupted goes on with its moves, which are in ``DIR/NAME.steps``. ``all`` makes
-every row of the table, smaller networks first, from the files that ``DATA_FOLDER`` holds (rows
-whose files it lacks are left out). ``table`` prints what is there.
+every row of the tables from the files that ``DATA_FOLDER`` holds, what the papers have first and
+smaller networks first (rows whose files are missing are left out). ``finetune`` trains some of
+these networks for two epochs. ``table`` prints what is there.
 
 Calibration and choosing images are drawn from ``DATA``, apart from each other; test images choose
 nothing, and are what is left of ``DATA`` if there is no ``TEST``. The loss on them has its paired
@@ -28,6 +30,7 @@ import click
 import numpy as np
 
 from hwgen.approx.measure import Yardstick, decide, without_decision
+from hwgen.finetune.slim import finetune_slim
 from hwgen.flow.data import Images, count_classes, load_images
 from hwgen.flow.intervals import paired_loss
 from hwgen.flow.slim_objectives import cycles_objective, luts_objective
@@ -71,7 +74,9 @@ class Case:
     ``model`` lies in ``models/`` or in the folder of data, where ``data`` and ``test`` are; without
     ``test``, images of ``data`` that are left over test. ``block`` is that of the moves, and
     ``tiles`` those of NFUs whose cycles are saved beside multiplications. ``budgets``: those of all
-    kinds of moves alone and together, and a smaller one for the joint search.
+    kinds of moves alone and together, and a smaller one for the joint search; ``trained`` those of
+    networks that are trained afterwards, to lose less. ``family`` is that of an FPGA whose LUTs are
+    saved.
     """
 
     name: str
@@ -83,9 +88,11 @@ class Case:
     block: int
     tiles: tuple[str, ...] = ()
     budgets: tuple[float, float] = (0.01, 0.005)
+    trained: tuple[float, ...] = ()
+    family: str = ""
 
-    def rows(self) -> Iterator[Row]:
-        """The rows of the tables."""
+    def rows(self) -> Iterator[tuple[int, Row]]:
+        """The rows of the tables, and how soon each comes: first what the papers have."""
 
         def row(moves: str, budget: float, objective: str = "macs", block: int = 0) -> Row:
             return Row(
@@ -98,34 +105,46 @@ class Case:
             )
 
         whole, small = self.budgets
-        yield row("features", whole)
-        yield row("kernels", whole)
-        yield row("features,kernels", whole)
-        yield row("features,kernels", small)
+        yield 0, row("features", whole)
+        yield 0, row("kernels", whole)
+        yield 0, row("features,kernels", whole)
         for tile in self.tiles:
             tn = int(tile.split("x")[0])
-            yield row("features,kernels", whole, f"cycles:{tile}", tn)
+            yield 1, row("features,kernels", whole, f"cycles:{tile}", tn)
+        yield 2, row("recipes", whole, "additions")
+        yield 2, row("features,kernels,recipes", whole, "additions")
+        yield 3, row("features,kernels", small)
+        if self.family:
+            yield 3, row("features,kernels", whole, f"luts:{self.family}")
+        for budget in self.trained:
+            yield 4, row("features,kernels", budget)
+
+
+MNIST = ("mnist_train.npz", "mnist_test.npz")
+FASHION = ("fashion_train.npz", "fashion_test.npz")
+
+
+def cifar(name: str) -> tuple[str, str]:
+    """Files of CIFAR-10 images, laid out as a network takes them."""
+    return f"cifar_train4000_{name}.npz", f"cifar_test1000_{name}.npz"
 
 
 CASES = (
-    Case("digits", "digits/digits.onnx", "mnist_train.npz", "mnist_test.npz", 2000, 512, 2),
-    Case("fashion", "fashion/fashion.onnx", "fashion_train.npz", "fashion_test.npz", 2000, 512, 2),
+    Case("digits", "digits/digits.onnx", *MNIST, 8000, 2000, 2, family="ecp5"),
+    Case("fashion", "fashion/fashion.onnx", *FASHION, 4000, 1500, 2),
     Case(
-        *("convnetjs", "convnetjs/convnetjs.onnx"),
-        *("cifar_train4000_convnetjs.npz", "cifar_test1000_convnetjs.npz", 2000, 512, 2),
+        *("convnetjs", "convnetjs/convnetjs.onnx", *cifar("convnetjs"), 1500, 1000, 1),
+        trained=(0.03, 0.1),
+    ),
+    Case("digits-large", "digits-large/digits-large.onnx", *MNIST, 6000, 1500, 4, ("4x4",)),
+    Case(
+        *("resnet20", "resnet20/resnet20.onnx", *cifar("resnet20"), 1000, 512, 4),
+        tiles=("4x4", "16x16"),
+        trained=(0.03, 0.1),
     ),
     Case(
-        *("digits-large", "digits-large/digits-large.onnx"),
-        *("mnist_train.npz", "mnist_test.npz", 2000, 512, 4, ("4x4",)),
-    ),
-    Case(
-        *("vgg-cifar10", "vgg-cifar10/vgg-cifar10.onnx"),
-        *("cifar_train4000_vgg_cifar10.npz", "cifar_test1000_vgg_cifar10.npz", 1000, 256, 8),
-    ),
-    Case(
-        *("resnet20", "resnet20/resnet20.onnx"),
-        *("cifar_train4000_resnet20.npz", "cifar_test1000_resnet20.npz", 1000, 256, 4),
-        ("4x4", "16x16"),
+        *("vgg-cifar10", "vgg-cifar10/vgg-cifar10.onnx", *cifar("vgg_cifar10"), 1000, 512, 8),
+        trained=(0.03, 0.1),
     ),
     # the loss is the relative error of the output of the last of thirteen convolutions
     Case(
@@ -235,7 +254,7 @@ def make(
         "network": network_name,
         **asdict(row),
         "cost": [outcome.steps[0].cost, last.cost],
-        "macs": [MACS.total(network), MACS.total(outcome.network)],
+        "macs": [MACS.total(network), MACS.total(outcome.network, outcome.filters)],
         "choosing_loss": last.loss,
         "choosing_spoiled": last.spoiled,
         "error": last.error,
@@ -308,12 +327,30 @@ def print_table(rows: Sequence[dict[str, Any]]) -> None:
         effort = row["effort"]
         cells += [f"{effort['trials']:,}", f"{effort['checks']:,}", f"{row['seconds']:,.0f}"]
         print(f"| {' | '.join(cells)} |")
+    print_trained([row for row in rows if "trained" in row])
     print()
     for (moves, objective, budget), saved in kinds.items():
         print(
             f"{moves} at {budget:.1%}, {objective}: median {np.median(saved):.1%} of "
             f"{len(saved)} networks ({min(saved):.1%} to {max(saved):.1%})"
         )
+
+
+def print_trained(rows: Sequence[dict[str, Any]]) -> None:
+    """What training of slimmed networks gives."""
+    if not rows:
+        return
+    print()
+    print("| network | moves | saved | loss, test | epochs | loss, choosing | loss, test, then |")
+    print("|---|---|---|---|---|---|---|")
+    for row in rows:
+        trained = row["trained"]
+        then, before = trained["test"], row["test"]
+        cells = [row["network"], row["moves"], f"{1 - trained['macs'] / row['macs'][0]:.1%}"]
+        cells += [f"{before['loss']:.2%}", f"{trained['epochs']} on {trained['images']:,} images"]
+        cells += [f"{trained['choosing']['loss']:.2%}"]
+        cells += [f"{then['loss']:.2%} ({then['low']:.2%} to {then['high']:.2%})"]
+        print(f"| {' | '.join(cells)} |")
 
 
 @click.group()
@@ -344,18 +381,68 @@ def one_row(
 @main.command("all")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--only", default="", help="Names of networks, by commas; all by default.")
+@click.option("--last", default=9, help="How far to go: 0 is what the papers have, 9 is all.")
 @click.option("--out", type=click.Path(path_type=Path), required=True)
-def all_rows(folder: Path, only: str, out: Path) -> None:
+def all_rows(folder: Path, only: str, last: int, out: Path) -> None:
     """Make every row for which there are files."""
     chosen = set(only.split(",")) if only else {case.name for case in CASES}
+    wanted = [
+        (when, case, row)
+        for case in CASES
+        if case.name in chosen and model_of(case, folder) and (folder / case.data).exists()
+        for when, row in case.rows()
+        if when <= last
+    ]
+    for _, case, row in sorted(wanted, key=lambda each: each[0]):
+        model, test = model_of(case, folder), case.test
+        assert model is not None
+        make(
+            case.name, model, folder / case.data, None if test is None else folder / test, row, out
+        )
+
+
+@main.command("finetune")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--only", default="", help="Names of networks, by commas; all by default.")
+@click.option("--epochs", default=2, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True)
+def train_rows(folder: Path, only: str, epochs: int, out: Path) -> None:
+    """Train what is left in the rows for this, on images that choose nothing (needs PyTorch)."""
+    chosen = set(only.split(",")) if only else {case.name for case in CASES}
     for case in CASES:
-        model = next((p for p in (MODELS / case.model, folder / case.model) if p.exists()), None)
-        data = folder / case.data
-        if case.name not in chosen or model is None or not data.exists():
-            continue
-        test = None if case.test is None else folder / case.test
-        for row in case.rows():
-            make(case.name, model, data, test, row, out)
+        model = model_of(case, folder)
+        for _, row in case.rows():
+            path = out / f"{row.name(case.name)}.json"
+            if case.name in chosen and model and row.budget in case.trained and path.exists():
+                test = folder / (case.test or case.data)
+                train(import_onnx(model), path, folder / case.data, test, row, epochs)
+
+
+def train(network: Network, path: Path, data: Path, test: Path, row: Row, epochs: int) -> None:
+    """Add what training gives to a row, unless it is there."""
+    found = json.loads(path.read_text())
+    if "trained" in found:
+        return
+    calibration, choosing, rest = splits(network, data, row)
+    images = calibration.join(rest)
+    begin = time.process_time()
+    slim_one = restored(network, path.with_suffix(".npz"))
+    after = finetune_slim(network, slim_one, images.x, images.y, epochs=epochs, seed=row.seed)
+    held_out = load_images(test, network.input_shape, count_classes(network))
+    found["trained"] = {
+        "epochs": epochs,
+        "images": len(images),
+        "seconds": time.process_time() - begin,
+        "macs": MACS.total(after),
+        "choosing": measured(network, after, choosing),
+        "test": measured(network, after, held_out),
+    }
+    path.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def model_of(case: Case, folder: Path) -> Path | None:
+    """The file of a network, if there is one."""
+    return next((p for p in (MODELS / case.model, folder / case.model) if p.exists()), None)
 
 
 @main.command("table")

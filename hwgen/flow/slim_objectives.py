@@ -35,11 +35,10 @@ def cycles_objective(config: NfuConfig) -> Objective:
 
     A row is a tap of up to Tn filters and up to Ti channels; it comes as often as its longest
     weight needs of the lane. Filters of zeros and channels that nothing reads do not count, as
-    :func:`hwgen.slim.compact` takes them out. The compiler is free to choose which filters share a
-    tile where nothing but layers reads their channels; here they are put in the order of
-    :func:`hwgen.nfu.order.similar`,
-    which gives some percent away and takes no search. Which channels share a block follows the
-    order in which they are.
+    :func:`hwgen.slim.compact.compact` takes them out. The compiler is free to choose which filters
+    share a tile where nothing but layers reads their channels; here they are put in the order
+    :func:`~hwgen.nfu.order.similar`, which gives some percent away and takes no search. Which
+    channels share a block follows the order in which they are.
 
     A layer without a recipe counts rows of :data:`~hwgen.slim.objectives.FINEST_TERMS` terms. Not
     counted: waiting for loads, which the cycle model adds, and layers that are no Conv.
