@@ -214,6 +214,7 @@ class Proposer:
         if depth == 1 or slice_work(mask) > _MOST_SLICE_WORK:
             return
         scale = max(float(damped.constant.sum()), _LEAST)
+        now = damped.errors(range(len(mask)), mask.reshape(len(mask), -1))
         chain = [size for size in size_chain(kernel) if size != kernel]
         for size, increases in slice_increases(damped, mask, chain).items():
             places = (mask & ~centred_mask(kernel, size)).sum(axis=(2, 3))
@@ -224,7 +225,12 @@ class Proposer:
             if not len(chosen):
                 continue
             pairs = sorted(divmod(int(at), depth) for at in chosen)
-            added = float(increases.reshape(-1)[chosen].sum()) / scale
+            # together they cost more than one by one where they are of the same filter
+            reduced = mask.copy()
+            reduced[tuple(zip(*pairs, strict=True))] &= centred_mask(kernel, size)
+            rows = sorted({f for f, _ in pairs})
+            error = damped.errors(rows, reduced.reshape(len(mask), -1))[rows]
+            added = float(np.maximum(error - now[rows], 0.0).sum()) / scale
             yield Proposal(key, SliceMove(layer, tuple(pairs), size), {layer: added})
 
     def _features(self, site: FeatureSite, fitted: Fitted, state: State) -> Proposal | None:

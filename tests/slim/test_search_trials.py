@@ -156,7 +156,7 @@ def test_proposals_know_what_they_add(network: Network, seed: int | None) -> Non
     proposer = Proposer(network, FAMILIES, block=2, importance={}, ladders={})
     before = _errors(fitted, state)
     proposals = list(proposer.of(fitted, state, state.masks))
-    assert {proposal.key[0] for proposal in proposals} == {"kernel", "feature"}
+    assert {proposal.key[0] for proposal in proposals} == {"kernel", "slice", "feature"}
     for proposal in proposals:
         masks = dict(state.masks)
         behind = after(network, state, [proposal.move])
