@@ -23,11 +23,12 @@ from hwgen.approx.filters import exact_filters
 from hwgen.approx.moments import Moments, patch_moments, patches
 from hwgen.approx.recipes import Recipe, parse_recipe
 from hwgen.approx.types import DyadicFilters
-from hwgen.network.execute import Tensor, affected, apply, check_input, run_all, run_suffix
+from hwgen.network.execute import Tensor, apply, check_input, run_all
 from hwgen.network.types import Add, Conv, Network, Op
 from hwgen.slim._damped import Damped
 from hwgen.slim.fitting import DAMPING
 from hwgen.slim.moves import State
+from hwgen.slim.partial import run_changed
 
 __all__ = ["Dyadic", "Fitted", "Fitter", "Trials", "put"]
 
@@ -236,44 +237,44 @@ class Trials:
         self.network = network
         self.count = 0
         self._work = _multiplications(network)
-        self._ran = 0.0
+        self._ran = 0
         self._reference = np.asarray(reference, dtype=np.float64)
         self._norm = float(np.square(self._reference).sum()) or 1.0
         self._cached = run_all(network, images)
         self.error = self._error(self._cached[network.output])
 
     def rebase(self, network: Network) -> None:
-        """Let ``network`` be the current one."""
-        changed = [
-            new.name
+        """Let ``network``, which differs in some linear layers, be the current one."""
+        changed = {
+            new.name: new.op
             for new, old in zip(network.nodes, self.network.nodes, strict=True)
-            if new.op is not old.op
-        ]
-        for name in affected(network, changed):
-            node = network.node(name)
-            self._cached[name] = _applied(node.op, [self._cached[each] for each in node.inputs])
+            if new.op is not old.op and isinstance(new.op, Conv)
+        }
+        tensors, _ = run_changed(self.network, self._cached, changed)
+        self._cached.update(tensors)
         self.network = network
         self.error = self._error(self._cached[network.output])
 
     def attempt(self, changed: Mapping[str, Conv]) -> float:
         """Squared relative error with the operators ``changed``, by node name, put in."""
+        tensors, work = run_changed(self.network, self._cached, changed)
         self.count += 1
-        self._ran += sum(self._work.get(name, 0) for name in affected(self.network, changed))
-        return self._error(run_suffix(put(self.network, changed), self._cached, changed.keys()))
+        self._ran += work
+        output = self.network.output
+        return self._error(tensors.get(output, self._cached[output]))
 
     @property
     def share(self) -> float:
         """Multiplications that a trial ran on average, over those of the whole network."""
-        whole = sum(self._work.values())
-        return self._ran / (whole * self.count) if whole and self.count else 0.0
+        return self._ran / (self._work * self.count) if self._work and self.count else 0.0
 
     def _error(self, output: Tensor) -> float:
         return float(np.square(output - self._reference).sum()) / self._norm
 
 
-def _multiplications(network: Network) -> dict[str, int]:
-    """Of an image, by Conv node name."""
-    return {node.name: op.weight.size * math.prod(node.shape[1:]) for node, op in network.convs()}
+def _multiplications(network: Network) -> int:
+    """Of an image, those by weights that are 0 included."""
+    return sum(op.weight.size * math.prod(node.shape[1:]) for node, op in network.convs())
 
 
 def put(network: Network, changed: Mapping[str, Conv]) -> Network:
