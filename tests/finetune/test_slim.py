@@ -17,6 +17,7 @@ from hwgen.finetune.finetune import finetune
 from hwgen.finetune.slim import finetune_slim, train_sparse
 from hwgen.network.execute import run
 from hwgen.network.types import Activation, Conv, MaxPool, Network, Node, Op, Shape, Softmax
+from hwgen.slim.compact import compact
 
 RNG = np.random.default_rng(23)
 X = RNG.normal(size=(500, 2, 6, 6))
@@ -171,6 +172,19 @@ def test_neurons_vanish_exactly_and_more_with_more_strength() -> None:
     assert alive[0] == 24
     assert alive[3] == 0
     assert 24 >= alive[1] > alive[2] > 0
+
+
+def test_neurons_that_vanished_are_removed_exactly() -> None:
+    pytest.importorskip("torch")
+    sparse = train_sparse(
+        NETWORK, X, None, epochs=6, strengths={HIDDEN: 4.0}, learning_rate=5e-3, batch=16
+    )
+    left = _alive(sparse, HIDDEN)
+    assert left < 24
+    removed = compact(sparse)
+    assert _conv(removed, HIDDEN).weight.shape == (left, 12, 2, 2)
+    assert _conv(removed, "n6").weight.shape == (5, left, 1, 1)
+    np.testing.assert_allclose(run(removed, X), run(sparse, X), atol=1e-6)
 
 
 def test_seldom_proximal_steps_shrink_as_much() -> None:
