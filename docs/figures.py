@@ -1,4 +1,4 @@
-"""Make every plot of approximation.md and shift-add.md.
+"""Make every plot of approximation.md, shift-add.md and slim.md.
 
     python docs/figures.py
 
@@ -39,6 +39,9 @@ from hwgen.shiftadd import csd_graph
 from hwgen.shiftadd._greedy import Rule, greedy
 from hwgen.shiftadd.drawing import draw
 from hwgen.shiftadd.exact import optimal_graph
+from hwgen.slim.kernels import reduce_kernels, size_chain
+from hwgen.slim.objectives import MACS
+from hwgen.slim.search import FAMILIES, search
 
 ROOT = Path(__file__).parents[1]
 FIGURES = ROOT / "docs" / "figures"
@@ -56,6 +59,8 @@ def main() -> None:
         front,
         sharing,
         shift_add,
+        slim_kernels,
+        slim_steps,
     )
     for figure in figures:
         figure()
@@ -280,6 +285,60 @@ def shift_add() -> None:
         for axes, (title, graph) in zip(rows, graphs.items(), strict=True):
             draw(graph, axes)
             axes.set_title(f"{title}: {graph.adders} adders", fontsize=9, loc="left")
+
+
+def slim_kernels() -> None:
+    """Error of a layer's output on other images when all its kernels are reduced alike."""
+    exact = network("digits")
+    images, others = split_of("digits", 256)
+    fitted, seen = layer_moments(exact, images), layer_moments(exact, others)
+    with axes_of(FIGURES / "slim-kernels.svg") as axes:
+        for colour, name in (("C0", "conv1"), ("C1", "conv2"), ("C2", "dense1")):
+            op = layer("digits", name)
+            power = float(seen[name].output_variance.sum())
+            sizes = size_chain(op.kernel)[:-1]
+            for moments, style, how in ((None, "o--", "cropped"), (fitted[name], "o-", "fitted")):
+                made = [reduce_kernels(op, range(len(op.weight)), size, moments) for size in sizes]
+                errors = [float(seen[name].errors(m.weight).sum()) / power for m in made]
+                taps = [
+                    100 * height * width / (sizes[0][0] * sizes[0][1]) for height, width in sizes
+                ]
+                label = f"{name}, {sizes[0][0]}x{sizes[0][1]}, {how}"
+                axes.plot(taps[1:], errors[1:], style, color=colour, lw=1, label=label)
+        axes.set_yscale("log")
+        axes.set_xlabel("% of the taps left")
+        axes.set_ylabel("relative squared error of the output")
+        axes.legend(fontsize=8)
+
+
+def slim_steps() -> None:
+    """Trajectories of searches by the moves that they may take, for the digit network."""
+    exact = network("digits")
+    images, others = split_of("digits", 256)
+    with np.load(ROOT / "models" / "digits" / "data.npz") as data:
+        labels = data["y"][256:]
+    with axes_of(FIGURES / "slim-steps.svg") as axes:
+        for name, families in (
+            ("kernels", ("kernels",)),
+            ("features", ("features",)),
+            ("both", FAMILIES),
+        ):
+            found = search(
+                exact, images, others, labels, budget=0.02, objective=MACS, families=families
+            )
+            costs = [step.cost / found.steps[0].cost * 100 for step in found.steps]
+            axes.plot(costs, [100 * step.loss for step in found.steps], "o-", lw=1, label=name)
+        axes.set_xlim(0, 105)
+        axes.set_xlabel("% of the multiplications left")
+        axes.set_ylabel(f"points lost on the {len(others):,} images that choose")
+        axes.legend()
+
+
+def split_of(name: str, count: int) -> tuple[FloatArray, FloatArray]:
+    """The first ``count`` images of a network's data, and the others."""
+    with np.load(ROOT / "models" / name / "data.npz") as data:
+        x: FloatArray = data["x"].astype(np.float64)
+    return x[:count], x[count:]
 
 
 if __name__ == "__main__":
