@@ -35,7 +35,7 @@ _MOST_SLICE_WORK = 2e10
 
 @dataclass(frozen=True)
 class Proposal:
-    """A move, and the error that it adds to each layer's output, relative to its variance.
+    """A move, and by layer what its error adds to that of the network's output, to first order.
 
     ``key`` names the kind of move: what is proposed next in its place has the same. ``share`` is
     the part of the layer's cost that a coarser recipe saves by estimate; the other moves save what
@@ -131,6 +131,8 @@ class Proposer:
         none, those whose loss adds least to the error of the layers that it concerns.
     ladders
         Recipes of each layer, from fine to coarse.
+    reaches
+        What the mean squared error of each map (O,) adds to that of the output, by Conv node name.
     """
 
     def __init__(
@@ -141,8 +143,9 @@ class Proposer:
         block: int,
         importance: Mapping[str, FloatArray],
         ladders: Mapping[str, Sequence[Rung]],
+        reaches: Mapping[str, FloatArray],
     ) -> None:
-        self._network, self._block = network, block
+        self._network, self._block, self._reaches = network, block, reaches
         self._importance, self._ladders = importance, ladders
         self._layers = [
             node.name
@@ -181,10 +184,11 @@ class Proposer:
                 if at + 1 < len(ladder):
                     here, there = ladder[at : at + 2]
                     move = RecipeMove(name, there.recipe)
+                    variance = self._reaches[name] @ fitted.moments[name].output_variance
                     yield Proposal(
                         ("recipe", name),
                         move,
-                        {name: max(there.error - here.error, 0.0)},
+                        {name: max(there.error - here.error, 0.0) * float(variance)},
                         1 - there.cost / here.cost if here.cost else 0.0,
                     )
 
@@ -192,7 +196,7 @@ class Proposer:
         """The next block of filters of ``layer`` for each smaller size of its kernel."""
         kernel = (mask.shape[2], mask.shape[3])
         flat = mask.reshape(len(mask), -1)
-        scale = max(float(damped.constant.sum()), _LEAST)
+        reach = self._reaches[layer]
         now = damped.errors(range(len(mask)), flat)
         importance = self._importance.get(layer)
         for size in sizes(kernel):
@@ -201,7 +205,7 @@ class Proposer:
             if not len(larger):
                 continue
             reduced = (mask & taps).reshape(flat.shape)
-            added = np.maximum(damped.errors(larger, reduced)[larger] - now[larger], 0.0) / scale
+            added = np.maximum(damped.errors(larger, reduced) - now, 0.0)[larger] * reach[larger]
             key = ("kernel", layer, f"{size[0]}x{size[1]}")
             order = np.argsort(added if importance is None else importance[larger], kind="stable")
             chosen = order[: self._smaller.get(key, self._block)]
@@ -241,7 +245,7 @@ class Proposer:
             if problem is None:
                 return None
             assert isinstance(op, Conv)
-            readers[name] = _Reader.of(op, problem, state.masks[name])
+            readers[name] = _Reader.of(op, problem, state.masks[name], self._reaches[name])
         key = ("feature", site.tensor, *site.readers)
         alive = np.logical_or.reduce([reader.read for reader in readers.values()])
         # one channel is always kept
@@ -278,39 +282,37 @@ class Proposer:
 class _Pattern:
     """Filters of one group that have the same places: weights, and the inverse of the moments.
 
-    ``entries`` (S,) are the places, ``weight`` (filters, S) the best weights on them.
+    ``entries`` (S,) are the places, ``weight`` (filters, S) the best weights on them, ``reach``
+    (filters,) what their errors count.
     """
 
     group: int
     entries: npt.NDArray[np.intp]
     inverse: FloatArray
     weight: FloatArray
+    reach: FloatArray
 
 
 class _Reader:
     """A layer from which channels are dropped one after the other."""
 
-    def __init__(
-        self, patterns: list[_Pattern], read: BoolArray, depth: int, taps: int, scale: float
-    ) -> None:
+    def __init__(self, patterns: list[_Pattern], read: BoolArray, depth: int, taps: int) -> None:
         self.read = read
-        self._patterns, self._depth, self._taps, self._scale = patterns, depth, taps, scale
+        self._patterns, self._depth, self._taps = patterns, depth, taps
 
     @classmethod
-    def of(cls, op: Conv, damped: Damped, mask: BoolArray) -> _Reader:
+    def of(cls, op: Conv, damped: Damped, mask: BoolArray, reach: FloatArray) -> _Reader:
         flat = mask.reshape(len(mask), -1)
         patterns = []
         for group, rows, support in damped.patterns(range(len(mask)), flat):
             for at, matrix in damped.blocks(group, support):
                 inverse = np.asarray(np.linalg.inv(matrix), dtype=np.float64)
                 weight = damped.target[np.ix_(rows, support[at])] @ inverse
-                patterns.append(_Pattern(group, support[at], inverse, weight))
-        scale = max(float(damped.constant.sum()), _LEAST)
-        taps = mask.shape[2] * mask.shape[3]
-        return cls(patterns, reads(op, mask), mask.shape[1], taps, scale)
+                patterns.append(_Pattern(group, support[at], inverse, weight, reach[rows]))
+        return cls(patterns, reads(op, mask), mask.shape[1], mask.shape[2] * mask.shape[3])
 
     def increases(self) -> FloatArray:
-        """(C,) what the loss of each channel adds to the layer's error, relative."""
+        """(C,) what the loss of each channel adds to the error of the output."""
         found = np.zeros(len(self.read))
         for pattern in self._patterns:
             channels, first, counts = np.unique(
@@ -322,8 +324,9 @@ class _Reader:
                 blocks = pattern.inverse[at[:, :, None], at[:, None, :]]
                 lost = pattern.weight[:, at].transpose(1, 2, 0)
                 solved = np.linalg.solve(blocks, lost)
-                found[pattern.group * self._depth + channels[of]] += (lost * solved).sum((1, 2))
-        return found / self._scale
+                added = (lost * solved * pattern.reach).sum(axis=(1, 2))
+                found[pattern.group * self._depth + channels[of]] += added
+        return found
 
     def drop(self, channel: int) -> None:
         """Fit the others to make up for ``channel``."""

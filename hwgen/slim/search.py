@@ -40,6 +40,7 @@ from hwgen.slim.objectives import Objective
 from hwgen.slim.outcome import FAMILIES, Effort, Family, Method, Outcome, Settings, Step
 from hwgen.slim.proposals import Proposer, Rung, ladder
 from hwgen.slim.rating import Costs, Judge
+from hwgen.slim.reach import reach
 from hwgen.slim.trial import Dyadic, Fitter
 
 __all__ = ["FAMILIES", "Effort", "Family", "Method", "Outcome", "Settings", "Step", "search"]
@@ -130,7 +131,12 @@ def search(
         Fitter(logits, calibration, damping=chosen.damping, dyadic=dyadic),
         judge,
         Proposer(
-            logits, families, block=chosen.block, importance=importance or {}, ladders=ladders
+            logits,
+            families,
+            block=chosen.block,
+            importance=importance or {},
+            ladders=ladders,
+            reaches=reach(logits, calibration),
         ),
         costs,
         chosen,

@@ -168,7 +168,7 @@ def _options(network: Network) -> dict[str, tuple[Option, ...]]:
 
 def test_recipes_compete_with_moves() -> None:
     network = plain()
-    given: dict[str, Any] = {"objective": ADDITIONS, "budget": 0.1, "options": _options(network)}
+    given: dict[str, Any] = {"objective": ADDITIONS, "budget": 0.3, "options": _options(network)}
     found = _search(network, families=("kernels", "features", "recipes"), **given)
     assert {RecipeMove} < {type(move) for move in found.moves}
     assert set(found.filters) == {node.name for node, _ in network.convs()}

@@ -1,6 +1,7 @@
 """Trials, fits and proposals against what they stand for: whole runs and whole fits."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,12 +11,13 @@ from slim_networks import branching, plain
 
 from hwgen.approx.candidates import Option
 from hwgen.approx.recipes import parse_recipe
-from hwgen.network.execute import run
+from hwgen.network.execute import affected, apply, run, run_all
 from hwgen.network.types import Conv, Network
 from hwgen.slim.fitting import refit
 from hwgen.slim.moves import FeatureMove, KernelMove, State, after, masked, start
 from hwgen.slim.outcome import FAMILIES
 from hwgen.slim.proposals import Proposer, feature_sites, ladder, sizes
+from hwgen.slim.reach import reach
 from hwgen.slim.trial import Fitted, Fitter, Trials, put
 
 
@@ -137,14 +139,23 @@ def _least_squares(seen: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.linalg.lstsq(rows, target)[1].sum())
 
 
+def _reaches(network: Network) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(9)
+    return {node.name: rng.uniform(0.5, 2, len(op.weight)) for node, op in network.convs()}
+
+
+def _proposer(network: Network, families: Any = FAMILIES, block: int = 2) -> Proposer:
+    reaches = _reaches(network)
+    return Proposer(network, families, block=block, importance={}, ladders={}, reaches=reaches)
+
+
 def _errors(fitted: Fitted, state: State) -> dict[str, float]:
-    """Damped error of every layer at its best, relative."""
-    found = {}
+    """Damped error of every layer at its best, weighed by how far each map reaches."""
+    found, reaches = {}, _reaches(fitted.network)
     for name, problem in fitted.problems.items():
         assert problem is not None
         mask = state.masks[name].reshape(len(state.masks[name]), -1)
-        errors = problem.errors(range(len(mask)), mask).sum()
-        found[name] = float(errors / problem.constant.sum())
+        found[name] = float(problem.errors(range(len(mask)), mask) @ reaches[name])
     return found
 
 
@@ -153,7 +164,7 @@ def _errors(fitted: Fitted, state: State) -> dict[str, float]:
 def test_proposals_know_what_they_add(network: Network, seed: int | None) -> None:
     state = start(network) if seed is None else _some(network, seed)
     fitted = Fitter(network, _images(network, 40)).fit(state)
-    proposer = Proposer(network, FAMILIES, block=2, importance={}, ladders={})
+    proposer = _proposer(network)
     before = _errors(fitted, state)
     proposals = list(proposer.of(fitted, state, state.masks))
     assert {proposal.key[0] for proposal in proposals} == {"kernel", "slice", "feature"}
@@ -171,7 +182,7 @@ def test_the_least_feature_goes_first() -> None:
     network = plain()
     state = start(network)
     fitted = Fitter(network, _images(network, 40)).fit(state)
-    proposer = Proposer(network, ("features",), block=1, importance={}, ladders={})
+    proposer = _proposer(network, ("features",), 1)
     before = _errors(fitted, state)
     for proposal in proposer.of(fitted, state, state.masks):
         (reader,) = proposal.added
@@ -187,7 +198,7 @@ def test_the_least_feature_goes_first() -> None:
 def test_smaller_blocks_are_proposed_on_demand() -> None:
     network = plain()
     fitted = Fitter(network, _images(network)).fit(start(network))
-    proposer = Proposer(network, ("kernels",), block=4, importance={}, ladders={})
+    proposer = _proposer(network, ("kernels",), 4)
     key = ("kernel", "second", "3x3")
 
     def block() -> int:
@@ -237,3 +248,32 @@ def test_a_ladder_is_the_lower_hull(points: list[tuple[int, int]]) -> None:
         for c, e in points:
             # nothing lies below the line through two neighbours
             assert (e - error) * (cost - other) >= (worse - error) * (cost - c) - 1e-9
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_reach_is_what_small_noise_adds(seed: int) -> None:
+    network = branching(seed)
+    x = _images(network, 30)
+    found = reach(network, x)
+    rng = np.random.default_rng(seed)
+    tensors = run_all(network, x, dtype=np.float64)
+    exact = tensors["last"]
+    for node, op in network.convs():
+        for f in range(len(op.weight)):
+            added = []
+            for _ in range(6):
+                noisy = dict(tensors)
+                noisy[node.name] = tensors[node.name].copy()
+                noisy[node.name][:, f] += 1e-4 * rng.standard_normal(exact[:, 0].shape)
+                output = _from(network, node.name, noisy)
+                added.append(np.square(output - exact).sum() / np.square(exact).sum() / 1e-8)
+            # both are random, the noise and the combinations of outputs; and there is a floor
+            least = 0.02 * found[node.name].mean()
+            assert found[node.name][f] == pytest.approx(np.mean(added), rel=0.4, abs=least)
+
+
+def _from(network: Network, changed: str, tensors: dict[str, np.ndarray]) -> np.ndarray:
+    for name in affected(network, changed)[1:]:
+        node = network.node(name)
+        tensors[name] = apply(node.op, [tensors[each] for each in node.inputs])
+    return tensors[network.output]
