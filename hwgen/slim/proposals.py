@@ -172,7 +172,8 @@ class Proposer:
             problem = fitted.problems[name]
             if name in layers and problem is not None:
                 yield from self._kernels(name, problem, state.masks[name])
-                yield from self._slices(name, problem, state.masks[name])
+                if name not in self._importance:
+                    yield from self._slices(name, problem, state.masks[name])
         for site in self._sites:
             if not set(site.readers).isdisjoint(layers):
                 proposal = self._features(site, fitted, state)
@@ -217,12 +218,12 @@ class Proposer:
         kernel, depth = (mask.shape[2], mask.shape[3]), mask.shape[1]
         if depth == 1 or slice_work(mask) > _MOST_SLICE_WORK:
             return
-        scale = max(float(damped.constant.sum()), _LEAST)
+        reach = self._reaches[layer]
         now = damped.errors(range(len(mask)), mask.reshape(len(mask), -1))
         chain = [size for size in size_chain(kernel) if size != kernel]
         for size, increases in slice_increases(damped, mask, chain).items():
             places = (mask & ~centred_mask(kernel, size)).sum(axis=(2, 3))
-            rates = (increases / np.maximum(places, 1)).reshape(-1)
+            rates = (increases * reach[:, None] / np.maximum(places, 1)).reshape(-1)
             key = ("slice", layer, f"{size[0]}x{size[1]}")
             count = self._smaller.get(key, self._block * depth)
             chosen = np.argsort(rates, kind="stable")[: min(count, int(np.isfinite(rates).sum()))]
@@ -234,7 +235,7 @@ class Proposer:
             reduced[tuple(zip(*pairs, strict=True))] &= centred_mask(kernel, size)
             rows = sorted({f for f, _ in pairs})
             error = damped.errors(rows, reduced.reshape(len(mask), -1))[rows]
-            added = float(np.maximum(error - now[rows], 0.0).sum()) / scale
+            added = float(np.maximum(error - now[rows], 0.0) @ reach[rows])
             yield Proposal(key, SliceMove(layer, tuple(pairs), size), {layer: added})
 
     def _features(self, site: FeatureSite, fitted: Fitted, state: State) -> Proposal | None:
