@@ -16,6 +16,7 @@ stay keep their names, and channels their order.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -40,7 +41,7 @@ from hwgen.network.types import (
     Shape,
 )
 from hwgen.numeric import IntArray
-from hwgen.slim.constants import constant_channels, constant_obstacle, fold_constants
+from hwgen.slim.constants import constant_channels, constant_obstacles, fold_constants
 from hwgen.slim.liveness import read_channels, zero_unread
 from hwgen.slim.widths import Mask, concat_slices, kept_channels
 
@@ -106,14 +107,11 @@ class Compaction:
     @property
     def obstacles(self) -> tuple[str, ...]:
         """Why filters of zeros stay, one sentence a layer and reason."""
-        network = self.network
-        constants = constant_channels(network)
-        found: dict[tuple[str, str], int] = {}
-        for node, _ in network.convs():
-            for channel in np.flatnonzero(~np.isnan(constants[node.name])):
-                reason = constant_obstacle(network, node.name, int(channel))
-                reason = reason or "its number of channels is tied to that of others"
-                found[node.name, reason] = found.get((node.name, reason), 0) + 1
+        found = Counter(
+            (name, reason or "its number of channels is tied to that of others")
+            for name, reasons in constant_obstacles(self.network).items()
+            for reason in reasons.values()
+        )
         return tuple(
             f"{name!r} keeps {count} filter{'s'[: count != 1]} of zeros: {reason}"
             for (name, reason), count in found.items()

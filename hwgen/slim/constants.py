@@ -31,7 +31,7 @@ from hwgen.network.types import (
 )
 from hwgen.slim.liveness import read_channels
 
-__all__ = ["constant_channels", "constant_obstacle", "fold_constants"]
+__all__ = ["constant_channels", "constant_obstacles", "fold_constants"]
 
 _Mask = npt.NDArray[np.bool_]
 
@@ -152,21 +152,21 @@ def _real_shares(op: AveragePool, source: Shape, target: Shape) -> FloatArray:
     return shares
 
 
-def constant_obstacle(network: Network, tensor: str, channel: int) -> str | None:
-    """Why a constant channel of ``tensor`` cannot join biases, as a sentence; None if it can.
+def constant_obstacles(network: Network) -> dict[str, dict[int, str | None]]:
+    """Why constant channels of convolutions cannot join biases, as sentences; None if they can.
 
-    Such a channel may stay nevertheless, because numbers of channels are tied by an Add or by
-    groups.
-
-    Raises
-    ------
-    ValueError
-        If the channel is not constant.
+    By the convolution's name and the channel. Such a channel may stay nevertheless, because numbers
+    of channels are tied by an Add or by groups.
     """
     folded, constants = _fold(network)
-    if not 0 <= channel < len(constants[tensor]) or np.isnan(constants[tensor][channel]):
-        raise ValueError(f"Channel of {tensor!r} must be constant, not {channel!r}")
-    return next(_obstacles(folded, constants, read_channels(folded), tensor, channel), None)
+    read = read_channels(folded)
+    return {
+        node.name: {
+            channel: next(_obstacles(folded, constants, read, node.name, channel), None)
+            for channel in np.flatnonzero(~np.isnan(constants[node.name])).tolist()
+        }
+        for node, _ in network.convs()
+    }
 
 
 def _obstacles(

@@ -13,6 +13,7 @@ from hwgen.network.execute import run, run_all
 from hwgen.network.types import (
     Activation,
     Add,
+    ArgMax,
     AveragePool,
     Concat,
     Conv,
@@ -21,10 +22,12 @@ from hwgen.network.types import (
     Op,
     Pads,
     PiecewiseLinear,
+    Quantise,
+    Softmax,
 )
 from hwgen.network.verify import verify
 from hwgen.slim.compact import Compaction, compact, compaction
-from hwgen.slim.constants import constant_obstacle
+from hwgen.slim.constants import constant_obstacles
 from hwgen.slim.liveness import read_channels
 
 RNG = np.random.default_rng(41)
@@ -170,8 +173,9 @@ def test_a_constant_stays_where_padding_is_read_beside_it() -> None:
     done = checked(network)
     assert done.filters["a"].tolist() == [0, 1, 2]
     sentence = "Layer 'b' reads zeros of its padding beside the constant 0.5 of 'a'"
-    assert constant_obstacle(network, "a", 1) == sentence.replace("0.5 of 'a'", "0.622459 of 's'")
-    assert done.obstacles == (f"'a' keeps 1 filter of zeros: {constant_obstacle(network, 'a', 1)}",)
+    sentence = sentence.replace("0.5 of 'a'", "0.622459 of 's'")
+    assert constant_obstacles(network) == {"a": {1: sentence}, "b": {}}
+    assert done.obstacles == (f"'a' keeps 1 filter of zeros: {sentence}",)
 
 
 def test_the_constant_zero_disturbs_no_padding() -> None:
@@ -195,11 +199,8 @@ def test_an_average_that_counts_padding_changes_all_constants_but_zero(
     pool = AveragePool((3, 3), (1, 1), ONE, count_include_pad=True)
     network = pair(conv(4, 3, 3, 3), ("q", pool), constant=constant)
     assert checked(network).filters["a"].tolist() == kept
-    found = constant_obstacle(network, "a", 1)
-    assert (found is None) == (constant == 0)
-    assert constant or found is None
-    if found is not None:
-        assert found == "'q' counts zeros of its padding beside the constant 0.5 of 'a'"
+    sentence = "'q' counts zeros of its padding beside the constant 0.5 of 'a'"
+    assert constant_obstacles(network)["a"] == {1: sentence if constant else None}
 
 
 def test_one_window_counts_the_same_padding_everywhere() -> None:
@@ -207,12 +208,14 @@ def test_one_window_counts_the_same_padding_everywhere() -> None:
     assert checked(pair(conv(4, 3, 1, 1), ("q", pool))).filters["a"].tolist() == [0, 2]
 
 
-def test_obstacle_needs_a_constant() -> None:
-    network = pair(conv(4, 3, 3, 3))
-    assert constant_obstacle(network, "a", 1) is None
-    for channel in (0, 3, -1):
-        with pytest.raises(ValueError, match="must be constant"):
-            constant_obstacle(network, "a", channel)
+@pytest.mark.parametrize("end", [Softmax(), Softmax(log=True), ArgMax()], ids=str)
+def test_what_decides_needs_all_channels(end: Op) -> None:
+    network = pair(conv(4, 3, 6, 6, zero=(2,)), ("q", Quantise(0.25, 0.0, -7, 7)))
+    nodes = [(node.name, node.op) for node in network.nodes]
+    done = checked(network_of(network.input_shape, [*nodes, ("y", end)]))
+    assert done.filters["a"].tolist() == [0, 2]
+    assert done.filters["b"].tolist() == [0, 1, 2, 3]
+    assert done.obstacles == ("'b' keeps 1 filter of zeros: 'y' needs every channel of 'b'",)
 
 
 def test_constants_cascade() -> None:
