@@ -54,7 +54,7 @@ def slim_facts(slim: _Group) -> list[tuple[str, str]]:
         )
         if slim[key] is not None
     ]
-    memory = (f"{_change(pair)} {_MEMORY[key]}" for key, pair in slim["memory"].items())
+    memory = (f"{_change(slim['memory'][key])} {what}" for key, what in _MEMORY.items())
     lines.append(("bytes", "; ".join(memory)))
     tried = f"{slim['search']}, {steps} steps, {number(effort['trials'])} moves tried"
     return [*lines, ("search", f"{tried}, {number(effort['checks'])} networks checked")]
