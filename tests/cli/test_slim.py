@@ -75,6 +75,30 @@ def test_table_and_json_say_the_same(
     assert "slimmed" not in printed
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["stream", "nfu"])
+def test_a_slimmed_network_is_built_bit_exact(
+    hwgen: Hwgen, files: tuple[Path, Path], tmp_path: Path, backend: str
+) -> None:
+    model, data = files
+    status, printed, error = hwgen(
+        *("build", model, "--data", data, "--out", tmp_path / "out", "--slim", "--budget", "60%"),
+        *("--backend", backend, "--board", "ulx3s-25f", "--no-route"),
+        *(("--tile", "2x2") if backend == "nfu" else ()),
+        *("--images", "3", "--fast-images", "10", "--json"),
+    )
+    assert (status, error) == (0, "")
+    summary = json.loads(printed)
+    assert summary["verification"]["passed"]
+    assert summary["verification"]["words_differed"] == 0
+    before, after = summary["slim"]["total"]["cost"]
+    assert after < before
+    assert summary["slim"]["objective"] == {"stream": "luts", "nfu": "cycles"}[backend]
+    assert summary["slim"]["budget"] == 0.3
+    assert summary["hardware"]["dsps"] == 0
+    assert (tmp_path / "out/report.html").read_text().count("<h2>Slimmer</h2>") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

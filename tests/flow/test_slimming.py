@@ -29,6 +29,7 @@ from hwgen.flow.workspace import Workspace
 from hwgen.network import storage as network_store
 from hwgen.network.execute import run
 from hwgen.network.types import Activation, Network, Node
+from hwgen.report.facts import facts
 from hwgen.report.page import render
 from hwgen.slim.compact import compact
 
@@ -48,7 +49,7 @@ def _workspace(root: Path, network: Network | None = None) -> tuple[Workspace, S
     rng = np.random.default_rng(3)
     for name, count in (("data.npz", 200), ("test.npz", 60)):
         x = rng.normal(size=(count, *network.input_shape))
-        y = run(network, x).argmax(axis=1).reshape(-1)
+        y = run(network, x).argmax(axis=1)[:, 0, 0]
         y[::10] = (y[::10] + 1) % 3
         np.savez(root / name, x=x, y=y)
     options = SlimOptions(
@@ -201,6 +202,22 @@ def test_objectives_and_images_without_classes(
     command = next(line for line in summary["commands"] if line.startswith("hwgen slim"))
     assert f"--budget 20% --objective {objective} --moves kernels" in command
     assert command.endswith("--calibration 60")
+
+
+def test_a_network_without_decisions_loses_nearness(tmp_path: Path) -> None:
+    whole = tiny_network()
+    maps = Network("maps", whole.input_name, whole.input_shape, whole.nodes[:-2], "pool")
+    workspace, options = _workspace(tmp_path, maps)
+    slim(workspace, options, silent)
+    found = summarise(workspace)["slim"]
+    assert found["metric"] == "error"
+    assert found["test"]["loss"] is found["test"]["changed"] is None
+    assert 0 < found["choosing"]["after"]["error"] <= options.budget
+    assert found["choosing"]["after"]["error"] == pytest.approx(
+        found["steps"][-1]["loss"], rel=1e-3
+    )
+    told = dict(facts(summarise(workspace)))["slimmed"]
+    assert "; outputs within" in told
 
 
 def test_recipes_of_the_joint_search_are_built(
