@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 
 import click
-from bench_slim import Row, measured, splits
+import numpy as np
+from bench_slim import measured
 
 from hwgen.flow.data import Images, count_classes, load_images
 from hwgen.network.onnx_import import import_onnx
@@ -48,10 +49,10 @@ def main(
 ) -> None:
     """Print the table."""
     network = import_onnx(model)
-    row = Row(
-        moves="features", budget=budget, choosing=choosing, calibration=calibration, block=block
-    )
-    fitting, chosen = splits(network, data, row)
+    every = load_images(data, network.input_shape, count_classes(network))
+    order = np.random.default_rng(0).permutation(len(every))
+    fitting = every.take(order[:calibration])
+    chosen = every.take(order[calibration : calibration + choosing])
     images = (
         None if test is None else load_images(test, network.input_shape, count_classes(network))
     )
