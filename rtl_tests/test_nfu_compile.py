@@ -25,7 +25,7 @@ def _check(
         network = random_graph(rng, layers=layers, size=4)
         config = suitable_config(rng, tiles=tiles, exponents=16)
     else:
-        exponents = 1 if isinstance(lane, BinaryLane) else 4
+        exponents = lane.planes if isinstance(lane, BinaryLane) else 4
         network = random_layers(rng, layers=layers, size=4, exponents=exponents)
         config = suitable_config(rng, tiles=tiles, lane=lane)
     compiled = compile_network(network, config)
@@ -46,7 +46,7 @@ def test_random_networks(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", [30, 31])
-@pytest.mark.parametrize("lane", [IntLane(5), BinaryLane()], ids=repr)
+@pytest.mark.parametrize("lane", [IntLane(5), BinaryLane(), BinaryLane(4)], ids=repr)
 def test_other_lanes(seed: int, lane: IntLane | BinaryLane) -> None:
     _check(seed, lane=lane)
 
@@ -59,4 +59,4 @@ def test_large_tiles(seed: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2000, 2100))
 def test_many_random_networks(seed: int) -> None:
-    _check(seed, tiles=(1, 2, 4, 8, 16), lane=(None, IntLane(5), BinaryLane())[seed % 3])
+    _check(seed, tiles=(1, 2, 4, 8, 16), lane=(None, IntLane(5), BinaryLane(), BinaryLane(4))[seed % 4])
