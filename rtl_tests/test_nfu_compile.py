@@ -59,4 +59,5 @@ def test_large_tiles(seed: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2000, 2100))
 def test_many_random_networks(seed: int) -> None:
-    _check(seed, tiles=(1, 2, 4, 8, 16), lane=(None, IntLane(5), BinaryLane(), BinaryLane(4))[seed % 4])
+    lanes = (None, IntLane(5), BinaryLane(), BinaryLane(4))
+    _check(seed, tiles=(1, 2, 4, 8, 16), lane=lanes[seed % 4])
