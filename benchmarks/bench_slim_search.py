@@ -113,6 +113,10 @@ def measure_search(
         "cpu_s": time.process_time() - start,
         "wall_s": time.monotonic() - wall,
         "saved": found.saved,
+        "trajectory": [
+            (round(1 - step.cost / found.steps[0].cost, 4), step.loss, step.spoiled)
+            for step in found.steps
+        ],
         "loss": found.steps[-1].loss,
         "steps": len(found.steps),
         "effort": asdict(found.effort),

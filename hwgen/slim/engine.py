@@ -23,6 +23,8 @@ __all__ = ["Engine", "Progress"]
 Progress = Callable[[str, float], None]
 
 _LEAST_LOSS = 1e-8
+_LEAST_SAVING = 0.001
+"""Part of the cost that is worth a check of its own."""
 _Changes = Mapping[str, tuple[Conv, DyadicFilters | None]]
 
 
@@ -137,10 +139,17 @@ class Engine:
     def _confirm(self, taken: list[Proposal]) -> None:
         """Keep as many of the moves ``taken`` as the budget allows, halving their number."""
         while taken and not self.check([proposal.move for proposal in taken]):
-            if len(taken) == 1 and not self._proposer.halve(taken[0].key):
-                self._parked.add(taken[0].key)
+            if len(taken) == 1:
+                self._defer(taken[0])
             taken = taken[: len(taken) // 2]
             self._most_moves = max(1, len(taken))
+
+    def _defer(self, proposal: Proposal) -> None:
+        """Take less at once of a kind of moves, or nothing if what it saves is not worth it."""
+        saved = self.saving(Draft(self.fitted.state, self.fitted.filters), proposal)
+        worth = saved > 2 * _LEAST_SAVING * self.steps[0].cost
+        if not (worth and self._proposer.halve(proposal.key)):
+            self._parked.add(proposal.key)
 
     def _round(self) -> list[Proposal]:
         """Moves that together save a step's share of the cost, the best first."""
