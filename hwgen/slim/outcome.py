@@ -54,8 +54,9 @@ class Step:
 
     ``cost`` by the objective; ``loss``, ``spoiled`` and ``error`` on all choosing images as in
     :class:`~hwgen.approx.measure.Loss`; with labels the share of images that became right is
-    ``spoiled - loss``, from which an interval of the loss follows. Steps of one search after the other are its trajectory; the
-    moves of the first few make the network that cost and loss belong to.
+    ``spoiled - loss``, from which an interval of the loss follows. Steps of one search after the
+    other are its trajectory; the moves of the first few make the network that cost and loss belong
+    to.
     """
 
     moves: tuple[Move, ...]
