@@ -88,6 +88,7 @@ def slimmed(
 @click.option("--copies", type=click.Choice(tuple(COPIES)))
 @click.option("--epochs", default=2, show_default=True)
 @click.option("--learning-rate", default=1e-3, show_default=True)
+@click.option("--batch", default=16, show_default=True)
 @click.option("--distillation", default=0.5, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path))
@@ -103,6 +104,7 @@ def main(
     copies: str | None,
     epochs: int,
     learning_rate: float,
+    batch: int,
     distillation: float,
     seed: int,
     out: Path | None,
@@ -116,7 +118,7 @@ def main(
     training = with_copies(given.take(np.arange(len(given))[:images]), copies)
     tuned = finetune_slim(
         network, slim, training.x, training.y, epochs=epochs, learning_rate=learning_rate,
-        seed=seed, distillation=distillation,
+        batch=batch, seed=seed, distillation=distillation,
     )  # fmt: skip
     seconds = [searched - begin, time.process_time() - searched]
     before = right(network, testing)
