@@ -95,12 +95,14 @@ def main(
         begin = time.process_time()
         sparse = train_sparse(
             network, training.x, training.y, epochs=epochs, strengths={layer: strength},
-            layers=layers, learning_rate=learning_rate, seed=seed, distillation=distillation,
+            layers=layers, learning_rate=learning_rate, batch=64, seed=seed,
+            distillation=distillation,
         )  # fmt: skip
         shrunk = right(sparse, choosing).mean()
         tuned = finetune_slim(
             network, sparse, training.x, training.y, epochs=tuning, layers=layers,
-            learning_rate=learning_rate / 2, seed=seed, distillation=distillation,
+            learning_rate=learning_rate / 2, batch=64, seed=seed,
+            distillation=distillation,
         )  # fmt: skip
         left, now = neurons(tuned, layer), float(right(tuned, choosing).mean())
         seconds = time.process_time() - begin
