@@ -42,9 +42,10 @@ _TILE = (4, 4)
 class LayerChange:
     """A linear layer before and after slimming, the second of each pair being after.
 
-    ``filters`` and the numbers of filters of each kernel size, such as ``{"3x3": 6}``, do not count
-    filters of zeros; ``parameters`` are weights other than 0 and the biases of these filters, and
-    ``macs`` those of an image. ``cost`` is by the objective.
+    ``filters`` are those with a weight other than 0. A kernel is what a filter has for one channel:
+    ``kernels`` has the numbers of those of each size, such as ``{"3x3": 6}``, zeros left out.
+    ``parameters`` are weights other than 0 and the biases of the filters, and ``macs`` those of an
+    image. ``cost`` is by the objective.
     """
 
     name: str
@@ -241,10 +242,12 @@ def _filters(op: Conv | None) -> int:
 
 
 def _kernels(op: Conv | None) -> dict[str, int]:
-    """Filters of each size of kernel, the largest first."""
+    """Kernels of each size, the largest first."""
     if op is None:
         return {}
-    counts = Counter(map(tuple, kernel_sizes(op)[op.weight.any(axis=(1, 2, 3))].tolist()))
+    slices = op.weight.reshape(-1, 1, *op.kernel)
+    sizes = kernel_sizes(Conv(slices, np.zeros(len(slices))))
+    counts = Counter(map(tuple, sizes[sizes.all(axis=1)].tolist()))
     largest = sorted(counts, key=lambda size: (-size[0] * size[1], size))
     return {f"{height}x{width}": counts[height, width] for height, width in largest}
 

@@ -22,6 +22,7 @@ _MEMORY = {
     "running": "with all tensors of an image",
     "peak": "with those alive at once, 32 bits a number",
 }
+_MOST_SIZES = 3
 _ARROW = " \u2192 "
 
 
@@ -87,7 +88,13 @@ def _change(pair: Sequence[float]) -> str:
 
 
 def _kernels(pair: Sequence[_Group]) -> str:
-    before, after = (
-        ", ".join(f"{count} of {size}" for size, count in sizes.items()) or "none" for sizes in pair
-    )
+    before, after = map(_sizes, pair)
     return before if before == after else before + _ARROW + after
+
+
+def _sizes(sizes: _Group) -> str:
+    """How many kernels of which sizes; those of the sizes that are rarest in one number."""
+    common = sorted(sizes, key=lambda size: -sizes[size])[:_MOST_SIZES]
+    parts = [f"{number(sizes[size])} of {size}" for size in sizes if size in common]
+    others = sum(count for size, count in sizes.items() if size not in common)
+    return ", ".join([*parts, *([f"{number(others)} others"] if others else [])]) or "none"

@@ -31,7 +31,7 @@ def _slim(**changed: Any) -> dict[str, Any]:
         },
         {
             "name": "c2",
-            "kernels": [{"1x1": 4}, {}],
+            "kernels": [{"5x5": 9, "3x5": 2, "3x3": 1111, "1x1": 4, "1x3": 1}, {}],
             "filters": [4, 0],
             "macs": [500, 0],
             "parameters": [28, 0],
@@ -68,7 +68,8 @@ def test_each_layer_before_and_after() -> None:
     first, second, total = table.rows
     assert first[1] == "6 of 5x5 → 2 of 5x5, 3 of 3x3"
     assert first[2:] == ("6 → 5", "15,000 → 7,700", "156 → 82", "1,500 → 770")
-    assert second[1:3] == ("4 of 1x1 → none", "4 → 0")
+    assert second[1] == "9 of 5x5, 1,111 of 3x3, 4 of 1x1, 3 others → none"
+    assert second[2] == "4 → 0"
     assert total == ("All layers", "", "10 → 5", "15,500 → 7,700", "184 → 82", "2,000 → 770")
     assert slim_table(_slim(objective="macs")).columns[-1] == "Parameters"
     assert slim_table(_slim(objective="luts")).columns[-1] == "LUTs"
