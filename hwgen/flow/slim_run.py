@@ -143,7 +143,8 @@ def slim_network(
         settings=Settings(block=_block(options)),
         known=known,
         keep=keep,
-        progress=progress,
+        # one bar for what the search calls by how far it is
+        progress=lambda task, share: progress(task.partition(" (")[0], share),
     )
     masked = outcome.network
     if options.finetune:
