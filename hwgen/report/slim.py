@@ -57,8 +57,13 @@ def slim_facts(slim: _Group) -> list[tuple[str, str]]:
     ]
     memory = (f"{_change(slim['memory'][key])} {what}" for key, what in _MEMORY.items())
     lines.append(("bytes", "; ".join(memory)))
-    tried = f"{slim['search']}, {steps} steps, {number(effort['trials'])} moves tried"
-    return [*lines, ("search", f"{tried}, {number(effort['checks'])} networks checked")]
+    parts = (
+        slim["search"],
+        _counted(steps, "step"),
+        f"{_counted(effort['trials'], 'move')} tried",
+        f"{_counted(effort['checks'], 'network')} checked",
+    )
+    return [*lines, ("search", ", ".join(parts))]
 
 
 def slim_plot(slim: _Group) -> str:
@@ -97,4 +102,8 @@ def _sizes(sizes: _Group) -> str:
     common = sorted(sizes, key=lambda size: -sizes[size])[:_MOST_SIZES]
     parts = [f"{number(sizes[size])} of {size}" for size in sizes if size in common]
     others = sum(count for size, count in sizes.items() if size not in common)
-    return ", ".join([*parts, *([f"{number(others)} others"] if others else [])]) or "none"
+    return ", ".join([*parts, *([_counted(others, "other")] if others else [])]) or "none"
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{number(count)} {thing}{'s' * (count != 1)}"

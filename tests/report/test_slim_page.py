@@ -82,7 +82,7 @@ def test_what_was_saved_and_what_it_costs() -> None:
         "1.00 points (-0.50 to 3.00) on 1,200 test images, which chose nothing, 98.00 % to 97.00 %"
     )
     assert facts["bytes"].startswith("736 → 328 of parameters; 5,000 → 3,000 with all tensors")
-    assert facts["search"] == "greedy, 1 steps, 1,234 moves tried, 5 networks checked"
+    assert facts["search"] == "greedy, 1 step, 1,234 moves tried, 5 networks checked"
     assert "lost" not in dict(slim_facts(_slim(test=None)))
     assert dict(slim_facts(_slim(objective="macs")))["saved"].count("MACs") == 1
 
