@@ -112,7 +112,10 @@ class _StepMemory:
             held = loads(text, (Step, *MOVES), tuple)
         except (OSError, DataError):
             held = ("",)
-        return cls(workspace, key, list(held[1:]) if held[:1] == (key,) else [])
+        own = held[1:] if held[:1] == (key,) else ()
+        steps = [step for step in own if isinstance(step, Step)]
+        # a search that has not come to its first move has nothing to go on from
+        return cls(workspace, key, steps if any(step.moves for step in steps) else [])
 
     def keep(self, step: Step) -> None:
         """Remember one more step."""

@@ -176,8 +176,12 @@ def test_an_interrupted_search_goes_on(
     assert steps[0]["cost"] == whole["steps"][0]["cost"]
     assert steps[-1]["loss"] <= options.budget
     assert not workspace.path("unfinished_slimming.json").exists()
-    other = slimming._StepMemory.open(workspace, "another search")
-    assert other.steps == []
+    memory = slimming._StepMemory.open(workspace, "a search")
+    memory.keep(kept[0])
+    assert slimming._StepMemory.open(workspace, "a search").steps == []
+    memory.keep(kept[1])
+    assert slimming._StepMemory.open(workspace, "a search").steps == kept
+    assert slimming._StepMemory.open(workspace, "another search").steps == []
 
 
 @pytest.mark.parametrize("labels", [True, False])
