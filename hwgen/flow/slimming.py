@@ -62,6 +62,7 @@ def slim(workspace: Workspace, options: SlimOptions, progress: Progress) -> None
         return split(data, test, seed=options.seed, calibration=options.calibration)
 
     def find() -> None:
+        # unfit test images, which the search does not need, are refused here too
         images = splits()
         memory = _StepMemory.open(workspace, key)
         found = slim_network(
@@ -87,9 +88,6 @@ def slim(workspace: Workspace, options: SlimOptions, progress: Progress) -> None
     chosen = options.of_search()
     reads = [workspace.path(NETWORK), options.data]
     key = workspace.key(_STAGE, reads, chosen)
-    if options.test is not None:
-        # to refuse an unfit file now and not after the search
-        load_images(options.test, network.input_shape, classes)
     workspace.run(_STAGE, find, reads=reads, writes=[SLIM, _CSV, _FOUND], options=chosen)
     reads = [workspace.path(SLIM), workspace.path(_FOUND), options.data]
     reads += [options.test] if options.test is not None else []
