@@ -18,9 +18,11 @@ from hwgen.network.types import Add, ArgMax, Concat, Conv, Network, Node, Pair, 
 from hwgen.serial import dumps, loads
 from hwgen.slim._damped import BoolArray
 from hwgen.slim.kernels import centred_mask
+from hwgen.slim.tiles import Tile, tile_blocks
 
 __all__ = [
     "MOVES",
+    "BlockMove",
     "FeatureMove",
     "KernelMove",
     "Move",
@@ -77,6 +79,19 @@ class FeatureMove:
 
 
 @dataclass(frozen=True)
+class BlockMove:
+    """The weights of some ``blocks`` of ``layer`` vanish.
+
+    Blocks are those of :func:`~hwgen.slim.tiles.tile_blocks` for the ``tile``: a tap of so many
+    filters by so many channels, which an NFU of that tile skips; single weights for (1, 1).
+    """
+
+    layer: str
+    tile: Tile
+    blocks: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class RecipeMove:
     """The weights of ``layer`` become dyadic by ``recipe``, the text of a recipe."""
 
@@ -84,7 +99,7 @@ class RecipeMove:
     recipe: str
 
 
-Move = KernelMove | SliceMove | FeatureMove | RecipeMove
+Move = KernelMove | SliceMove | FeatureMove | BlockMove | RecipeMove
 
 MOVES: tuple[type, ...] = get_args(Move)
 """The classes of moves, for what reads them."""
@@ -145,6 +160,8 @@ def after(network: Network, state: State, moves: Iterable[Move]) -> State:
                 for name in move.readers:
                     _rows(masks, name, ())
                     masks[name] = _without_channels(network.node(name), masks[name], move.channels)
+            case BlockMove():
+                masks[move.layer] = _without_blocks(network, masks, move)
             case RecipeMove():
                 _rows(masks, move.layer, ())
                 recipes[move.layer] = move.recipe
@@ -169,6 +186,8 @@ def describe(move: Move) -> str:
             return f"{layer}: {_number(len(slices), 'kernel')} to {height}x{width}"
         case FeatureMove(tensor, channels, readers):
             return f"{tensor}: {_number(len(channels), 'feature')} less in {', '.join(readers)}"
+        case BlockMove(layer, (tn, ti), blocks):
+            return f"{layer}: {_number(len(blocks), 'block')} of {tn}x{ti} weights removed"
         case RecipeMove(layer, recipe):
             return f"{layer}: {recipe}"
 
@@ -227,6 +246,19 @@ def _sliced(masks: Mapping[str, BoolArray], move: SliceMove) -> BoolArray:
     cleared = mask.copy()
     cleared[rows, columns] &= centred_mask((mask.shape[2], mask.shape[3]), move.size)
     return cleared
+
+
+def _without_blocks(network: Network, masks: Mapping[str, BoolArray], move: BlockMove) -> BoolArray:
+    """The mask of the layer of a ``move`` without its blocks."""
+    _rows(masks, move.layer, ())
+    op = network.node(move.layer).op
+    assert isinstance(op, Conv)
+    numbers = tile_blocks(op, move.tile)
+    if not 0 <= min(move.blocks, default=0) <= max(move.blocks, default=0) <= numbers.max():
+        raise ValueError(
+            f"Blocks of {move.layer!r} must be from 0 to {numbers.max()}, not {move.blocks!r}"
+        )
+    return np.asarray(masks[move.layer] & ~np.isin(numbers, move.blocks))
 
 
 def _without_channels(node: Node, mask: BoolArray, channels: Iterable[int]) -> BoolArray:

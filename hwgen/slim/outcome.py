@@ -10,14 +10,17 @@ from hwgen.approx.types import DyadicFilters
 from hwgen.network.types import Network
 from hwgen.slim.fitting import DAMPING
 from hwgen.slim.moves import Move, State
+from hwgen.slim.tiles import Tile
 
 __all__ = ["FAMILIES", "Effort", "Family", "Method", "Outcome", "Settings", "Step"]
 
-Family = Literal["kernels", "features", "recipes"]
-"""Kinds of moves: smaller kernels, features approximated by others, coarser dyadic weights."""
+Family = Literal["kernels", "features", "blocks", "recipes"]
+"""Kinds of moves: smaller kernels, features approximated by others, blocks of a tile's weights that
+are skipped together, coarser dyadic weights."""
 
 FAMILIES: tuple[Family, ...] = ("kernels", "features")
-"""Those that take weights away; ``recipes`` make what is left dyadic in the same budget."""
+"""Those of Nagaraju and Chandrachoodan (OJCAS 2023). With ``recipes`` what is left becomes dyadic
+in the same budget; ``blocks`` are for hardware that skips any tap."""
 
 Method = Literal["greedy", "bisection"]
 
@@ -31,6 +34,9 @@ class Settings:
     block
         Filters, or channels, of one move: the width of a tile of the hardware, or any number from
         1; fewer make a better result and a longer search.
+    tile
+        Filters and channels of the ``blocks`` that go together at a tap: those of the hardware's
+        tile, or (1, 1) for single weights.
     trials
         Most choosing images on which single moves are tried.
     step
@@ -42,6 +48,7 @@ class Settings:
     """
 
     block: int = 4
+    tile: Tile = (16, 16)
     trials: int = 128
     step: float = 0.05
     patience: int = 8

@@ -19,9 +19,19 @@ from hwgen.approx.candidates import Option
 from hwgen.network.types import Add, Concat, Conv, FloatArray, Network, Pair
 from hwgen.slim._damped import BoolArray, Damped
 from hwgen.slim.kernels import centred_mask, size_chain
-from hwgen.slim.moves import FeatureMove, KernelMove, Move, RecipeMove, SliceMove, State, reads
+from hwgen.slim.moves import (
+    BlockMove,
+    FeatureMove,
+    KernelMove,
+    Move,
+    RecipeMove,
+    SliceMove,
+    State,
+    reads,
+)
 from hwgen.slim.outcome import Family
-from hwgen.slim.slices import slice_increases, slice_work
+from hwgen.slim.slices import block_increases, slice_increases, slice_work
+from hwgen.slim.tiles import Tile, tile_blocks
 from hwgen.slim.trial import Fitted
 
 __all__ = ["FeatureSite", "Key", "Proposal", "Proposer", "Rung", "feature_sites", "ladder", "sizes"]
@@ -29,6 +39,9 @@ __all__ = ["FeatureSite", "Key", "Proposal", "Proposer", "Rung", "feature_sites"
 Key = tuple[str, ...]
 
 _LEAST = 1e-60
+_BLOCK_SHARE = 0.03
+"""Part of the blocks of a layer that one move takes."""
+_MANY = 16
 _MOST_SLICE_WORK = 2e10
 """Multiplications for the slices of a layer: beyond it its filters are reduced whole."""
 
@@ -126,6 +139,8 @@ class Proposer:
         Kinds of moves.
     block
         Filters, or channels, of a move.
+    tile
+        Filters and channels of the blocks that go together at a tap.
     importance
         Scores (O,) of filters by Conv node name: the least important go first. Where there are
         none, those whose loss adds least to the error of the layers that it concerns.
@@ -141,39 +156,47 @@ class Proposer:
         families: Collection[Family],
         *,
         block: int,
+        tile: Tile,
         importance: Mapping[str, FloatArray],
         ladders: Mapping[str, Sequence[Rung]],
         reaches: Mapping[str, FloatArray],
     ) -> None:
         self._network, self._block, self._reaches = network, block, reaches
-        self._importance, self._ladders = importance, ladders
+        self._importance, self._ladders, self._tile = importance, ladders, tile
+        self._families = families
         self._layers = [
             node.name
             for node, op in network.convs()
-            if "kernels" in families and op.weight[0].size > 1 and node.name != network.output
+            if op.weight[0].size > 1 and node.name != network.output
         ]
         self._sites = feature_sites(network) if "features" in families else ()
         self._scores = {site.tensor: self._scores_of(site.tensor) for site in self._sites}
-        self._smaller: dict[Key, int] = {}
-        self._depths = {node.name: op.weight.shape[1] for node, op in network.convs()}
+        self._counts: dict[Key, int] = {}
+        self._shifts: dict[Key, int] = {}
 
     def halve(self, key: Key) -> bool:
-        """Propose half as many filters at once of this kind from now on; whether that is any."""
-        whole = self._block
-        if key[0] == "slice":
-            whole *= self._depths[key[1]]
-        block = self._smaller.get(key, whole) // 2
-        self._smaller[key] = max(block, 1)
-        return key[0] != "recipe" and block > 0
+        """Propose less at once of this kind from now on, half or of many a quarter; or False."""
+        count = self._counts.get(key, 1)
+        self._shifts[key] = self._shifts.get(key, 0) + (2 if count > _MANY else 1)
+        return count > 1
+
+    def _count(self, key: Key, whole: int) -> int:
+        """How much is proposed at once of a kind of which ``whole`` was at first."""
+        self._counts[key] = max(1, whole >> self._shifts.get(key, 0))
+        return self._counts[key]
 
     def of(self, fitted: Fitted, state: State, layers: Collection[str]) -> Iterator[Proposal]:
         """Proposals that concern what ``layers`` read, and their filters."""
         for name in self._layers:
             problem = fitted.problems[name]
-            if name in layers and problem is not None:
+            if name not in layers or problem is None:
+                continue
+            if "kernels" in self._families:
                 yield from self._kernels(name, problem, state.masks[name])
                 if name not in self._importance:
                     yield from self._slices(name, problem, state.masks[name])
+            if "blocks" in self._families:
+                yield from self._blocks(name, problem, state.masks[name])
         for site in self._sites:
             if not set(site.readers).isdisjoint(layers):
                 proposal = self._features(site, fitted, state)
@@ -209,7 +232,7 @@ class Proposer:
             added = np.maximum(damped.errors(larger, reduced) - now, 0.0)[larger] * reach[larger]
             key = ("kernel", layer, f"{size[0]}x{size[1]}")
             order = np.argsort(added if importance is None else importance[larger], kind="stable")
-            chosen = order[: self._smaller.get(key, self._block)]
+            chosen = order[: self._count(key, self._block)]
             move = KernelMove(layer, tuple(sorted(larger[chosen].tolist())), size)
             yield Proposal(key, move, {layer: float(added[chosen].sum())})
 
@@ -225,7 +248,7 @@ class Proposer:
             places = (mask & ~centred_mask(kernel, size)).sum(axis=(2, 3))
             rates = (increases * reach[:, None] / np.maximum(places, 1)).reshape(-1)
             key = ("slice", layer, f"{size[0]}x{size[1]}")
-            count = self._smaller.get(key, self._block * depth)
+            count = self._count(key, self._block * depth)
             chosen = np.argsort(rates, kind="stable")[: min(count, int(np.isfinite(rates).sum()))]
             if not len(chosen):
                 continue
@@ -237,6 +260,28 @@ class Proposer:
             error = damped.errors(rows, reduced.reshape(len(mask), -1))[rows]
             added = float(np.maximum(error - now[rows], 0.0) @ reach[rows])
             yield Proposal(key, SliceMove(layer, tuple(pairs), size), {layer: added})
+
+    def _blocks(self, layer: str, damped: Damped, mask: BoolArray) -> Iterator[Proposal]:
+        """The next blocks of a tile's weights, a part of those that there are."""
+        if slice_work(mask) > _MOST_SLICE_WORK:
+            return
+        op, reach = self._network.node(layer).op, self._reaches[layer]
+        assert isinstance(op, Conv)
+        numbers = tile_blocks(op, self._tile)
+        increases = block_increases(damped, mask, numbers, reach)
+        places = np.bincount(numbers.ravel(), weights=mask.ravel(), minlength=len(increases))
+        key = ("block", layer)
+        whole = max(1, round(_BLOCK_SHARE * len(increases)))
+        order = np.argsort(increases / np.maximum(places, 1), kind="stable")
+        chosen = order[: min(self._count(key, whole), int(np.isfinite(increases).sum()))]
+        if not len(chosen):
+            return
+        reduced = mask & ~np.isin(numbers, chosen)
+        rows = np.flatnonzero((reduced != mask).any(axis=(1, 2, 3)))
+        now = damped.errors(rows, mask.reshape(len(mask), -1))
+        error = damped.errors(rows, reduced.reshape(len(mask), -1))
+        move = BlockMove(layer, self._tile, tuple(sorted(chosen.tolist())))
+        yield Proposal(key, move, {layer: float(np.maximum(error - now, 0.0) @ reach)})
 
     def _features(self, site: FeatureSite, fitted: Fitted, state: State) -> Proposal | None:
         """The next block of channels that the readers of a tensor can do without."""
@@ -250,7 +295,7 @@ class Proposer:
         key = ("feature", site.tensor, *site.readers)
         alive = np.logical_or.reduce([reader.read for reader in readers.values()])
         # one channel is always kept
-        block = min(self._smaller.get(key, self._block), int(alive.sum()) - 1)
+        block = min(self._count(key, self._block), int(alive.sum()) - 1)
         if block < 1:
             return None
         chosen: list[int] = []

@@ -134,6 +134,7 @@ def search(
             logits,
             families,
             block=chosen.block,
+            tile=chosen.tile,
             importance=importance or {},
             ladders=ladders,
             reaches=reach(logits, calibration),

@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from hwgen.network.types import FloatArray, Pair
+from hwgen.numeric import IntArray
 from hwgen.slim._damped import BoolArray, Damped
 from hwgen.slim.kernels import centred_mask
 
-__all__ = ["slice_increases", "slice_work"]
+__all__ = ["block_increases", "slice_increases", "slice_work"]
 
 
 def slice_increases(
@@ -57,6 +59,50 @@ def slice_increases(
                 both = np.isfinite(known) & np.isfinite(added)
                 found[size][rows] = np.where(both, known + added, np.minimum(known, added))
     return found
+
+
+def block_increases(
+    damped: Damped, mask: BoolArray, blocks: IntArray, reach: FloatArray
+) -> FloatArray:
+    """What it adds to the layer's error to leave out each of some blocks of its weights.
+
+    Parameters
+    ----------
+    damped
+        The layer's error as a function of its weights.
+    mask
+        (O, I / groups, KH, KW), where it has weights.
+    blocks
+        Block that each weight belongs to, in the shape of ``mask``.
+    reach
+        (O,) what the error of each filter counts.
+
+    Returns
+    -------
+    array
+        (blocks,) increases, each as if the others stayed; infinite for blocks without weights.
+    """
+    flat, number = mask.reshape(len(mask), -1), blocks.reshape(len(mask), -1)
+    total, present = np.zeros(int(blocks.max()) + 1), np.zeros(int(blocks.max()) + 1, dtype=bool)
+    for group, rows, support in damped.patterns(range(len(mask)), flat):
+        for at, matrix in damped.blocks(group, support):
+            entries = support[at]
+            inverse = np.asarray(np.linalg.inv(matrix), dtype=np.float64)
+            weight = damped.target[np.ix_(rows, entries)] @ inverse
+            # filters of a tile have the same blocks
+            for same in _alike(number[np.ix_(rows, entries)]):
+                labels, label = np.unique(number[rows[same[0]], entries], return_inverse=True)
+                order = np.argsort(label, kind="stable")
+                added = _increases(inverse, weight[same], order, label[order], len(labels))
+                total[labels] += reach[rows[same]] @ added
+                present[labels] = True
+    return np.where(present, total, np.inf)
+
+
+def _alike(rows: IntArray) -> list[npt.NDArray[np.intp]]:
+    """Indices of ``rows`` that are equal, together."""
+    _, kind = np.unique(rows, axis=0, return_inverse=True)
+    return [np.flatnonzero(kind == each) for each in range(int(kind.max(initial=-1)) + 1)]
 
 
 def slice_work(mask: BoolArray) -> float:

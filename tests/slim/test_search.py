@@ -15,7 +15,15 @@ from hwgen.approx.types import DyadicFilters
 from hwgen.errors import DataError
 from hwgen.network.execute import run
 from hwgen.network.types import Activation, Conv, Network, Node, Softmax
-from hwgen.slim.moves import FeatureMove, KernelMove, RecipeMove, SliceMove, State, after, start
+from hwgen.slim.moves import (
+    FeatureMove,
+    KernelMove,
+    RecipeMove,
+    SliceMove,
+    State,
+    after,
+    start,
+)
 from hwgen.slim.objectives import ADDITIONS, MACS
 from hwgen.slim.outcome import Method, Outcome, Settings, Step
 from hwgen.slim.search import search
@@ -209,7 +217,7 @@ def test_what_cannot_be_searched_is_refused() -> None:
     x = _images(network, 10, 0)
     with pytest.raises(ValueError, match=r"must not be negative, not -0\.1"):
         _search(network, budget=-0.1)
-    with pytest.raises(ValueError, match="one of kernels, features, recipes, not 'other'"):
+    with pytest.raises(ValueError, match="one of kernels, features, blocks, recipes, not 'other'"):
         _search(network, families=("other",))
     with pytest.raises(ValueError, match="one of greedy, bisection, not 'other'"):
         _search(network, method="other")

@@ -12,6 +12,7 @@ from hwgen.errors import DataError
 from hwgen.network.execute import run
 from hwgen.network.types import Conv, Network
 from hwgen.slim.moves import (
+    BlockMove,
     FeatureMove,
     KernelMove,
     Move,
@@ -139,6 +140,7 @@ _MOVES = (
     KernelMove("a", (1, 2), (3, 3)),
     KernelMove("a", (0,), (0, 0)),
     FeatureMove("t", (4,), ("b", "c")),
+    BlockMove("a", (16, 8), (3, 4)),
     RecipeMove("a", "P8@0.7"),
 )
 
@@ -154,6 +156,7 @@ def test_moves_are_described_to_people() -> None:
         "a: 2 filters to 3x3",
         "a: 1 filter removed",
         "t: 1 feature less in b, c",
+        "a: 2 blocks of 16x8 weights removed",
         "a: P8@0.7",
     ]
 
@@ -171,6 +174,7 @@ def test_a_recipe_stays_with_its_layer() -> None:
         (KernelMove("first", (6,), (1, 1)), "from 0 to 5, not"),
         (FeatureMove("a", (6,), ("second",)), "from 0 to 5, not 6"),
         (FeatureMove("x", (0,), ("b",)), "must name a linear layer, not 'b'"),
+        (BlockMove("first", (6, 2), (9,)), "from 0 to 8, not"),
         (RecipeMove("pool", "P8"), "must name a linear layer, not 'pool'"),
     ],
 )

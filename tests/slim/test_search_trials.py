@@ -14,10 +14,12 @@ from hwgen.approx.recipes import parse_recipe
 from hwgen.network.execute import affected, apply, run, run_all
 from hwgen.network.types import Conv, Network
 from hwgen.slim.fitting import refit
-from hwgen.slim.moves import FeatureMove, KernelMove, State, after, masked, start
+from hwgen.slim.moves import BlockMove, FeatureMove, KernelMove, State, after, masked, start
 from hwgen.slim.outcome import FAMILIES
 from hwgen.slim.proposals import Proposer, feature_sites, ladder, sizes
 from hwgen.slim.reach import reach
+from hwgen.slim.slices import block_increases
+from hwgen.slim.tiles import Tile, tile_blocks
 from hwgen.slim.trial import Fitted, Fitter, Trials, put
 
 
@@ -144,9 +146,19 @@ def _reaches(network: Network) -> dict[str, np.ndarray]:
     return {node.name: rng.uniform(0.5, 2, len(op.weight)) for node, op in network.convs()}
 
 
-def _proposer(network: Network, families: Any = FAMILIES, block: int = 2) -> Proposer:
+def _proposer(
+    network: Network, families: Any = FAMILIES, block: int = 2, tile: Tile = (2, 2)
+) -> Proposer:
     reaches = _reaches(network)
-    return Proposer(network, families, block=block, importance={}, ladders={}, reaches=reaches)
+    return Proposer(
+        network,
+        families,
+        block=block,
+        tile=tile,
+        importance={},
+        ladders={},
+        reaches=reaches,
+    )
 
 
 def _errors(fitted: Fitted, state: State) -> dict[str, float]:
@@ -176,6 +188,54 @@ def test_proposals_know_what_they_add(network: Network, seed: int | None) -> Non
         now = _errors(fitted, State(masks))
         for name, added in proposal.added.items():
             assert now[name] - before[name] == pytest.approx(added, rel=1e-3, abs=1e-7)
+
+
+@_NETWORKS
+@pytest.mark.parametrize("tile", [(1, 1), (2, 2), (4, 3)])
+@pytest.mark.parametrize("seed", [None, 1])
+def test_blocks_know_what_they_add(network: Network, tile: Tile, seed: int | None) -> None:
+    state = start(network) if seed is None else _some(network, seed)
+    fitted = Fitter(network, _images(network, 40)).fit(state)
+    before = _errors(fitted, state)
+    proposals = list(_proposer(network, ("blocks",), 2, tile).of(fitted, state, state.masks))
+    assert proposals
+    for proposal in proposals:
+        move = proposal.move
+        assert isinstance(move, BlockMove)
+        numbers = tile_blocks(_conv(network, move.layer), tile)
+        reduced = state.masks[move.layer] & ~np.isin(numbers, move.blocks)
+        now = _errors(fitted, State({**state.masks, move.layer: reduced}))[move.layer]
+        assert now - before[move.layer] == pytest.approx(proposal.added[move.layer], rel=1e-3)
+        np.testing.assert_array_equal(
+            after(network, State({**state.masks, move.layer: reduced}), []).masks[move.layer],
+            after(network, state, [move]).masks[move.layer],
+        )
+
+
+@pytest.mark.parametrize("tile", [(1, 1), (2, 3)])
+def test_each_block_adds_what_it_does_alone(tile: Tile) -> None:
+    network = branching()
+    state = _some(network, 2)
+    fitted = Fitter(network, _images(network, 40)).fit(state)
+    reach = _reaches(network)["grouped"]
+    numbers, mask = tile_blocks(_conv(network, "grouped"), tile), state.masks["grouped"]
+    problem = fitted.problems["grouped"]
+    assert problem is not None
+    found = block_increases(problem, mask, numbers, reach)
+    before = problem.errors(range(len(mask)), mask.reshape(len(mask), -1)) @ reach
+    for block, added in enumerate(found):
+        reduced = mask & (numbers != block)
+        if (reduced == mask).all():
+            assert added == np.inf
+            continue
+        now = problem.errors(range(len(mask)), reduced.reshape(len(mask), -1)) @ reach
+        assert added == pytest.approx(now - before, rel=1e-6, abs=1e-9)
+
+
+def _conv(network: Network, name: str) -> Conv:
+    op = network.node(name).op
+    assert isinstance(op, Conv)
+    return op
 
 
 def test_the_least_feature_goes_first() -> None:
