@@ -106,7 +106,7 @@ def test_a_slimmed_network_is_built_bit_exact(
         (("--tile", "4x4"), "--tile is of an NFU, whose cycles --objective cycles saves"),
         (("--family", "ice40"), "--family is of FPGAs, whose LUTs --objective luts saves"),
         (("--tile", "3x4", "--objective", "cycles"), "'3x4' is not two of 1, 2, 4, 8, 16"),
-        (("--moves", "kernels,magic"), "'magic' is none of kernels, features, recipes"),
+        (("--moves", "kernels,magic"), "'magic' is none of kernels, features, blocks, recipes"),
         (("--moves", "recipes"), "Recipes save no MACs: --moves recipes needs another --objective"),
         (("--moves", ""), "'' is none of kernels, features"),
         (("--importance", "luck"), "'luck' is not one of"),
