@@ -92,7 +92,8 @@ SLIM_OPTIONS = (
         show_default=True,
         metavar="NAMES",
         help="What may be done, separated by commas: 'kernels' reduces kernels, down to nothing; "
-        "'features' lets layers do with fewer of the maps that they read; 'recipes' makes the "
+        "'features' lets layers do with fewer of the maps that they read; 'blocks' takes away the "
+        "weights of a tile at a tap, or single weights if there is no tile; 'recipes' makes the "
         "weights dyadic in the same search, so that 'hwgen approximate' need not search.",
     ),
     click.option(

@@ -140,7 +140,7 @@ def slim_network(
         families=options.moves,
         method=options.search,
         importance=importance,
-        settings=Settings(block=_block(options)),
+        settings=_settings(options),
         known=known,
         keep=keep,
         # one bar for what the search calls by how far it is
@@ -257,6 +257,9 @@ def _parameters(op: Conv | None) -> int:
     return 0 if op is None else int(np.count_nonzero(op.weight)) + _filters(op)
 
 
-def _block(options: SlimOptions) -> int:
-    """Filters of one move: those of a tile, because fewer would save it nothing."""
-    return (options.tile or _TILE)[0] if options.objective == "cycles" else _BLOCK
+def _settings(options: SlimOptions) -> Settings:
+    """An NFU saves nothing by less than a tile; everything else pays weight by weight."""
+    if options.objective != "cycles":
+        return Settings(block=_BLOCK, tile=(1, 1))
+    tile = options.tile or _TILE
+    return Settings(block=tile[0], tile=tile)

@@ -196,7 +196,8 @@ def test_objectives_and_images_without_classes(
                 x = data["x"]
             np.savez(path, x=x)
     tile = (2, 2) if objective == "cycles" else None
-    slim(workspace, replace(options, objective=objective, tile=tile, moves=("kernels",)), silent)
+    moves = ("kernels", "blocks")
+    slim(workspace, replace(options, objective=objective, tile=tile, moves=moves), silent)
     summary = summarise(workspace)
     found = summary["slim"]
     assert found["metric"] == ("accuracy" if labels else "agreement")
@@ -204,7 +205,7 @@ def test_objectives_and_images_without_classes(
     assert found["test"]["changed"]["images"] == 60
     assert found["total"]["cost"][1] < found["total"]["cost"][0]
     command = next(line for line in summary["commands"] if line.startswith("hwgen slim"))
-    assert f"--budget 20% --objective {objective} --moves kernels" in command
+    assert f"--budget 20% --objective {objective} --moves kernels,blocks" in command
     assert command.endswith("--calibration 60")
 
 
