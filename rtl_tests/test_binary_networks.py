@@ -59,7 +59,7 @@ def test_binary_network_on_the_nfu(width: int, planes: int, pad: int) -> None:
 
 def test_system_of_a_binary_network() -> None:
     """Pixels come as numbers and are stored as bits; the compiler has chosen so."""
-    network = binary_network(2, shape=(1, 5, 5), channels=(4, 16, 16), pad=1)
+    network = binary_network(2, shape=(1, 5, 5), channels=(4, 16, 32), pad=1)
     integers = binary_integers(network)
     images = integers.input_format.quantise(binary_images(network, 3))
     config = fit_config(integers, tn=4, ti=4)

@@ -17,7 +17,8 @@ __all__ = ["fit_config", "fit_lane"]
 _DEEPEST = 4096
 _TURNS = 4
 _WIDEST = 17  # input of a function
-_BINARY, _PLANES = 17 / 16, 3 / 2  # cycles for binary lanes, and for narrow activations
+_BINARY = 17 / 16  # cycles for binary lanes
+_PLANES = 5 / 4  # cycles for narrow activations: what they save in LUTs of a large tile
 _TIMING = Timing(latency=4)  # as the compiler chooses tilings
 
 
@@ -25,7 +26,7 @@ def fit_config(network: IntegerNetwork, *, tn: int, ti: int, depth: int = 512) -
     """Parameters with which the compiler takes ``network``, each the least that does.
 
     Lanes have one term, or weights of 1 and -1 where cycles grow by at most a sixteenth: binary
-    networks have such weights. Where the cycles then grow by at most a half, their images lie in
+    networks have such weights. Where cycles then grow by at most a quarter, their images lie in
     bit planes, and activations are as narrow as what passes between layers. Buffers have ``depth``
     words, or more if a layer cannot be cut to fit; the address is as wide as memory is large. NFU-3
     has a lane for four sums.

@@ -79,7 +79,7 @@ def test_binary_networks_have_binary_lanes() -> None:
     """Rows of one bit a weight, and activations of two bits if the first layer is not the most."""
     small = binary_integers(binary_network(1))
     assert fit_config(small, tn=4, ti=4).lane == BinaryLane()
-    wide = binary_network(2, shape=(1, 6, 6), channels=(8, 32, 32), pad=1)
+    wide = binary_network(2, shape=(1, 6, 6), channels=(8, 32, 64), pad=1)
     config = fit_config(binary_integers(wide), tn=8, ti=8)
     assert (config.lane, config.activation_width) == (BinaryLane(8), 2)
     other = Sketch((2, 6, 6), seed=1)
