@@ -2,14 +2,12 @@
 
     python benchmarks/bench_slim.py row MODEL DATA [TEST] --out DIR --moves kernels --budget 0.01
     python benchmarks/bench_slim.py all DATA_FOLDER --out DIR [--only digits,resnet20]
-    python benchmarks/bench_slim.py finetune DATA_FOLDER --out DIR
     python benchmarks/bench_slim.py table DIR
 
 ``row`` slims one network once and writes ``DIR/NAME.json``; a row that is there is not made again,
 and one that was interrupted goes on with its moves, which are in ``DIR/NAME.steps``. ``all`` makes
 every row of the tables from the files that ``DATA_FOLDER`` holds, what the papers have first and
-smaller networks first (rows whose files are missing are left out). ``finetune`` trains some of
-these networks for two epochs. ``table`` prints what is there.
+smaller networks first (rows whose files are missing are left out). ``table`` prints what is there.
 
 Calibration and choosing images are drawn from ``DATA``, apart from each other; test images choose
 nothing, and are what is left of ``DATA`` if there is no ``TEST``. The loss on them has its paired
@@ -30,7 +28,6 @@ import click
 import numpy as np
 
 from hwgen.approx.measure import Yardstick, decide, without_decision
-from hwgen.finetune.slim import finetune_slim
 from hwgen.flow.data import Images, count_classes, load_images
 from hwgen.flow.intervals import paired_loss
 from hwgen.flow.slim_objectives import cycles_objective, luts_objective
@@ -74,9 +71,8 @@ class Case:
     ``model`` lies in ``models/`` or in the folder of data, where ``data`` and ``test`` are; without
     ``test``, images of ``data`` that are left over test. ``block`` is that of the moves, and
     ``tiles`` those of NFUs whose cycles are saved beside multiplications. ``budgets``: those of all
-    kinds of moves alone and together, and a smaller one for the joint search; ``trained`` those of
-    networks that are trained afterwards, to lose less. ``family`` is that of an FPGA whose LUTs are
-    saved.
+    kinds of moves alone and together, and a smaller one for the joint search. ``family`` is that of
+    an FPGA whose LUTs are saved.
     """
 
     name: str
@@ -88,7 +84,6 @@ class Case:
     block: int
     tiles: tuple[str, ...] = ()
     budgets: tuple[float, float] = (0.01, 0.005)
-    trained: tuple[float, ...] = ()
     family: str = ""
 
     def rows(self) -> Iterator[tuple[int, Row]]:
@@ -110,14 +105,12 @@ class Case:
         yield 0, row("features,kernels", whole)
         for tile in self.tiles:
             tn = int(tile.split("x")[0])
-            yield 1, row("features,kernels", whole, f"cycles:{tile}", tn)
+            yield 1, row("features,kernels,blocks", whole, f"cycles:{tile}", tn)
         yield 2, row("recipes", whole, "additions")
         yield 2, row("features,kernels,recipes", whole, "additions")
         yield 3, row("features,kernels", small)
         if self.family:
             yield 3, row("features,kernels", whole, f"luts:{self.family}")
-        for budget in self.trained:
-            yield 4, row("features,kernels", budget)
 
 
 MNIST = ("mnist_train.npz", "mnist_test.npz")
@@ -134,17 +127,14 @@ CASES = (
     Case("fashion", "fashion/fashion.onnx", *FASHION, 4000, 1500, 2),
     Case(
         *("convnetjs", "convnetjs/convnetjs.onnx", *cifar("convnetjs"), 1500, 1000, 1),
-        trained=(0.03, 0.1),
     ),
     Case("digits-large", "digits-large/digits-large.onnx", *MNIST, 6000, 1500, 4, ("4x4",)),
     Case(
         *("resnet20", "resnet20/resnet20.onnx", *cifar("resnet20"), 1000, 512, 4),
         tiles=("4x4", "16x16"),
-        trained=(0.03, 0.1),
     ),
     Case(
         *("vgg-cifar10", "vgg-cifar10/vgg-cifar10.onnx", *cifar("vgg_cifar10"), 1000, 512, 8),
-        trained=(0.03, 0.1),
     ),
     # the loss is the relative error of the output of the last of thirteen convolutions
     Case(
@@ -159,12 +149,17 @@ def objective_of(name: str, network: Network) -> Objective:
     kind, _, of = name.partition(":")
     match kind:
         case "cycles":
-            tn, ti = map(int, of.split("x"))
-            return cycles_objective(nfu_of(tn, ti))
+            return cycles_objective(nfu_of(*tile_of(name)))
         case "luts":
             return luts_objective(network, of)
         case _:
             return {each.name: each for each in (MACS, ADDITIONS, BYTES)}[name]
+
+
+def tile_of(objective: str) -> tuple[int, int]:
+    """Filters and channels that go together: of a tile, or single weights."""
+    tn, _, ti = objective.partition("cycles:")[2].partition("x")
+    return (int(tn), int(ti)) if ti else (1, 1)
 
 
 def nfu_of(tn: int, ti: int) -> NfuConfig:
@@ -230,7 +225,7 @@ def slim(network: Network, data: Path, row: Row, steps: Path) -> tuple[Outcome, 
         budget=row.budget,
         objective=objective_of(row.objective, network),
         families=tuple(row.moves.split(",")),  # type: ignore[arg-type]
-        settings=Settings(block=row.block),
+        settings=Settings(block=row.block, tile=tile_of(row.objective)),
         known=known,
         keep=keep,
     )
@@ -327,30 +322,12 @@ def print_table(rows: Sequence[dict[str, Any]]) -> None:
         effort = row["effort"]
         cells += [f"{effort['trials']:,}", f"{effort['checks']:,}", f"{row['seconds']:,.0f}"]
         print(f"| {' | '.join(cells)} |")
-    print_trained([row for row in rows if "trained" in row])
     print()
     for (moves, objective, budget), saved in kinds.items():
         print(
             f"{moves} at {budget:.1%}, {objective}: median {np.median(saved):.1%} of "
             f"{len(saved)} networks ({min(saved):.1%} to {max(saved):.1%})"
         )
-
-
-def print_trained(rows: Sequence[dict[str, Any]]) -> None:
-    """What training of slimmed networks gives."""
-    if not rows:
-        return
-    print()
-    print("| network | moves | saved | loss, test | epochs | loss, choosing | loss, test, then |")
-    print("|---|---|---|---|---|---|---|")
-    for row in rows:
-        trained = row["trained"]
-        then, before = trained["test"], row["test"]
-        cells = [row["network"], row["moves"], f"{1 - trained['macs'] / row['macs'][0]:.1%}"]
-        cells += [f"{before['loss']:.2%}", f"{trained['epochs']} on {trained['images']:,} images"]
-        cells += [f"{trained['choosing']['loss']:.2%}"]
-        cells += [f"{then['loss']:.2%} ({then['low']:.2%} to {then['high']:.2%})"]
-        print(f"| {' | '.join(cells)} |")
 
 
 @click.group()
@@ -399,45 +376,6 @@ def all_rows(folder: Path, only: str, last: int, out: Path) -> None:
         make(
             case.name, model, folder / case.data, None if test is None else folder / test, row, out
         )
-
-
-@main.command("finetune")
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--only", default="", help="Names of networks, by commas; all by default.")
-@click.option("--epochs", default=2, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), required=True)
-def train_rows(folder: Path, only: str, epochs: int, out: Path) -> None:
-    """Train what is left in the rows for this, on images that choose nothing (needs PyTorch)."""
-    chosen = set(only.split(",")) if only else {case.name for case in CASES}
-    for case in CASES:
-        model = model_of(case, folder)
-        for _, row in case.rows():
-            path = out / f"{row.name(case.name)}.json"
-            if case.name in chosen and model and row.budget in case.trained and path.exists():
-                test = folder / (case.test or case.data)
-                train(import_onnx(model), path, folder / case.data, test, row, epochs)
-
-
-def train(network: Network, path: Path, data: Path, test: Path, row: Row, epochs: int) -> None:
-    """Add what training gives to a row, unless it is there."""
-    found = json.loads(path.read_text())
-    if "trained" in found:
-        return
-    calibration, choosing, rest = splits(network, data, row)
-    images = calibration.join(rest)
-    begin = time.process_time()
-    slim_one = restored(network, path.with_suffix(".npz"))
-    after = finetune_slim(network, slim_one, images.x, images.y, epochs=epochs, seed=row.seed)
-    held_out = load_images(test, network.input_shape, count_classes(network))
-    found["trained"] = {
-        "epochs": epochs,
-        "images": len(images),
-        "seconds": time.process_time() - begin,
-        "macs": MACS.total(after),
-        "choosing": measured(network, after, choosing),
-        "test": measured(network, after, held_out),
-    }
-    path.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def model_of(case: Case, folder: Path) -> Path | None:

@@ -24,7 +24,7 @@ from typing import Any
 
 import click
 import numpy as np
-from bench_slim import CASES, MODELS, Case, restored
+from bench_slim import CASES, MODELS, Case, restored, tile_of
 
 from hwgen.approx.approximate import assemble
 from hwgen.approx.filters import approximate_filters
@@ -139,14 +139,13 @@ def cycles(folder: Path, results: Path) -> None:
     print("|---|---|---|---|---|---|---|---|---|")
     for aware in rows(folder, results, "cycles"):
         objective = aware.row["objective"]
-        tn, ti = map(int, objective.removeprefix("cycles:").split("x"))
+        tn, ti = tile_of(objective)
         before = cycles_of(aware.whole, aware.images, (tn, ti))
         macs = MACS.total(aware.whole)
         head = f"| {aware.case.name} | {tn} x {ti}"
         print(f"{head} | nothing | 0 | {before:,} | 1.00 | | | |", flush=True)
         found = [("cycles", aware)]
-        name = f"{aware.case.name}-{aware.row['moves'].replace(',', '+')}-{aware.row['budget']:g}"
-        path = results / f"{name}.json"
+        path = results / f"{aware.case.name}-features+kernels-{aware.row['budget']:g}.json"
         if path.exists():
             row = json.loads(path.read_text())
             found.insert(0, ("MACs", loaded(folder, aware.case, row, path)))
