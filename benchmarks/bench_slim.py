@@ -103,14 +103,16 @@ class Case:
         yield 0, row("features", whole)
         yield 0, row("kernels", whole)
         yield 0, row("features,kernels", whole)
+        yield 0, row("blocks", whole)
+        yield 0, row("features,kernels,blocks", whole)
         for tile in self.tiles:
             tn = int(tile.split("x")[0])
             yield 1, row("features,kernels,blocks", whole, f"cycles:{tile}", tn)
         yield 2, row("recipes", whole, "additions")
-        yield 2, row("features,kernels,recipes", whole, "additions")
-        yield 3, row("features,kernels", small)
+        yield 2, row("features,kernels,blocks,recipes", whole, "additions")
+        yield 3, row("features,kernels,blocks", small)
         if self.family:
-            yield 3, row("features,kernels", whole, f"luts:{self.family}")
+            yield 3, row("features,kernels,blocks", whole, f"luts:{self.family}")
 
 
 MNIST = ("mnist_train.npz", "mnist_test.npz")
