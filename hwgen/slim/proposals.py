@@ -9,8 +9,9 @@ of importance. How much of a layer's error reaches the output is for trials to f
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -37,11 +38,14 @@ from hwgen.slim.trial import Fitted
 __all__ = ["FeatureSite", "Key", "Proposal", "Proposer", "Rung", "feature_sites", "ladder", "sizes"]
 
 Key = tuple[str, ...]
+_Made = TypeVar("_Made")
 
 _LEAST = 1e-60
 _BLOCK_SHARE = 0.03
 """Part of the blocks of a layer that one move takes."""
 _MANY = 16
+_EXACT_WORK = 1e9
+"""Multiplications for the errors of a layer: beyond it what weights cost together is their sum."""
 _MOST_SLICE_WORK = 2e10
 """Multiplications for the slices of a layer: beyond it its filters are reduced whole."""
 
@@ -172,6 +176,7 @@ class Proposer:
         self._sites = feature_sites(network) if "features" in families else ()
         self._scores = {site.tensor: self._scores_of(site.tensor) for site in self._sites}
         self._counts: dict[Key, int] = {}
+        self._made: dict[Key, tuple[BoolArray, Any]] = {}
         self._shifts: dict[Key, int] = {}
 
     def halve(self, key: Key) -> bool:
@@ -242,9 +247,9 @@ class Proposer:
         if depth == 1 or slice_work(mask) > _MOST_SLICE_WORK:
             return
         reach = self._reaches[layer]
-        now = damped.errors(range(len(mask)), mask.reshape(len(mask), -1))
         chain = [size for size in size_chain(kernel) if size != kernel]
-        for size, increases in slice_increases(damped, mask, chain).items():
+        known = self._once(("slice", layer), mask, lambda: slice_increases(damped, mask, chain))
+        for size, increases in known.items():
             places = (mask & ~centred_mask(kernel, size)).sum(axis=(2, 3))
             rates = (increases * reach[:, None] / np.maximum(places, 1)).reshape(-1)
             key = ("slice", layer, f"{size[0]}x{size[1]}")
@@ -253,12 +258,10 @@ class Proposer:
             if not len(chosen):
                 continue
             pairs = sorted(divmod(int(at), depth) for at in chosen)
-            # together they cost more than one by one where they are of the same filter
             reduced = mask.copy()
             reduced[tuple(zip(*pairs, strict=True))] &= centred_mask(kernel, size)
-            rows = sorted({f for f, _ in pairs})
-            error = damped.errors(rows, reduced.reshape(len(mask), -1))[rows]
-            added = float(np.maximum(error - now[rows], 0.0) @ reach[rows])
+            lost = (increases * reach[:, None]).reshape(-1)[chosen]
+            added = self._added(layer, damped, mask, reduced, float(lost.sum()))
             yield Proposal(key, SliceMove(layer, tuple(pairs), size), {layer: added})
 
     def _blocks(self, layer: str, damped: Damped, mask: BoolArray) -> Iterator[Proposal]:
@@ -268,7 +271,9 @@ class Proposer:
         op, reach = self._network.node(layer).op, self._reaches[layer]
         assert isinstance(op, Conv)
         numbers = tile_blocks(op, self._tile)
-        increases = block_increases(damped, mask, numbers, reach)
+        increases = self._once(
+            ("block", layer), mask, lambda: block_increases(damped, mask, numbers, reach)
+        )
         places = np.bincount(numbers.ravel(), weights=mask.ravel(), minlength=len(increases))
         key = ("block", layer)
         whole = max(1, round(_BLOCK_SHARE * len(increases)))
@@ -277,11 +282,34 @@ class Proposer:
         if not len(chosen):
             return
         reduced = mask & ~np.isin(numbers, chosen)
-        rows = np.flatnonzero((reduced != mask).any(axis=(1, 2, 3)))
-        now = damped.errors(rows, mask.reshape(len(mask), -1))
-        error = damped.errors(rows, reduced.reshape(len(mask), -1))
+        added = self._added(layer, damped, mask, reduced, float(increases[chosen].sum()))
         move = BlockMove(layer, self._tile, tuple(sorted(chosen.tolist())))
-        yield Proposal(key, move, {layer: float(np.maximum(error - now, 0.0) @ reach)})
+        yield Proposal(key, move, {layer: added})
+
+    def _once(self, key: Key, mask: BoolArray, make: Callable[[], _Made]) -> _Made:
+        """What was made for the ``mask`` of a layer, which changes little as long as it stays.
+
+        Layers before may have lost weights since; the inverses would take most of a search.
+        """
+        known = self._made.get(key)
+        if known is None or known[0] is not mask:
+            known = self._made[key] = (mask, make())
+        made: _Made = known[1]
+        return made
+
+    def _added(
+        self, layer: str, damped: Damped, mask: BoolArray, reduced: BoolArray, alone: float
+    ) -> float:
+        """What the layer's error grows by on ``reduced``; of large layers what weights do alone.
+
+        Together those of one filter cost more than one by one.
+        """
+        if slice_work(mask) > _EXACT_WORK:
+            return alone
+        rows = np.flatnonzero((reduced != mask).any(axis=(1, 2, 3)))
+        now = damped.errors(rows, mask.reshape(len(mask), -1))[rows]
+        error = damped.errors(rows, reduced.reshape(len(mask), -1))[rows]
+        return float(np.maximum(error - now, 0.0) @ self._reaches[layer][rows])
 
     def _features(self, site: FeatureSite, fitted: Fitted, state: State) -> Proposal | None:
         """The next block of channels that the readers of a tensor can do without."""
