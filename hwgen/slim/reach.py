@@ -20,7 +20,9 @@ from hwgen.network.types import FloatArray, Network
 __all__ = ["reach"]
 
 _IMAGES = 32
+_ALL_ELEMENTS = 1 << 27
 _ELEMENTS = 1 << 24
+"""Most elements of all tensors, of all images and of those worked on at a time."""
 _PROBES = 2
 _FLOOR = 0.01
 """Least reach of a map, relative to the mean of its layer: other images may use it."""
@@ -44,7 +46,7 @@ def reach(network: Network, images: Tensor, *, seed: int = 0) -> dict[str, Float
         By Conv node name (O,) float64, above 0.
     """
     size = sum(math.prod(node.shape) for node in network.nodes) + math.prod(network.input_shape)
-    count = max(1, min(_IMAGES, len(images)))
+    count = max(1, min(_IMAGES, len(images), _ALL_ELEMENTS // size))
     chosen = images[np.linspace(0, len(images) - 1, count).astype(np.intp)]
     layers = [node.name for node, _ in network.convs()]
     total = {name: np.zeros(network.shape(name)[0]) for name in layers}
