@@ -63,7 +63,7 @@ def sizes(network: Network) -> dict[str, Any]:
 @click.option("--share", default=0.3, show_default=True, help="Most neurons that may be left.")
 @click.option("--epochs", default=6, show_default=True, help="Of forward-backward splitting.")
 @click.option("--tuning", default=4, show_default=True, help="Epochs of fine-tuning.")
-@click.option("--learning-rate", default=1e-3, show_default=True)
+@click.option("--learning-rate", default=2e-2, show_default=True)
 @click.option("--distillation", default=0.5, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path))

@@ -87,7 +87,7 @@ def slimmed(
 @click.option("--images", type=int, help="Images of TRAIN that train; all by default.")
 @click.option("--copies", type=click.Choice(tuple(COPIES)))
 @click.option("--epochs", default=2, show_default=True)
-@click.option("--learning-rate", default=1e-3, show_default=True)
+@click.option("--learning-rate", default=1e-2, show_default=True)
 @click.option("--batch", default=16, show_default=True)
 @click.option("--distillation", default=0.5, show_default=True)
 @click.option("--seed", default=0, show_default=True)

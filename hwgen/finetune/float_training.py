@@ -23,7 +23,7 @@ __all__ = ["FloatPlan", "Penalties", "train_float", "train_proximal"]
 _HELD_OUT = 10
 """One image in so many chooses the epoch instead of training."""
 _CALIBRATION = 256
-"""Images that the units of the layers come from."""
+"""Images that the units of the biases come from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +54,11 @@ class Penalties:
 
 @dataclass(frozen=True, eq=False)
 class _Layer:
-    """Trained tensors of one linear layer, in units that make its input and output of size 1.
+    """Trained tensors of one linear layer.
 
-    ``weight`` OIHW in units of ``weight_unit``, ``bias`` (O,) in units of ``bias_unit``; their
-    masks are True where they may differ from 0.
+    ``weight`` OIHW in units of ``weight_unit``, the root mean square of its weights that are not 0,
+    and ``bias`` (O,) in units of ``bias_unit``, that of the layer's output; their masks are True
+    where they may differ from 0.
     """
 
     op: Conv
@@ -69,9 +70,9 @@ class _Layer:
     bias_mask: Tensor
 
     @classmethod
-    def of(cls, op: Conv, input_size: float, output_size: float) -> _Layer:
-        weight_unit, bias_unit = output_size / input_size, output_size
+    def of(cls, op: Conv, bias_unit: float) -> _Layer:
         present = op.weight != 0
+        weight_unit = _size(op.weight[present])
         filters = present.any(axis=(1, 2, 3)) | (op.bias != 0)
         return cls(
             op,
@@ -122,9 +123,9 @@ class _Training:
         self._network = network
         self._logits = without_decision(network)
         self._targets = targets
-        sizes = _sizes(self._logits, images[:: max(1, len(images) // _CALIBRATION)])
+        tensors = run_all(self._logits, images[:: max(1, len(images) // _CALIBRATION)])
         self.layers = {
-            node.name: _Layer.of(op, sizes[node.inputs[0]], sizes[node.name])
+            node.name: _Layer.of(op, _size(tensors[node.name]))
             for node, op in network.convs()
             if node.name in plan.layers
         }
@@ -178,12 +179,11 @@ class _Training:
         return self._targets.loss(run_suffix(self._logits, known, tensors), some)
 
 
-def _sizes(network: Network, images: FloatArray) -> dict[str, float]:
-    """Root mean square of every tensor, 1 where it is 0."""
-    return {
-        name: float(np.sqrt(np.mean(np.square(tensor, dtype=np.float64)))) or 1.0
-        for name, tensor in run_all(network, images).items()
-    }
+def _size(values: FloatArray) -> float:
+    """Root mean square, 1 if it is 0."""
+    return (
+        float(np.sqrt(np.mean(np.square(values, dtype=np.float64)))) or 1.0 if values.size else 1.0
+    )
 
 
 def _prefix(

@@ -31,7 +31,7 @@ def finetune_slim(
     *,
     epochs: int,
     layers: Collection[str] | None = None,
-    learning_rate: float = 1e-3,
+    learning_rate: float = 1e-2,
     batch: int = 16,
     seed: int = 0,
     distillation: float = 0.5,
@@ -41,9 +41,9 @@ def finetune_slim(
 
     Weights that are zero stay so, and filters of zero weights and zero bias stay silent; layers
     whose weights are all powers of two train their biases only, since such weights cost nothing.
-    The optimiser is Adam, its rate falls to 0 along a cosine. A layer's weights are trained in
-    units that give its input and its output a root mean square of 1, so that one rate serves layers
-    of any scale.
+    The optimiser is Adam, its rate falls to 0 along a cosine. Weights are trained in units of the
+    root mean square of their layer's, biases in units of its output's, so that one rate serves
+    layers of any scale.
 
     Every tenth image does not train. The result is the state after the epoch with the least loss on
     these, or ``slim`` itself if no epoch improves on it.
@@ -113,7 +113,7 @@ def train_sparse(
     ranks: Mapping[str, float] | None = None,
     every: int = 1,
     layers: Collection[str] | None = None,
-    learning_rate: float = 1e-3,
+    learning_rate: float = 2e-2,
     batch: int = 64,
     seed: int = 0,
     distillation: float = 0.5,

@@ -101,7 +101,7 @@ def test_epochs_bring_decisions_back_and_zeros_stay() -> None:
     start = _slim(NETWORK)
     calls: list[float] = []
     tuned = finetune_slim(
-        NETWORK, start, X, _labels(NETWORK), epochs=4, learning_rate=5e-3, batch=16,
+        NETWORK, start, X, _labels(NETWORK), epochs=4, learning_rate=5e-2, batch=16,
         progress=lambda task, share: calls.append(share),
     )  # fmt: skip
     assert _agreement(tuned) > _agreement(start) + 0.05
@@ -120,9 +120,9 @@ def test_epochs_bring_decisions_back_and_zeros_stay() -> None:
 def test_outputs_follow_the_network_without_labels() -> None:
     pytest.importorskip("torch")
     start = _slim(NETWORK)
-    tuned = finetune_slim(NETWORK, start, X, None, epochs=2, learning_rate=5e-3, batch=16)
+    tuned = finetune_slim(NETWORK, start, X, None, epochs=2, learning_rate=5e-2, batch=16)
     assert _agreement(tuned) > _agreement(start)
-    away = finetune_slim(start, start, X, None, epochs=2, learning_rate=5e-3, batch=16)
+    away = finetune_slim(start, start, X, None, epochs=2, learning_rate=5e-2, batch=16)
     assert away is start
 
 
@@ -130,7 +130,7 @@ def test_only_the_layers_named_train() -> None:
     pytest.importorskip("torch")
     start = _slim(NETWORK)
     tuned = finetune_slim(
-        NETWORK, start, X, None, epochs=1, learning_rate=5e-3, batch=16, layers=["n6", HIDDEN]
+        NETWORK, start, X, None, epochs=1, learning_rate=5e-2, batch=16, layers=["n6", HIDDEN]
     )
     same = {
         node.name: np.array_equal(op.weight, _conv(tuned, node.name).weight)
@@ -149,7 +149,7 @@ def test_the_scale_of_a_layer_does_not_matter() -> None:
 
     starts = [silenced(scale) for scale in (1.0, 1024.0)]
     tuned = [
-        finetune_slim(NETWORK, start, X, None, epochs=1, batch=16, learning_rate=2e-3)
+        finetune_slim(NETWORK, start, X, None, epochs=1, batch=16, learning_rate=2e-2)
         for start in starts
     ]
     outputs = [run(network, X) for network in tuned]
@@ -160,15 +160,15 @@ def test_the_scale_of_a_layer_does_not_matter() -> None:
 def test_neurons_vanish_exactly_and_more_with_more_strength() -> None:
     pytest.importorskip("torch")
     alive = []
-    for strength in (0.0, 2.0, 4.0, 100.0):
+    for strength in (0.0, 1.5, 2.0, 100.0):
         sparse = train_sparse(
             NETWORK, X, _labels(NETWORK), epochs=6, strengths={HIDDEN: strength},
-            learning_rate=5e-3, batch=16,
+            learning_rate=5e-2, batch=16,
         )  # fmt: skip
         alive.append(_alive(sparse, HIDDEN))
         assert _alive(sparse, FIRST) == 12
-        if strength == 4.0:
-            assert _agreement(sparse) > 0.5
+        if strength == 2.0:
+            assert _agreement(sparse) > 0.7
     assert alive[0] == 24
     assert alive[3] == 0
     assert 24 >= alive[1] > alive[2] > 0
@@ -177,10 +177,10 @@ def test_neurons_vanish_exactly_and_more_with_more_strength() -> None:
 def test_neurons_that_vanished_are_removed_exactly() -> None:
     pytest.importorskip("torch")
     sparse = train_sparse(
-        NETWORK, X, None, epochs=6, strengths={HIDDEN: 4.0}, learning_rate=5e-3, batch=16
+        NETWORK, X, None, epochs=6, strengths={HIDDEN: 2.0}, learning_rate=5e-2, batch=16
     )
     left = _alive(sparse, HIDDEN)
-    assert left < 24
+    assert 0 < left < 24
     removed = compact(sparse)
     assert _conv(removed, HIDDEN).weight.shape == (left, 12, 2, 2)
     assert _conv(removed, "n6").weight.shape == (5, left, 1, 1)
@@ -194,7 +194,7 @@ def test_seldom_proximal_steps_shrink_as_much() -> None:
             _conv(
                 train_sparse(
                     NETWORK, X, None, epochs=2, strengths={HIDDEN: 4.0}, every=every,
-                    learning_rate=2e-3, batch=25,
+                    learning_rate=2e-2, batch=25,
                 ),
                 HIDDEN,
             ).weight
@@ -216,7 +216,7 @@ def test_the_low_rank_penalty_lowers_the_rank() -> None:
 
     low = train_sparse(
         NETWORK, X, None, epochs=2, strengths={}, ranks={HIDDEN: 6.0}, every=4,
-        learning_rate=5e-3, batch=32,
+        learning_rate=5e-2, batch=32,
     )  # fmt: skip
     assert rank(low) < rank(NETWORK)
     assert _alive(low, HIDDEN) == 24
