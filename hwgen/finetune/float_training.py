@@ -181,9 +181,8 @@ class _Training:
 
 def _size(values: FloatArray) -> float:
     """Root mean square, 1 if it is 0."""
-    return (
-        float(np.sqrt(np.mean(np.square(values, dtype=np.float64)))) or 1.0 if values.size else 1.0
-    )
+    size = float(np.sqrt(np.mean(np.square(values, dtype=np.float64)))) if values.size else 0.0
+    return size or 1.0
 
 
 def _prefix(
