@@ -4,8 +4,8 @@
     python benchmarks/bench_slim_hardware.py luts DATA_FOLDER DIR [--family ecp5] [--mix P4]
 
 Both read the networks that ``bench_slim.py`` left in ``DIR``. ``cycles`` compares, for each that
-was slimmed to save cycles of a tile: the whole network; the one that was slimmed to save
-multiplications in the same budget and knows of no tile; itself. Each is compacted, takes weights of
+was slimmed to save cycles of a tile: the whole network; those that were slimmed to save
+multiplications in the same budget and know of no tile; itself. Each is compacted, takes weights of
 set P4, which are signed powers of two, so that a row holds one tap, and is compiled for an NFU of
 the tile; cycles are those of the cycle model, which simulations are asserted to agree with, on
 memory that gives a word a cycle and port, 4 cycles after a request. ``luts`` builds the streaming
@@ -144,11 +144,12 @@ def cycles(folder: Path, results: Path) -> None:
         macs = MACS.total(aware.whole)
         head = f"| {aware.case.name} | {tn} x {ti}"
         print(f"{head} | nothing | 0 | {before:,} | 1.00 | | | |", flush=True)
-        found = [("cycles", aware)]
-        path = results / f"{aware.case.name}-features+kernels-{aware.row['budget']:g}.json"
-        if path.exists():
-            row = json.loads(path.read_text())
-            found.insert(0, ("MACs", loaded(folder, aware.case, row, path)))
+        found = [(f"cycles, {aware.row['moves']}", aware)]
+        for moves in ("features,kernels,blocks", "features,kernels"):
+            name = f"{aware.case.name}-{moves.replace(',', '+')}-{aware.row['budget']:g}.json"
+            if (path := results / name).exists():
+                row = json.loads(path.read_text())
+                found.insert(0, (f"MACs, {moves}", loaded(folder, aware.case, row, path)))
         for what, one in found:
             after = cycles_of(one.network, one.images, (tn, ti))
             left = MACS.total(one.network) / macs
