@@ -54,6 +54,7 @@ class Row:
     choosing: int
     calibration: int
     block: int
+    patience: int = 8
     seed: int = 0
 
     def name(self, network: str) -> str:
@@ -72,7 +73,7 @@ class Case:
     ``test``, images of ``data`` that are left over test. ``block`` is that of the moves, and
     ``tiles`` those of NFUs whose cycles are saved beside multiplications. ``budgets``: those of all
     kinds of moves alone and together, and a smaller one for the joint search. ``family`` is that of
-    an FPGA whose LUTs are saved.
+    an FPGA whose LUTs are saved. ``patience`` is that of the search, less for larger networks.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Case:
     tiles: tuple[str, ...] = ()
     budgets: tuple[float, float] = (0.01, 0.005)
     family: str = ""
+    patience: int = 8
 
     def rows(self) -> Iterator[tuple[int, Row]]:
         """The rows of the tables, and how soon each comes: first what the papers have."""
@@ -97,6 +99,7 @@ class Case:
                 choosing=self.choosing,
                 calibration=self.calibration,
                 block=block or self.block,
+                patience=self.patience,
             )
 
         whole, small = self.budgets
@@ -134,14 +137,17 @@ CASES = (
     Case(
         *("resnet20", "resnet20/resnet20.onnx", *cifar("resnet20"), 1000, 512, 4),
         tiles=("4x4", "16x16"),
+        patience=4,
     ),
     Case(
         *("vgg-cifar10", "vgg-cifar10/vgg-cifar10.onnx", *cifar("vgg_cifar10"), 1000, 512, 8),
+        patience=2,
     ),
     # the loss is the relative error of the output of the last of thirteen convolutions
     Case(
         *("vgg16", "vgg16.onnx", "imagenet20_64.npz", None, 5, 10, 16, ("16x16",)),
         budgets=(0.2, 0.1),
+        patience=1,
     ),
 )
 
@@ -227,7 +233,7 @@ def slim(network: Network, data: Path, row: Row, steps: Path) -> tuple[Outcome, 
         budget=row.budget,
         objective=objective_of(row.objective, network),
         families=tuple(row.moves.split(",")),  # type: ignore[arg-type]
-        settings=Settings(block=row.block, tile=tile_of(row.objective)),
+        settings=Settings(block=row.block, tile=tile_of(row.objective), patience=row.patience),
         known=known,
         keep=keep,
     )
@@ -245,6 +251,7 @@ def make(
     out.mkdir(parents=True, exist_ok=True)
     click.echo(name, err=True)
     network = import_onnx(model)
+    resumed = (out / f"{name}.steps").exists()
     outcome, seconds = slim(network, data, row, out / f"{name}.steps")
     last = outcome.steps[-1]
     result: dict[str, Any] = {
@@ -258,6 +265,7 @@ def make(
         "metric": outcome.metric,
         "effort": asdict(outcome.effort),
         "moves_taken": len(outcome.moves),
+        "resumed": resumed,
         "seconds": seconds,
     }
     if test is None:
@@ -322,7 +330,10 @@ def print_table(rows: Sequence[dict[str, Any]]) -> None:
         else:
             cells += [f"{test['error']:.2%} (error)" if test else "", "", ""]
         effort = row["effort"]
-        cells += [f"{effort['trials']:,}", f"{effort['checks']:,}", f"{row['seconds']:,.0f}"]
+        # of a search that was interrupted, what came after that is known
+        more = "> " if row.get("resumed") else ""
+        cells += [f"{more}{effort[each]:,}" for each in ("trials", "checks")]
+        cells.append(f"{more}{row['seconds']:,.0f}")
         print(f"| {' | '.join(cells)} |")
     print()
     for (moves, objective, budget), saved in kinds.items():
@@ -348,6 +359,7 @@ def main() -> None:
 @click.option("--choosing", default=2000, show_default=True)
 @click.option("--calibration", default=512, show_default=True)
 @click.option("--block", default=4, show_default=True)
+@click.option("--patience", default=8, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True)
 def one_row(
