@@ -293,7 +293,7 @@ def test_sizes_of_kernels() -> None:
 @given(
     st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), min_size=1, max_size=12),
 )
-@settings(derandomize=True, max_examples=200)
+@settings(derandomize=True, max_examples=200, deadline=None)
 def test_a_ladder_is_the_lower_hull(points: list[tuple[int, int]]) -> None:
     recipe = parse_recipe("P8")
     options = [Option(recipe, None, 0.0, float(error)) for _, error in points]  # type: ignore[arg-type]
