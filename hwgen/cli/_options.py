@@ -98,6 +98,14 @@ TILE = _Tile()
 GENERATE_OPTIONS = (
     _EFFORT,
     click.option(
+        "--forms",
+        default=_G.forms,
+        metavar="FORMS",
+        help="How layers of the streaming datapath are built, such as 'conv1=parallel,*=memory:4': "
+        "parallel, every constant wired in, or memory:P, P accumulators with weights in memory. "
+        "Layers that are not named get what suits a pipeline as fast as its input.",
+    ),
+    click.option(
         "--backend",
         type=click.Choice(BACKENDS),
         default=_G.backend,
@@ -287,6 +295,7 @@ def add_options(options: tuple[Decorator, ...]) -> Decorator:
 def generate_options(
     *,
     effort: int,
+    forms: str,
     backend: Backend,
     tile: tuple[int, int] | None,
     memory: Memory | None,
@@ -297,12 +306,16 @@ def generate_options(
     Raises
     ------
     click.UsageError
-        If one is of an NFU, and the hardware is not.
+        If one is of hardware that is not built.
     """
+    if forms and backend != "stream":
+        raise click.UsageError("--forms says how a streaming datapath is built")
     for option, value in (("--tile", tile), ("--memory", memory)):
         if value is not None and backend != "nfu":
             raise click.UsageError(f"{option} says how an NFU is built; add --backend nfu")
-    return GenerateOptions(family=family, effort=effort, backend=backend, tile=tile, memory=memory)
+    return GenerateOptions(
+        family=family, effort=effort, forms=forms, backend=backend, tile=tile, memory=memory
+    )
 
 
 def approximate_options(workspace: Workspace) -> ApproximateOptions:

@@ -42,6 +42,7 @@ def build(
     slim_budget: float | None,
     slim_objective: SlimObjective | None,
     effort: int,
+    forms: str,
     backend: Backend,
     tile: tuple[int, int] | None,
     memory: Memory | None,
@@ -67,7 +68,9 @@ def build(
         hwgen build face.onnx --data train.npz --test test.npz --board ulx3s-25f --out out/face
         hwgen build face.onnx --data train.npz --board ulx3s-25f --backend nfu --out out/face-nfu
     """
-    hardware = generate_options(effort=effort, backend=backend, tile=tile, memory=memory)
+    hardware = generate_options(
+        effort=effort, forms=forms, backend=backend, tile=tile, memory=memory
+    )
     workspace = Workspace.create(out)
     options = approximate_options(workspace)
     slim_options = build_slim_options(

@@ -32,6 +32,7 @@ def generate(
     directory: Path,
     family: str | None,
     effort: int,
+    forms: str,
     backend: Backend,
     tile: tuple[int, int] | None,
     memory: Memory | None,
@@ -46,10 +47,11 @@ def generate(
         hwgen generate out/face
         hwgen generate out/face --family ice40
         hwgen generate out/face --effort 1000    # fewer adders, slower
+        hwgen generate out/face --forms 'conv1=parallel,*=memory:2'
         hwgen generate out/face --backend nfu --tile 4x8
     """
     options = generate_options(
-        family=family, effort=effort, backend=backend, tile=tile, memory=memory
+        family=family, effort=effort, forms=forms, backend=backend, tile=tile, memory=memory
     )
     workspace = Workspace.open(directory)
     with progress_bars(quiet=as_json) as progress:

@@ -24,6 +24,7 @@ from hwgen.nfu.design import NfuPlan, build_system
 from hwgen.nfu.files import image_bytes
 from hwgen.nfu.image import memory_bytes
 from hwgen.stream import store as stream_store
+from hwgen.stream.forms import parse_folding
 from hwgen.stream.plan import PipelinePlan, plan_pipeline
 from hwgen.stream.verilog import emit_both
 
@@ -71,7 +72,13 @@ def _stream(
     integer: IntegerNetwork, approx: ApproxNetwork, options: GenerateOptions, progress: Progress
 ) -> dict[str, str | bytes]:
     progress("Adder graphs", 0.0)
-    plan = plan_pipeline(integer, jobs=-1, family=options.family, effort=options.effort)
+    plan = plan_pipeline(
+        integer,
+        jobs=-1,
+        family=options.family,
+        effort=options.effort,
+        folding=parse_folding(options.forms),
+    )
     progress("Adder graphs", 1.0)
     progress("Verilog", 0.0)
     design, tapped = emit_both(plan, notes=weight_notes(approx), jobs=-1)

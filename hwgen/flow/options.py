@@ -152,13 +152,14 @@ class GenerateOptions:
     """Choices of the hardware.
 
     ``family`` of FPGAs whose LUTs are saved (None: any; adders are saved then); ``effort`` that
-    the search for adder graphs makes, in steps for each adder. ``backend`` that makes it, and
-    ``tile``, (Tn, Ti) of an NFU (None: what suits small FPGAs), and the ``memory`` of its
+    the search for adder graphs makes, in steps for each adder. ``forms`` of layers of the streaming
+    datapath (:mod:`hwgen.stream.forms`). ``backend`` that makes it, and ``tile``, (Tn, Ti) of an NFU (None: what suits small FPGAs), and the ``memory`` of its
     activations (None: block RAM).
     """
 
     family: str | None = None
     effort: int = 50
+    forms: str = ""
     backend: Backend = "stream"
     tile: tuple[int, int] | None = None
     memory: Memory | None = None

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from joblib import Parallel, delayed
@@ -16,6 +18,7 @@ from hwgen.shiftadd.optimise import optimize
 from hwgen.stream.blocks import Stage, component
 from hwgen.stream.cycles import Timing, balance, predict
 from hwgen.stream.dense import lanes_for
+from hwgen.stream.forms import LayerForm, check_layers, form_of
 from hwgen.stream.planner import Planner, fixed_interval
 
 __all__ = ["PipelinePlan", "plan_pipeline"]
@@ -61,6 +64,7 @@ def plan_pipeline(
     jobs: int = 1,
     family: str | None = None,
     effort: int = 0,
+    folding: Mapping[str, LayerForm] = MappingProxyType({}),
 ) -> PipelinePlan:
     """Plan the pipeline of an integer network.
 
@@ -82,19 +86,24 @@ def plan_pipeline(
     effort
         Work that is spent on each matrix to save adders, or LUTs of the family, in steps for each
         adder (:func:`hwgen.shiftadd.optimise.optimize`).
+    folding
+        Forms of linear layers, by their names (:mod:`hwgen.stream.forms`).
 
     Raises
     ------
     UnsupportedError
         If there is nothing to build.
+    DataError
+        If the folding names a layer that is not a linear one of the network.
     ValueError
         If there is no profile of this family.
     """
     if family is not None and family not in PROFILES:
         raise ValueError(f"Family must be one of {', '.join(PROFILES)}, not {family!r}")
     complement = family is not None and PROFILES[family].inverters
-    planner = Planner(network, adders_per_stage)
+    planner = Planner(network, adders_per_stage, folding)
     output = planner.run()
+    check_layers(folding, [node.origin for node in planner.nodes if isinstance(node.op, Conv)])
     matrices = planner.matrices
     stages = planner.stages
     ranges = {stage.name: stage.ranges[0] for stage in stages}
@@ -111,7 +120,7 @@ def plan_pipeline(
         for stage in stages
     ]
     busiest = int(fixed_interval(network, stages) * (1 + slack))
-    stages = [_timed(stage, busiest) for stage in stages]
+    stages = [_timed(stage, busiest, folding) for stage in stages]
     balanced = balance(stages)
     return PipelinePlan(
         name=network.name,
@@ -124,9 +133,9 @@ def plan_pipeline(
     )
 
 
-def _timed(stage: Stage, interval: int) -> Stage:
+def _timed(stage: Stage, interval: int, folding: Mapping[str, LayerForm]) -> Stage:
     """The stage with its lanes and its latency."""
-    if stage.form == "dense":
+    if stage.form == "dense" and form_of(folding, stage.layer) is None:
         assert isinstance(stage.op, Conv)
         stage = replace(stage, lanes=lanes_for(stage.op, interval=interval))
     block: Any = component(stage)

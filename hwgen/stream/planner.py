@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
@@ -28,6 +28,7 @@ from hwgen.network.types import Shape
 from hwgen.numeric import IntArray, Range, csd_weight
 from hwgen.stream.blocks import Stage, component
 from hwgen.stream.dense import Dense, dense_cycles, is_dense, lanes_for
+from hwgen.stream.forms import LayerForm, form_of
 from hwgen.stream.matrix import conv_matrix, linear_ranges
 from hwgen.stream.pool import pool_window, sum_matrix
 from hwgen.stream.serial import SerialRequantise
@@ -61,6 +62,7 @@ class Planner:
 
     network: IntegerNetwork
     adders_per_stage: int
+    folding: Mapping[str, LayerForm]
     stages: list[Stage] = field(default_factory=list)
     matrices: dict[str, IntArray] = field(default_factory=dict)
     tensors: dict[str, _Tensor] = field(default_factory=dict)
@@ -127,7 +129,7 @@ class Planner:
         uses = sum(node.inputs.count(name) for node in self.nodes)
         uses += name == self.network.output
         reader = self._only_reader(name)
-        if values and not (reader and _takes_turns(reader.op, len(values))):
+        if values and not (reader and self._takes_turns(reader, len(values))):
             source = self._append(
                 name=self._name(layer, "gather"),
                 form="gather",
@@ -155,6 +157,18 @@ class Planner:
         """The node that reads a tensor, if there is but one and the output is another tensor."""
         readers = [node for node in self.nodes for read in node.inputs if read == name]
         return readers[0] if len(readers) == 1 and name != self.network.output else None
+
+    def _takes_turns(self, node: IntNode, channels: int) -> bool:
+        """Whether a node can take a vector one channel a beat."""
+        match node.op:
+            case Requantise():
+                return True
+            case PiecewiseLinear() as op:
+                return len(op.slopes) == 1
+            case Conv() as op:
+                return op.groups == 1 and self._in_memory(node, op, (channels, 1, 1))
+            case _:
+                return False
 
     def _read(self, name: str) -> _Read:
         """Next unused port of a tensor."""
@@ -228,16 +242,25 @@ class Planner:
     def _conv(self, node: IntNode, op: Conv) -> str:
         values = self.tensors[node.inputs[0]].values
         read = self._queued(node, node.inputs[0])
-        if values or _is_shared(op, read[1]):
+        if values or self._in_memory(node, op, read[1]):
             return self._dense(node, op, read, values)
         window = Window(read[1], op.kernel, op.strides, op.pads, op.dilations, ranges=read[2])
         after = self._windowed(node, read, window)
         return self._adders(node, after, conv_matrix(op), self._unfolded(node, op.bias))
 
+    def _in_memory(self, node: IntNode, op: Conv, shape: Shape) -> bool:
+        """Whether accumulators that take turns compute a convolution."""
+        form = form_of(self.folding, node.origin)
+        if form is None:
+            return _is_shared(op, shape)
+        return form.kind == "memory" and is_dense(op, shape)
+
     def _dense(self, node: IntNode, op: Conv, read: _Read, values: tuple[Range, ...]) -> str:
         """Accumulators that take turns, and give their sums in turns if that costs no time."""
         outputs = op.weight.shape[0]
-        lanes = lanes_for(op, interval=fixed_interval(self.network, self.stages))
+        form = form_of(self.folding, node.origin)
+        chosen = min(form.size, outputs) if form else 0
+        lanes = chosen or lanes_for(op, interval=fixed_interval(self.network, self.stages))
         serial = self._is_requantised(node) and 1 < outputs and lanes <= _length(op)
         if serial:
             self._unfolded(node, op.bias)
@@ -251,7 +274,7 @@ class Planner:
             output_shape=(1, outputs, 1) if serial else node.shape,
             values=values,
             op=op,
-            lanes=1,
+            lanes=chosen or 1,
         )
 
     def _is_requantised(self, node: IntNode) -> bool:
@@ -381,19 +404,6 @@ def fixed_interval(network: IntegerNetwork, stages: Sequence[Stage]) -> int:
 def _length(op: Conv) -> int:
     """Inputs of an output of a fully connected layer, each of which takes a lane a cycle."""
     return dense_cycles(op, lanes=op.weight.shape[0])
-
-
-def _takes_turns(op: IntOp, channels: int) -> bool:
-    """Whether an operator can take a vector one channel a beat."""
-    match op:
-        case Requantise():
-            return True
-        case PiecewiseLinear():
-            return len(op.slopes) == 1
-        case Conv():
-            return op.groups == 1 and _is_shared(op, (channels, 1, 1))
-        case _:
-            return False
 
 
 def _value_ranges(stage: Stage) -> tuple[Range, ...]:
