@@ -153,8 +153,8 @@ class GenerateOptions:
 
     ``family`` of FPGAs whose LUTs are saved (None: any; adders are saved then); ``effort`` that
     the search for adder graphs makes, in steps for each adder. ``forms`` of layers of the streaming
-    datapath (:mod:`hwgen.stream.forms`). ``backend`` that makes it, and ``tile``, (Tn, Ti) of an NFU (None: what suits small FPGAs), and the ``memory`` of its
-    activations (None: block RAM).
+    datapath (:mod:`hwgen.stream.forms`). ``backend`` that makes it, and ``tile``, (Tn, Ti) of an
+    NFU (None: what suits small FPGAs), and the ``memory`` of its activations (None: block RAM).
     """
 
     family: str | None = None
