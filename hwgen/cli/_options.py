@@ -80,6 +80,18 @@ class FiniteRange(click.FloatRange):
         return found
 
 
+class _Size(click.ParamType[tuple[int, int]]):
+    name = "size"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        found = re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,3})", str(value).strip())
+        if found is None:
+            self.fail(f"{value!r} is not a height and a width such as 120x160", param, ctx)
+        return int(found[1]), int(found[2])
+
+
 class _Tile(click.ParamType[tuple[int, int]]):
     name = "tile"
 
@@ -124,6 +136,13 @@ GENERATE_OPTIONS = (
         type=click.Choice(MEMORIES),
         help="Where the activations of an NFU lie: in block RAM, or in the single-port RAM that "
         "only iCE40 UltraPlus has; by default there if the board of 'hwgen build' has it.",
+    ),
+    click.option(
+        "--size",
+        type=_Size(),
+        metavar="HxW",
+        help="Build for larger pictures than the network was trained on, such as 120x160: it slides "
+        "over them and gives the map of its scores.",
     ),
 )
 
@@ -299,6 +318,7 @@ def generate_options(
     backend: Backend,
     tile: tuple[int, int] | None,
     memory: Memory | None,
+    size: tuple[int, int] | None,
     family: str | None = None,
 ) -> GenerateOptions:
     """The options of the hardware.
@@ -314,7 +334,13 @@ def generate_options(
         if value is not None and backend != "nfu":
             raise click.UsageError(f"{option} says how an NFU is built; add --backend nfu")
     return GenerateOptions(
-        family=family, effort=effort, forms=forms, backend=backend, tile=tile, memory=memory
+        family=family,
+        effort=effort,
+        forms=forms,
+        backend=backend,
+        tile=tile,
+        memory=memory,
+        size=size,
     )
 
 

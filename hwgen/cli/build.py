@@ -46,6 +46,7 @@ def build(
     backend: Backend,
     tile: tuple[int, int] | None,
     memory: Memory | None,
+    size: tuple[int, int] | None,
     images: int,
     fast_images: int | None,
     layers: bool,
@@ -69,7 +70,12 @@ def build(
         hwgen build face.onnx --data train.npz --board ulx3s-25f --backend nfu --out out/face-nfu
     """
     hardware = generate_options(
-        effort=effort, forms=forms, backend=backend, tile=tile, memory=memory
+        effort=effort,
+        forms=forms,
+        backend=backend,
+        tile=tile,
+        memory=memory,
+        size=size,
     )
     workspace = Workspace.create(out)
     options = approximate_options(workspace)

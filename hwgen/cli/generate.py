@@ -36,6 +36,7 @@ def generate(
     backend: Backend,
     tile: tuple[int, int] | None,
     memory: Memory | None,
+    size: tuple[int, int] | None,
     as_json: bool,
 ) -> None:
     """Build hardware for the integer network in DIR and write DIR/design.v.
@@ -49,9 +50,16 @@ def generate(
         hwgen generate out/face --effort 1000    # fewer adders, slower
         hwgen generate out/face --forms 'conv1=parallel,*=memory:2'
         hwgen generate out/face --backend nfu --tile 4x8
+        hwgen generate out/face --size 120x160   # scans pictures of 120 rows of 160 pixels
     """
     options = generate_options(
-        family=family, effort=effort, forms=forms, backend=backend, tile=tile, memory=memory
+        family=family,
+        effort=effort,
+        forms=forms,
+        backend=backend,
+        tile=tile,
+        memory=memory,
+        size=size,
     )
     workspace = Workspace.open(directory)
     with progress_bars(quiet=as_json) as progress:

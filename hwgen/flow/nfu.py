@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from hwgen.flow.backends import load_plan
+from hwgen.flow.built import built_network
 from hwgen.flow.workspace import Workspace
-from hwgen.integer import store as integer_store
 from hwgen.nfu.compile import CompiledNetwork, compile_network
 from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.design import NfuPlan
@@ -23,7 +23,7 @@ def compiled_network(
     With a ``tile`` (Tn, Ti) they are those that suit the network, else those of the design if it is
     an NFU, else those of 4 x 4.
     """
-    integer = integer_store.from_json(workspace.read("integer.json", made_by="approximate"))
+    integer = built_network(workspace)
     config = None
     if tile is None and workspace.record("generate"):
         plan = load_plan(workspace)

@@ -155,6 +155,7 @@ class GenerateOptions:
     the search for adder graphs makes, in steps for each adder. ``forms`` of layers of the streaming
     datapath (:mod:`hwgen.stream.forms`). ``backend`` that makes it, and ``tile``, (Tn, Ti) of an
     NFU (None: what suits small FPGAs), and the ``memory`` of its activations (None: block RAM).
+    ``size``, height and width of larger pictures that it scans (None: the network's own).
     """
 
     family: str | None = None
@@ -163,6 +164,7 @@ class GenerateOptions:
     backend: Backend = "stream"
     tile: tuple[int, int] | None = None
     memory: Memory | None = None
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,6 +35,7 @@ from hwgen.flow.backends import (
     generate_files,
     load_plan,
 )
+from hwgen.flow.built import built_images, built_network
 from hwgen.flow.data import count_classes, load_images, split
 from hwgen.flow.layers import output_errors
 from hwgen.flow.options import (
@@ -56,9 +57,10 @@ from hwgen.flow.source import (
     undo_slim,
 )
 from hwgen.flow.summary import gather, read_result, summarise
-from hwgen.flow.testset import TEST_SET, encode_test_set, load_test_set
+from hwgen.flow.testset import TEST_SET, encode_test_set
 from hwgen.flow.workspace import Workspace
 from hwgen.integer import store as integer_store
+from hwgen.integer.resize import resized
 from hwgen.network import storage as network_store
 from hwgen.network.onnx_import import import_onnx
 from hwgen.report.front import front_csv
@@ -241,6 +243,8 @@ def generate(workspace: Workspace, options: GenerateOptions, progress: Progress)
     """
     integer = integer_store.from_json(workspace.read("integer.json", made_by="approximate"))
     approx = approx_store.from_json(workspace.read("approx.json", made_by="approximate"))
+    if options.size is not None:
+        integer = resized(integer, options.size)
 
     writes = GENERATED[options.backend]
 
@@ -269,10 +273,10 @@ def verify(workspace: Workspace, options: VerifyOptions, progress: Progress) -> 
         If one bit differs, or a cycle; the report is written all the same.
     """
     check_layers(backend_of(workspace), options)
-    integer = integer_store.from_json(workspace.read("integer.json", made_by="approximate"))
+    integer = built_network(workspace)
     name = "design_taps.json" if options.layers else "design.json"
     design = stream_store.design_from_json(workspace.read(name, made_by="generate"))
-    images = load_test_set(workspace, integer.input_shape)
+    images = built_images(workspace)
     simulation = Simulation(workspace, integer, design, load_plan(workspace), options, progress)
 
     def work() -> None:

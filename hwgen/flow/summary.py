@@ -79,6 +79,7 @@ from hwgen.approx.types import ApproxNetwork
 from hwgen.boards import BOARDS
 from hwgen.errors import DataError
 from hwgen.flow.backends import Plan, interval, latency, load_plan
+from hwgen.flow.built import built_network
 from hwgen.flow.commands import reproduce
 from hwgen.flow.intervals import share_interval
 from hwgen.flow.layers import layer_table
@@ -86,7 +87,6 @@ from hwgen.flow.limits import limits
 from hwgen.flow.searches import load_front
 from hwgen.flow.source import SLIM, given_files, reads_now
 from hwgen.flow.workspace import Workspace, file_digest
-from hwgen.integer import store as integer_store
 from hwgen.integer.types import IntegerNetwork
 from hwgen.network import storage as network_store
 from hwgen.network.types import Network
@@ -154,7 +154,7 @@ def gather(workspace: Workspace) -> Findings:
         found = replace(
             found,
             approx=approx_store.from_json(workspace.path("approx.json").read_text()),
-            integer=integer_store.from_json(workspace.path("integer.json").read_text()),
+            integer=built_network(workspace),
             approximate=read_result(workspace, "approximate"),
         )
     if states["generate"] == "done":

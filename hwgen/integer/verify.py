@@ -19,7 +19,7 @@ from hwgen.integer.types import (
 from hwgen.network.shapes import window_shape
 from hwgen.network.types import Shape
 
-__all__ = ["verify"]
+__all__ = ["node_shape", "verify"]
 
 
 def verify(network: IntegerNetwork) -> IntegerNetwork:
@@ -38,7 +38,7 @@ def verify(network: IntegerNetwork) -> IntegerNetwork:
                 raise VerifyError(f"Node {node.name!r} reads {name!r}, not an earlier tensor")
         if node.name in known:
             raise VerifyError(f"Two tensors are named {node.name!r}")
-        shape = _output_shape(network, node)
+        shape = node_shape(network, node)
         if node.shape != shape:
             raise VerifyError(f"Node {node.name!r} has shape {node.shape}, but computes {shape}")
         ranges = output_ranges(
@@ -59,7 +59,14 @@ def verify(network: IntegerNetwork) -> IntegerNetwork:
     return network
 
 
-def _output_shape(network: IntegerNetwork, node: IntNode) -> Shape:
+def node_shape(network: IntegerNetwork, node: IntNode) -> Shape:
+    """Shape of what ``node`` computes of earlier tensors of ``network``.
+
+    Raises
+    ------
+    VerifyError
+        If its parameters do not fit what it reads.
+    """
     shapes = [network.shape(name) for name in node.inputs]
     channels, *rest = shapes[0]
     size = (rest[0], rest[1])

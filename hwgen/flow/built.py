@@ -1,0 +1,55 @@
+"""The integer network as its hardware was built, perhaps for larger pictures, and images for it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hwgen.flow.testset import load_test_set
+from hwgen.flow.workspace import Workspace
+from hwgen.integer import store as integer_store
+from hwgen.integer.resize import resized
+from hwgen.integer.types import IntegerNetwork
+from hwgen.network.types import FloatArray, Pair
+
+__all__ = ["built_images", "built_network", "mosaics"]
+
+
+def built_network(workspace: Workspace) -> IntegerNetwork:
+    """The integer network that the design of a workspace computes.
+
+    Raises
+    ------
+    DataError
+        If there is none, or it is damaged.
+    """
+    network = integer_store.from_json(workspace.read("integer.json", made_by="approximate"))
+    size = workspace.record("generate").get("options", {}).get("size")
+    return network if size is None else resized(network, (size[0], size[1]))
+
+
+def built_images(workspace: Workspace) -> FloatArray:
+    """Test images (N, C, H, W) for :func:`built_network`; mosaics of them if it is larger.
+
+    Raises
+    ------
+    DataError
+        If the stage that keeps them has not run.
+    """
+    network = integer_store.from_json(workspace.read("integer.json", made_by="approximate"))
+    _, height, width = built_network(workspace).input_shape
+    return mosaics(load_test_set(workspace, network.input_shape), (height, width))
+
+
+def mosaics(images: FloatArray, size: Pair) -> FloatArray:
+    """Pictures of ``size`` laid out with ``images`` (N, C, H, W), each image in one or more.
+
+    Rows of images come one below the other, cut off at the right and at the bottom.
+    """
+    count, channels, height, width = images.shape
+    rows, columns = -(-size[0] // height), -(-size[1] // width)
+    pictures = -(-count // (rows * columns))
+    order = np.arange(pictures * rows * columns) % count
+    tiles = images[order].reshape(pictures, rows, columns, channels, height, width)
+    whole = tiles.transpose(0, 3, 1, 4, 2, 5).reshape(pictures, channels, rows * height, -1)
+    found: FloatArray = whole[:, :, : size[0], : size[1]]
+    return found
