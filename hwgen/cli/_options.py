@@ -141,8 +141,8 @@ GENERATE_OPTIONS = (
         "--size",
         type=_Size(),
         metavar="HxW",
-        help="Build for larger pictures than the network was trained on, such as 120x160: it slides "
-        "over them and gives the map of its scores.",
+        help="Build for larger pictures than the network was trained on, such as 120x160: it "
+        "slides over them and gives the map of its scores.",
     ),
 )
 
