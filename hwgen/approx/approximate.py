@@ -90,7 +90,6 @@ def approximate(
     objective: Objective = "frobenius",
     ranges: Mapping[str, tuple[float, float]] | None = None,
     settings: Settings | None = None,
-    reference: Network | None = None,
     progress: Progress | None = None,
 ) -> ApproxNetwork:
     """Replace every constant of ``network`` by a dyadic one.
@@ -115,9 +114,6 @@ def approximate(
         the whole line.
     settings
         Everything else.
-    reference
-        Network whose outputs the objective ``output`` aims at, if it is not ``network`` itself: the
-        one that a slimmed ``network`` was made of. Layers of the same name have the same form.
     progress
         Called with the layer that is worked on and the share of layers done, 0 to 1.
 
@@ -137,7 +133,6 @@ def approximate(
         objective=objective,
         ranges=ranges,
         settings=settings,
-        reference=reference,
     )
     return maker.approximate(recipes, progress)
 
@@ -156,14 +151,13 @@ class Approximator:
         objective: Objective = "frobenius",
         ranges: Mapping[str, tuple[float, float]] | None = None,
         settings: Settings | None = None,
-        reference: Network | None = None,
     ) -> None:
         if objective not in get_args(Objective):
             known = " or ".join(get_args(Objective))
             raise ValueError(f"Objective must be {known}, not {objective!r}")
         if objective == "output" and (images is None or not len(images)):
             raise DataError("Objective 'output' must have calibration images, at least one")
-        self._network, self._ranges, self._reference = network, ranges, reference
+        self._network, self._ranges = network, ranges
         self._settings = settings or Settings()
         self._images = images if objective == "output" else None
         self._nearest = FilterMemory[tuple[str, Recipe]]()
@@ -192,9 +186,7 @@ class Approximator:
             return verify(replace(self._first, filters=tuple(nearest)))
         if self._walk is None:
             others = self._first.to_network()
-            self._walk = Walk(
-                self._network, others, self._images, self._improved, reference=self._reference
-            )
+            self._walk = Walk(self._network, others, self._images, self._improved)
         return verify(replace(self._first, filters=self._walk.filters(mix, progress or _silent)))
 
     def _near(self, layer: str, op: Conv, recipe: Recipe) -> DyadicFilters:

@@ -45,20 +45,18 @@ class Reading:
     def moments(self, node: Node) -> Moments:
         """Moments of what the linear layer ``node`` reads, with the outputs that it should have.
 
-        Those are the reference's, or what it puts out as it is where the reference lacks it.
+        Those are the reference's.
 
         Raises
         ------
         ValueError
             If the layer has not the form that it has in the reference.
         """
-        op, other = node.op, self.other
+        op, other = node.op, None if self.other is None else self.other.op
         assert isinstance(op, Conv)
-        if other is None:
-            return patch_moments(op, self.seen[0])
-        if not isinstance(other.op, Conv) or _form(op) != _form(other.op):
+        if not isinstance(other, Conv) or _form(op) != _form(other):
             raise ValueError(f"Layer {node.name!r} must have the form that it has in the reference")
-        return patch_moments(other.op, self.exact[0], None if self._same else self.seen[0])
+        return patch_moments(other, self.exact[0], None if self._same else self.seen[0])
 
 
 def _form(op: Conv) -> tuple[object, ...]:

@@ -72,9 +72,6 @@ class Walk:
     fit
         Gives the filters of a layer, named and given by its operator, by a recipe, for the moments
         of its input; always the same for the same arguments.
-    reference
-        Network whose outputs the layers of the same names should have, if it is not ``network``
-        itself: the one that a slimmed ``network`` was made of.
 
     Raises
     ------
@@ -88,11 +85,8 @@ class Walk:
         approximated: Network,
         images: Tensor,
         fit: _Fit,
-        *,
-        reference: Network | None = None,
     ) -> None:
         check_input(network, images)
-        self._reference = network if reference is None else reference
         self._network, self._approximated, self._fit = network, approximated, fit
         self._images = np.asarray(images, dtype=np.float32)
         self._before = _layers_before(network)
@@ -123,7 +117,7 @@ class Walk:
         report: Callable[[str, float], None],
     ) -> None:
         """Add to ``done`` the layers up to ``last`` that it lacks."""
-        tensors = Lockstep(self._network, self._reference, self._images)
+        tensors = Lockstep(self._network, self._network, self._images)
         layers = list(self._before)
         for node in self._network.nodes:
             reading, other = tensors.read(node), self._approximated.node(node.name).op
