@@ -5,11 +5,11 @@ from types import MappingProxyType
 
 from hwgen.boards.hx8k_evn import HX8K_EVN
 from hwgen.boards.icebreaker import ICEBREAKER
-from hwgen.boards.types import Board, Capacity, Pin
+from hwgen.boards.types import Board, Capacity, Pin, SpiPins, UartPins
 from hwgen.boards.ulx3s import ULX3S_25F, ULX3S_45F, ULX3S_85F
 from hwgen.errors import ResourceError
 
-__all__ = ["BOARDS", "Board", "Capacity", "Pin", "find_board"]
+__all__ = ["BOARDS", "Board", "Capacity", "Pin", "SpiPins", "UartPins", "find_board"]
 
 BOARDS: Mapping[str, Board] = MappingProxyType(
     {board.name: board for board in (ULX3S_25F, ULX3S_45F, ULX3S_85F, HX8K_EVN, ICEBREAKER)}

@@ -19,4 +19,5 @@ def _lpf(port: str, pin: Pin) -> str:
 
 
 def _pcf(port: str, pin: Pin) -> str:
-    return f"set_io {port} {pin.site}\n"
+    pullup = " -pullup yes" if ("PULLUP", "1") in pin.attributes else ""
+    return f"set_io{pullup} {port} {pin.site}\n"

@@ -2,7 +2,7 @@
 
 from amaranth_boards.ice40_hx8k_b_evn import ICE40HX8KBEVNPlatform
 
-from hwgen.boards.resources import connector_pins, resource_pins
+from hwgen.boards.resources import connector_pins, resource_pins, uart_pins
 from hwgen.boards.types import Board, Capacity
 from hwgen.toolchain.nextpnr import Device
 
@@ -28,4 +28,5 @@ HX8K_EVN = Board(
         {"IO_STANDARD": "SB_LVCMOS"},
     ),
     connector="J2, pins 4 to 6 and 9 to 12",
+    uart=uart_pins(ICE40HX8KBEVNPlatform),
 )

@@ -2,7 +2,7 @@
 
 from amaranth_boards.icebreaker import ICEBreakerPlatform
 
-from hwgen.boards.resources import connector_pins, resource_pins
+from hwgen.boards.resources import connector_pins, resource_pins, uart_pins
 from hwgen.boards.types import Board, Capacity
 from hwgen.toolchain.nextpnr import Device
 
@@ -28,4 +28,5 @@ ICEBREAKER = Board(
         {"IO_STANDARD": "SB_LVCMOS"},
     ),
     connector="PMOD 1A, pins 1 to 4 and 7 to 9",
+    uart=uart_pins(ICEBreakerPlatform),
 )

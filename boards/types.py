@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from hwgen.toolchain.nextpnr import Device
 
-__all__ = ["SERIAL_SIGNALS", "Board", "Capacity", "Pin"]
+__all__ = ["SERIAL_SIGNALS", "Board", "Capacity", "Pin", "SpiPins", "UartPins"]
 
 SERIAL_SIGNALS = (
     "sclk",
@@ -27,6 +27,24 @@ class Pin:
     site: str
     attributes: tuple[tuple[str, str], ...] = ()
     invert: bool = False
+
+
+@dataclass(frozen=True)
+class UartPins:
+    """Pins of the UART that the board connects to USB: the FPGA reads ``rx`` and drives ``tx``."""
+
+    rx: Pin
+    tx: Pin
+
+
+@dataclass(frozen=True)
+class SpiPins:
+    """Pins for an SPI controller outside, which drives all but ``cipo``; ``cs`` is active low."""
+
+    cs: Pin
+    copi: Pin
+    cipo: Pin
+    clk: Pin
 
 
 @dataclass(frozen=True)
@@ -54,7 +72,8 @@ class Board:
     which clocks the design; ``target_mhz`` the clock that place and route aims at, so that its
     report says what the design could do. ``nfu_tile`` is (Tn, Ti) of an NFU that leaves room for
     its memory. ``leds`` start with the least significant bit; ``serial`` holds one pin for each of
-    :data:`SERIAL_SIGNALS`, on the connector that ``connector`` names.
+    :data:`SERIAL_SIGNALS`, on the connector that ``connector`` names; ``uart`` the pins of the
+    board's own USB bridge.
     """
 
     name: str
@@ -70,6 +89,7 @@ class Board:
     leds: tuple[Pin, ...]
     serial: tuple[Pin, ...]
     connector: str
+    uart: UartPins
 
     def __post_init__(self) -> None:
         if len(self.serial) != len(SERIAL_SIGNALS):
@@ -82,6 +102,11 @@ class Board:
     def family(self) -> str:
         """FPGA family, ``ecp5`` or ``ice40``."""
         return self.device.family
+
+    @property
+    def spi(self) -> SpiPins:
+        """Pins for SPI: the first four of the connector, in the order of a Pmod of type 2."""
+        return SpiPins(*self.serial[:4])
 
     @property
     def ports(self) -> tuple[tuple[str, Pin], ...]:

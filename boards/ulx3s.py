@@ -4,7 +4,7 @@ from typing import Any
 
 from amaranth_boards.ulx3s import ULX3S_25F_Platform, ULX3S_45F_Platform, ULX3S_85F_Platform
 
-from hwgen.boards.resources import connector_pins, resource_pins
+from hwgen.boards.resources import connector_pins, resource_pins, uart_pins
 from hwgen.boards.types import Board, Capacity
 from hwgen.toolchain.nextpnr import Device
 
@@ -32,6 +32,7 @@ def _ulx3s(size: str, platform: type[Any], capacity: Capacity) -> Board:
             {"IO_TYPE": "LVCMOS33", "PULLMODE": "DOWN"},
         ),
         connector="J1, GP0 to GP6",
+        uart=uart_pins(platform),
     )
 
 

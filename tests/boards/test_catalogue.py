@@ -5,10 +5,17 @@ import dataclasses
 import pytest
 from amaranth_boards.icebreaker import ICEBreakerPlatform
 
-from hwgen.boards import BOARDS, Board, find_board
+from hwgen.boards import BOARDS, Board, Pin, find_board
 from hwgen.boards.constraints import constraints
-from hwgen.boards.resources import connector_pins, resource_pins
+from hwgen.boards.resources import connector_pins, resource_pins, uart_pins
 from hwgen.errors import ResourceError
+
+
+class _Bare:
+    """A platform without anything."""
+
+    resources: tuple[object, ...] = ()
+
 
 _ALL = [pytest.param(board, id=name) for name, board in BOARDS.items()]
 
@@ -60,7 +67,23 @@ def test_polarity_comes_from_the_platform() -> None:
     assert not any(pin.invert for pin in BOARDS["hx8k-evn"].leds)
 
 
+@pytest.mark.parametrize("board", _ALL)
+def test_links_have_pins_of_their_own(board: Board) -> None:
+    spi = board.spi
+    others = [board.clock.site, *(pin.site for pin in (*board.leds, *board.serial))]
+    assert len({board.uart.rx.site, board.uart.tx.site, *others}) == len(others) + 2
+    assert (spi.cs, spi.copi, spi.cipo, spi.clk) == board.serial[:4]
+
+
+def test_uart_is_seen_from_the_fpga() -> None:
+    uart = BOARDS["ulx3s-85f"].uart
+    assert (uart.rx.site, uart.tx.site) == ("M1", "L4")
+    assert BOARDS["icebreaker"].uart.rx == Pin("6", (("IO_STANDARD", "SB_LVTTL"), ("PULLUP", "1")))
+
+
 def test_what_a_platform_lacks_is_named() -> None:
+    with pytest.raises(ValueError, match="_Bare has no resource 'uart' 0"):
+        uart_pins(_Bare)
     with pytest.raises(ValueError, match="ICEBreakerPlatform has no resource 'led' 7"):
         resource_pins(ICEBreakerPlatform, "led", 7)
     with pytest.raises(ValueError, match="ICEBreakerPlatform has no connector 'pmod' 9"):
