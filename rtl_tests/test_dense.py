@@ -127,6 +127,8 @@ SERIAL = [
     ("one of each", True, True),
     ("uneven", False, True),
     ("map", False, True),
+    ("map", True, False),
+    ("depthwise, one lane", True, True),
     ("all lanes", False, True),
     ("depthwise, some", False, True),
 ]
@@ -187,12 +189,12 @@ def test_lanes_for_is_the_fewest(interval: int) -> None:
 
 
 def test_errors() -> None:
-    with pytest.raises(ValueError, match="vector of one group"):
-        _case("map", serial_in=True)
+    with pytest.raises(ValueError, match="one group at a time, not by 4 lanes of 2 groups"):
+        _case("groups of channels", serial_in=True)
     op = _conv(4, 2, 2, 2, values=POWERS, seed=0)
     ranges = [Range(0, 1)] * 2
-    with pytest.raises(ValueError, match="must cover the input"):
-        Dense(op, ranges=ranges, shape=(2, 3, 2), lanes=1)
+    with pytest.raises(ValueError, match="does not fit the frame"):
+        Dense(op, ranges=ranges, shape=(2, 1, 2), lanes=1)
     with pytest.raises(ValueError, match="must have 2 channels, not 3"):
         Dense(op, ranges=ranges, shape=(3, 2, 2), lanes=1)
     with pytest.raises(ValueError, match="must be 1 to 4, not 5"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -139,7 +140,14 @@ class _Job:
         if not self.design.taps:
             return (run(self.network, images),)
         tensors = run_all(self.network, images)
-        return tuple(tensors[node].reshape(-1, *shape) for node, shape in self.streams)
+        return tuple(_shaped(tensors[node], shape) for node, shape in self.streams)
+
+
+def _shaped(frames: IntArray, shape: Shape) -> IntArray:
+    """Frames (N, C, H, W) as a stream carries them: (N, 1, H * W * C, 1) if channel by channel."""
+    if frames.shape[1:] == shape:
+        return frames
+    return frames_to_pixels(frames).reshape(-1, *shape)
 
 
 def _check(network: IntegerNetwork, design: StreamDesign, *, layers: bool) -> None:
@@ -159,14 +167,14 @@ def _check(network: IntegerNetwork, design: StreamDesign, *, layers: bool) -> No
         if node not in names:
             raise VerifyError(f"Stream {port} shows {node!r}, which the network does not have")
         channels = network.shape(node)[0]
-        in_turns = port.startswith("tap") and network.shape(node) == (channels, 1, 1)
-        in_turns = in_turns and shape == (1, channels, 1)
-        if shape != network.shape(node) and not in_turns:
+        beats = math.prod(network.shape(node))
+        is_serial = port.startswith("tap") and shape == (1, beats, 1)
+        if shape != network.shape(node) and not is_serial:
             raise VerifyError(
                 f"Stream {port} carries frames of shape {shape}, but {node!r} has shape "
                 f"{network.shape(node)}"
             )
-        fields = layout.channels * channels if in_turns else layout.channels
+        fields = layout.channels * (channels if is_serial else 1)
         for channel, (needed, (width, signed)) in enumerate(
             zip(network.ranges(node), fields, strict=True)
         ):

@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hwgen.approx.types import ApproxNetwork, DyadicFilters
-from hwgen.integer.types import Conv, IntegerNetwork, Requantise
+from hwgen.integer.types import IntegerNetwork, Requantise
 from hwgen.network import types as real
 from hwgen.network.execute import run_all as run_float
 from hwgen.network.types import FloatArray, Node, Shape
 from hwgen.numeric import csd_weight
 from hwgen.sim import golden
 from hwgen.stream.blocks import Stage
-from hwgen.stream.dense import dense_cycles
 from hwgen.stream.plan import PipelinePlan
 
 __all__ = ["Layer", "layer_table", "output_errors"]
@@ -198,7 +197,7 @@ def _with_hardware(row: Layer, stages: Sequence[Stage]) -> Layer:
         adders=sum(graph.adders for graph in graphs) if graphs else None,
         depth=max(graph.depth for graph in graphs) if graphs else None,
         lanes=lanes or None,
-        cycles=max((_cycles(stage) for stage in stages), default=None),
+        cycles=max((stage.cycles for stage in stages), default=None),
     )
 
 
@@ -207,16 +206,6 @@ def _buffers(plan: PipelinePlan, stages: Sequence[Stage]) -> tuple[int, ...]:
     held = {stage.name: stage.depth for stage in plan.stages if stage.form == "buffer"}
     joins = [stage for stage in stages if stage.form in ("add", "concat")]
     return tuple(held.get(source, 0) for join in joins for source in join.sources)
-
-
-def _cycles(stage: Stage) -> int:
-    """Cycles that an image keeps a stage busy, when neither side waits."""
-    if stage.scan is not None:
-        return stage.scan.beats
-    if stage.form == "dense":
-        assert isinstance(stage.op, Conv)
-        return dense_cycles(stage.op, lanes=stage.lanes)
-    return stage.shape[1] * stage.shape[2]
 
 
 def _kind(network: real.Network, node: Node) -> str:

@@ -49,7 +49,7 @@ FORMS = (
 class Stage:
     """One block of a pipeline.
 
-    A vector of C channels may pass one channel a beat, as a frame (1, C, 1) with one field.
+    Pixels of C channels may pass one channel a beat, as a frame (1, H * W * C, 1) with one field.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class Stage:
     output_ranges : tuple of Range
         Ranges of the fields of the output.
     values : tuple of Range
-        Range of each channel of a vector that comes one channel a beat, where the block needs it.
+        Range of each channel of pixels that come one channel a beat, where the block needs it.
     latency : int
         Cycles from an item in to the item that it gives, if the stage gives one for each.
     gives : bool
@@ -83,7 +83,7 @@ class Stage:
     bias : tuple of int
         Constants that ``adders`` or ``requantise`` add to each channel; empty for none.
     scan : Scan, optional
-        Of ``window``.
+        Of ``window`` and ``dense``.
     fill : tuple of int
         Padding of a ``window``.
     lanes : int
@@ -118,21 +118,23 @@ class Stage:
 
     @property
     def serial_out(self) -> bool:
-        """Whether the output is a vector that passes one channel a beat."""
+        """Whether the pixels of the output pass one channel a beat."""
         if self.form == "dense":
-            return self.output_shape[1] > 1
-        return bool(self.values) and self.form in ("piecewise", "requantise")
+            assert isinstance(self.op, Conv)
+            return self.output_shape[0] < self.op.weight.shape[0]
+        return bool(self.values) and self.form in ("add", "piecewise", "requantise")
 
     @property
     def cycles(self) -> int:
         """Cycles for which a frame keeps the stage busy."""
-        pixels = self.shape[1] * self.shape[2]
-        if self.scan is not None:
-            return self.scan.beats
+        beats = self.shape[1] * self.shape[2]
+        if self.scan is None:
+            return beats
         if self.form == "dense":
             assert isinstance(self.op, Conv)
-            return max(pixels, dense_cycles(self.op, lanes=self.lanes))
-        return pixels
+            rows, columns = self.scan.out_size
+            return max(beats, rows * columns * dense_cycles(self.op, lanes=self.lanes))
+        return self.scan.beats
 
 
 def component(stage: Stage) -> wiring.Component:
@@ -173,11 +175,13 @@ def component(stage: Stage) -> wiring.Component:
             return PiecewiseLinearBlock(op, ranges=ranges, shape=stage.shape)
         case "dense":
             assert isinstance(op, Conv)
+            assert stage.scan is not None
             values = stage.values
+            size = (stage.scan.height, stage.scan.width)
             return Dense(
                 op,
                 ranges=values or ranges,
-                shape=(len(values), 1, 1) if values else stage.shape,
+                shape=(len(values or ranges), *size),
                 lanes=stage.lanes,
                 serial_in=bool(values),
                 serial_out=stage.serial_out,

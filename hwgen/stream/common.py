@@ -16,6 +16,7 @@ __all__ = [
     "Registers",
     "clamped",
     "delayed_flags",
+    "in_turns",
     "lookup",
     "next_count",
     "pixel_layout",
@@ -39,6 +40,11 @@ def union(ranges: Iterable[Range]) -> Range:
 def pixel_layout(ranges: Sequence[Range], *, prefix: str = "c") -> data.StructLayout:
     """Payload of one pixel: field ``c0, c1, ...`` a channel, each exactly as wide as its range."""
     return data.StructLayout({f"{prefix}{k}": range_shape(r) for k, r in enumerate(ranges)})
+
+
+def in_turns(frames: IntArray) -> IntArray:
+    """Frames (N, C, H, W) whose pixels pass one channel a beat: frames (N, 1, H * W * C, 1)."""
+    return frames.transpose(0, 2, 3, 1).reshape(len(frames), 1, -1, 1)
 
 
 def pixel_signature(ranges: Sequence[Range]) -> stream.Signature:

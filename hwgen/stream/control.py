@@ -13,6 +13,7 @@ from hwgen.errors import VerifyError
 from hwgen.integer.types import Conv
 from hwgen.stream.blocks import Stage
 from hwgen.stream.dense import dense_cycles
+from hwgen.stream.patches import Supply
 from hwgen.stream.scan import Scan
 
 __all__ = ["Control"]
@@ -211,23 +212,26 @@ class _Queue:
 
 
 class _Dense:
-    """Two halves of a memory, lanes that read one of them, and a pipeline behind the memory."""
+    """A memory of pixels, lanes that read its patches, and a pipeline behind the memory."""
 
     __slots__ = (
-        "batch", "enable", "filled", "gives", "i", "left", "length", "line", "mask", "o",
-        "pixels", "position", "top", "written",
+        "advances", "ahead", "batch", "enable", "gives", "i", "left", "length", "line", "mask", "o",
+        "patch", "position", "slack", "top",
     )  # fmt: skip
 
     def __init__(self, i: int, o: int, stage: Stage) -> None:
         assert isinstance(stage.op, Conv)
+        assert stage.scan is not None
         self.i, self.o = i, o
-        self.pixels = stage.shape[1] * stage.shape[2]
+        supply = Supply(stage.scan, len(stage.values) or 1)
+        self.advances, self.slack = supply.advances.tolist(), supply.slack
+        self.ahead = -supply.first
         self.gives = _batches(stage)
         cycles = dense_cycles(stage.op, lanes=stage.lanes)
         self.length = cycles // len(self.gives)
         delay = stage.latency - (self.length if stage.serial_out else cycles) - 1
         self.top, self.mask = 1 << (delay - 1), (1 << delay) - 1
-        self.line = self.filled = self.written = self.position = self.batch = self.left = 0
+        self.line = self.patch = self.position = self.batch = self.left = 0
         self.enable = True
 
     def offer(self, valid: _Flags) -> None:
@@ -236,7 +240,7 @@ class _Dense:
     def accept(self, valid: _Flags, ready: _Flags) -> None:
         free = self.left == 0 or (self.left == 1 and ready[self.o])
         self.enable = free or not self.line & self.top
-        ready[self.i] = self.filled != 2
+        ready[self.i] = self.ahead < self.slack
 
     def tick(self, valid: _Flags, ready: _Flags) -> None:
         if self.line & self.top and self.enable:
@@ -244,24 +248,24 @@ class _Dense:
             self.batch = (self.batch + 1) % len(self.gives)
         elif ready[self.o] and self.left:
             self.left -= 1
-        running = self.filled > 0
-        if valid[self.i] and ready[self.i]:
-            self.written = (self.written + 1) % self.pixels
-            self.filled += self.written == 0
+        running = self.ahead >= 0
+        self.ahead += valid[self.i] and ready[self.i]
         if not self.enable:
             return
         ends = running and (self.position + 1) % self.length == 0
         self.line = ((self.line << 1) | ends) & self.mask
         if running:
             self.position = (self.position + 1) % (self.length * len(self.gives))
-            self.filled -= self.position == 0
+            if self.position == 0:
+                self.ahead -= self.advances[self.patch]
+                self.patch = (self.patch + 1) % len(self.advances)
 
     def state(self) -> object:
-        return (self.batch, self.filled, self.left, self.line, self.position, self.written)
+        return (self.ahead, self.batch, self.left, self.line, self.patch, self.position)
 
 
 def _batches(stage: Stage) -> tuple[int, ...]:
-    """Items that each batch of a fully connected layer gives."""
+    """Items that each batch of a position gives."""
     assert isinstance(stage.op, Conv)
     outputs = stage.op.weight.shape[0]
     starts = range(0, outputs, stage.lanes)
@@ -332,7 +336,11 @@ def _machine(stage: Stage, numbers: dict[str, int]) -> _Machine:
             return _Queue(inputs[0], numbers[stage.name])
         case "buffer":
             return _Buffer(inputs[0], numbers[stage.name], stage.depth)
-        case "accumulate" | "gather":
+        case "gather":
+            return _Window(
+                inputs[0], numbers[stage.name], Scan(len(stage.values), 1, (len(stage.values), 1))
+            )
+        case "accumulate":
             _, height, width = stage.shape
             scan = Scan(height, width, (height, width))
             return _Window(inputs[0], numbers[stage.name], scan)

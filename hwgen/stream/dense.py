@@ -1,11 +1,9 @@
-"""Fully connected layers: dyadic codes in memory, shift-add accumulators that take turns."""
+"""Convolutions with dyadic codes in memory: shift-add accumulators that take turns."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from amaranth.hdl import Const, Module, Mux, Signal, Value, signed, unsigned
@@ -19,6 +17,7 @@ from hwgen.stream.codes import weight_code
 from hwgen.stream.common import (
     Registers,
     delayed_flags,
+    in_turns,
     lookup,
     next_count,
     pixel_signature,
@@ -26,6 +25,8 @@ from hwgen.stream.common import (
     union,
 )
 from hwgen.stream.lanes import Reader, lane_readers
+from hwgen.stream.matrix import conv_matrix
+from hwgen.stream.patches import Patches
 from hwgen.stream.product import (
     Partial,
     multiple_stages,
@@ -36,8 +37,10 @@ from hwgen.stream.product import (
     select_stages,
     with_carry,
 )
+from hwgen.stream.scan import Scan
+from hwgen.stream.window import Window
 
-__all__ = ["Dense", "dense_cycles", "is_dense", "lanes_for"]
+__all__ = ["Dense", "dense_cycles", "is_dense", "lanes_for", "takes_turns"]
 
 
 def is_dense(op: Conv, shape: Shape) -> bool:
@@ -46,13 +49,13 @@ def is_dense(op: Conv, shape: Shape) -> bool:
 
 
 def dense_cycles(op: Conv, *, lanes: int) -> int:
-    """Cycles that :class:`Dense` is busy with an image."""
+    """Cycles that :class:`Dense` is busy with an output position."""
     outputs, channels, height, width = op.weight.shape
     return -(-outputs // lanes) * channels * height * width
 
 
 def lanes_for(op: Conv, *, interval: int) -> int:
-    """Fewest lanes with which an image takes at most ``interval`` cycles.
+    """Fewest lanes with which an output position takes at most ``interval`` cycles.
 
     If none suffice, one lane an output, which is the most there can be.
     """
@@ -61,39 +64,32 @@ def lanes_for(op: Conv, *, interval: int) -> int:
     return -(-outputs // batches)
 
 
-@dataclass(frozen=True)
-class _Schedule:
-    """What happens in a cycle: whether a value is read, whether it is a batch's last, which one.
-
-    ``word`` is the pixel that was addressed in the cycle before.
-    """
-
-    running: Signal
-    last: Signal
-    channel: Value
-    batch: Value
-    word: Any
+def takes_turns(op: Conv, *, lanes: int) -> bool:
+    """Whether ``lanes`` read the same group at a time, so that channels may come one by one."""
+    ranges = [Range(0, 0)] * (op.groups * op.weight.shape[1])
+    return len(lane_readers(op.weight.shape[0], lanes, groups=op.groups, ranges=ranges)) == 1
 
 
 class Dense(wiring.Component):
-    """Fully connected layer ``y[o] = bias[o] + sum weight[o, k] * x[k]``, exact.
+    """Convolution ``y[o] = bias[o] + sum weight[o, k] * x[k]`` over each patch, exact.
 
-    A frame is written to one half of a memory while the other half is read. ``lanes``
-    accumulators compute as many outputs at once, one input value a cycle, batch after batch; the
-    weights are code words in a memory that is read once an image from start to end. A code word
-    chooses, digit by digit, among multiples of the input that all lanes share (see
+    The newest rows of the input lie in memory (:class:`hwgen.stream.patches.Patches`). ``lanes``
+    accumulators compute as many outputs of a position at once, one input value a cycle, batch after
+    batch; the weights are code words in a memory that is read once a position from start to end. A
+    code word chooses, digit by digit, among multiples of the input that all lanes share (see
     :func:`hwgen.stream.codes.weight_code`). All outputs leave together as one pixel; or, with
     ``serial_out``, one after the other, which needs no register but those of the lanes. With
-    ``serial_in`` a vector comes in likewise, which saves choosing among its channels.
+    ``serial_in`` the channels come in likewise, which saves choosing among them.
 
-    An image keeps the lanes busy for :py:`cycles` cycles, and the first item of its result follows
-    its last pixel by :py:`latency` cycles if they were idle. The next image may come in meanwhile,
-    so that images follow each other by ``cycles``, or by their beats in or out if these are more.
+    A position keeps the lanes busy for :py:`position_cycles` cycles. If they were idle, the first
+    item of its result follows the last pixel that it needs by :py:`latency` cycles. Pixels of the
+    next positions, and of the next image, come in meanwhile. A fully connected layer has one
+    position an image.
 
     Parameters
     ----------
     op : :class:`hwgen.integer.types.Conv`
-        Convolution whose kernel is the whole input; groups divide channels and outputs.
+        Any convolution.
     ranges : sequence of Range
         Range of each input channel (C entries).
     shape : (int, int, int)
@@ -101,9 +97,10 @@ class Dense(wiring.Component):
     lanes : int
         Outputs computed at once, from 1 to the number of outputs.
     serial_in : bool
-        Whether ``i`` carries frames (1, C, 1) instead of (C, 1, 1); only for vectors and one group.
+        Whether ``i`` carries the channels of a pixel one after the other, a frame
+        (1, H * W * C, 1); only if all lanes read the same group at a time (:func:`takes_turns`).
     serial_out : bool
-        Whether ``o`` carries frames (1, O, 1) instead of (O, 1, 1).
+        Whether ``o`` carries the channels likewise, a frame (1, OH * OW * O, 1).
 
     Attributes
     ----------
@@ -126,16 +123,18 @@ class Dense(wiring.Component):
         serial_in: bool = False,
         serial_out: bool = False,
     ) -> None:
-        if not is_dense(op, shape):
-            raise ValueError(f"Kernel {op.kernel} must cover the input {shape[1:]} unpadded")
         if len(ranges) != shape[0] or op.weight.shape[1] * op.groups != shape[0]:
             raise ValueError(
                 f"Input must have {op.weight.shape[1] * op.groups} channels, not {shape[0]}"
             )
         if not 1 <= lanes <= op.weight.shape[0]:
             raise ValueError(f"Lanes must be 1 to {op.weight.shape[0]}, not {lanes!r}")
-        if serial_in and (shape[1:] != (1, 1) or op.groups != 1):
-            raise ValueError(f"Serial input must be a vector of one group, not {shape}")
+        if serial_in and not takes_turns(op, lanes=lanes):
+            raise ValueError(
+                f"Serial input must be read by one group at a time, not by {lanes} lanes of "
+                f"{op.groups} groups"
+            )
+        self.scan = Scan(shape[1], shape[2], op.kernel, op.strides, op.pads, op.dilations)
         self.op = op
         self.ranges = tuple(ranges)
         self.shape = shape
@@ -168,8 +167,9 @@ class Dense(wiring.Component):
         weights = self.op.weight.reshape(outputs, per_group, -1)
         up = np.maximum(weights, 0).sum(axis=2)
         down = np.minimum(weights, 0).sum(axis=2)
-        lo = np.array([r.lo for r in self.ranges]).reshape(self.op.groups, per_group)
-        hi = np.array([r.hi for r in self.ranges]).reshape(self.op.groups, per_group)
+        read = [self._padded(r) for r in self.ranges]
+        lo = np.array([r.lo for r in read]).reshape(self.op.groups, per_group)
+        hi = np.array([r.hi for r in read]).reshape(self.op.groups, per_group)
         group = np.arange(outputs) // (outputs // self.op.groups)
         least = self.op.bias + (up * lo[group] + down * hi[group]).sum(axis=1)
         most = self.op.bias + (up * hi[group] + down * lo[group]).sum(axis=1)
@@ -177,18 +177,25 @@ class Dense(wiring.Component):
 
     @property
     def batches(self) -> int:
-        """Times that the input is read for an image."""
+        """Times that each patch is read."""
         return -(-self.op.weight.shape[0] // self.lanes)
+
+    @property
+    def position_cycles(self) -> int:
+        """Cycles for which a position keeps the lanes busy."""
+        return dense_cycles(self.op, lanes=self.lanes)
 
     @property
     def cycles(self) -> int:
         """Cycles for which an image keeps the lanes busy."""
-        return dense_cycles(self.op, lanes=self.lanes)
+        rows, columns = self.scan.out_size
+        return rows * columns * self.position_cycles
 
     @property
     def latency(self) -> int:
-        """Cycles from the last accepted pixel of an image to its first result, from idle lanes."""
-        cycles = self.cycles // self.batches if self.serial_out else self.cycles
+        """Cycles from the last pixel that a position needs to its first result, from idle lanes."""
+        batches = self.batches if self.serial_out else 1
+        cycles = self.position_cycles // batches
         return cycles + self._input_stages + product_stages(self.code) + 3
 
     @property
@@ -197,9 +204,22 @@ class Dense(wiring.Component):
         return lane_readers(outputs, self.lanes, groups=self.op.groups, ranges=self.ranges)
 
     @property
-    def _beats(self) -> int:
-        """Items in which an image comes in."""
-        return self.shape[0] if self.serial_in else self.shape[1] * self.shape[2]
+    def patches(self) -> Patches:
+        """The memory of the input and the walk over its patches."""
+        per_group = self.op.weight.shape[1]
+        groups = self._readers[0].groups
+        return Patches(
+            self.scan,
+            ranges=self.input_ranges,
+            channels=per_group,
+            batches=self.batches,
+            serial=[group * per_group for group in groups] if self.serial_in else (),
+            words=self.shape[0] if self.serial_in else 1,
+        )
+
+    def _padded(self, r: Range) -> Range:
+        """Range of an input where taps outside the frame are 0."""
+        return r.union(Range(0, 0)) if any(self.op.pads) else r
 
     @property
     def _per_beat(self) -> int:
@@ -207,9 +227,17 @@ class Dense(wiring.Component):
         return 1 if self.serial_in else self.op.weight.shape[1]
 
     @property
+    def _choices(self) -> int:
+        """Groups that a lane chooses from."""
+        if self.serial_in:
+            return 1
+        return max(len(set(reader.groups)) for reader in self._readers)
+
+    @property
     def _select_stages(self) -> int:
-        groups = max(len(set(reader.groups)) for reader in self._readers)
-        return max(1, select_stages(groups) + select_stages(self._per_beat))
+        """Cycles from the memory's word to the value chosen, 0 if outside the frame."""
+        stages = select_stages(self._choices) + select_stages(self._per_beat)
+        return max(1, stages + any(self.op.pads))
 
     @property
     def _widths(self) -> list[int]:
@@ -226,38 +254,53 @@ class Dense(wiring.Component):
         return self._select_stages + multiple_stages(self.code)
 
     def model(self, x: IntArray) -> IntArray:
-        """Outputs (N, O, 1, 1), or (N, 1, O, 1) if serial, of frames as they come in."""
-        outputs = self.op.weight.shape[0]
-        frames = x.reshape(len(x), self.op.groups, -1)
-        weights = self.op.weight.reshape(self.op.groups, outputs // self.op.groups, -1)
-        sums = np.einsum("ngk,gok->ngo", frames, weights).reshape(len(x), outputs)
-        total = sums + self.op.bias
-        return total.reshape(len(x), *((1, outputs, 1) if self.serial_out else (outputs, 1, 1)))
+        """Outputs (N, O, OH, OW), or (N, 1, OH * OW * O, 1) if serial, of frames as they come."""
+        channels, height, width = self.shape
+        if self.serial_in:
+            x = x.reshape(-1, height, width, channels).transpose(0, 3, 1, 2)
+        windows = Window(
+            self.shape,
+            self.op.kernel,
+            self.op.strides,
+            self.op.pads,
+            self.op.dilations,
+            ranges=self.ranges,
+        ).model(x)
+        bias = self.op.bias.reshape(-1, 1, 1)
+        total = np.einsum("nkhw,ko->nohw", windows, conv_matrix(self.op)) + bias
+        return in_turns(total) if self.serial_out else total
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         finished = Signal()
         ce = Signal()
         registers = Registers(m, ce)
-        schedule = self._schedule(m, ce)
-        inputs = self._inputs(m, registers, schedule)
+        m.submodules.patches = patches = self.patches
+        m.d.comb += [
+            patches.i.payload.eq(self.i.payload),
+            patches.i.valid.eq(self.i.valid),
+            self.i.ready.eq(patches.i.ready),
+            patches.ce.eq(ce),
+        ]
+        inputs = self._inputs(m, registers, patches)
 
         code = self.code
         stages = self._input_stages + product_stages(code) + 2
-        running = delayed_flags(m, ce, schedule.running, stages)
-        last = delayed_flags(m, ce, schedule.last, stages)
+        running = delayed_flags(m, ce, patches.running, stages)
+        last = delayed_flags(m, ce, patches.last, stages)
         words = self._words(m, registers, running[self._input_stages - 1])
         sums: dict[int, Partial] = {}
         for reader, x in zip(self._readers, inputs, strict=True):
             name = f"x{reader.lanes[0]}"
-            found = multiples(registers, x, reader.range, code, name=name)
+            r = self._padded(reader.range)
+            found = multiples(registers, x, r, code, name=name)
             for lane in reader.lanes:
                 word = words[lane * code.width :][: code.width]
                 sums[lane] = product(
                     registers,
                     word,
                     found,
-                    reader.range,
+                    r,
                     code,
                     width=self._widths[lane],
                     name=f"lane{lane}",
@@ -272,84 +315,40 @@ class Dense(wiring.Component):
             self._gather(m, ce, accumulators, finished)
         return m
 
-    def _schedule(self, m: Module, ce: Value) -> _Schedule:
-        """Write frames to the memory, and read each of them ``batches`` times."""
-        pixels, per_group = self._beats, self._per_beat
-        m.submodules.frames = frames = memory.Memory(
-            shape=self.i.payload.shape(), depth=2 * pixels, init=[]
-        )
-        write, read = frames.write_port(), frames.read_port()
-        filled = Signal(range(3))
-        written, finished = Signal(), Signal()
-        with m.If(written & ~finished):
-            m.d.sync += filled.eq(filled + 1)
-        with m.Elif(finished & ~written):
-            m.d.sync += filled.eq(filled - 1)
-
-        write_address = Signal(range(2 * pixels))
-        m.d.comb += [
-            self.i.ready.eq(filled != 2),
-            write.addr.eq(write_address),
-            write.data.eq(self.i.payload),
-            write.en.eq(self.i.valid & self.i.ready),
-        ]
-        with m.If(write.en):
-            m.d.sync += write_address.eq(next_count(write_address, 2 * pixels))
-            m.d.comb += written.eq(
-                (write_address == pixels - 1) | (write_address == 2 * pixels - 1)
-            )
-
-        running = Signal()
-        channel = Signal(range(per_group))
-        pixel = Signal(range(pixels))
-        batch = Signal(range(self.batches))
-        half = Signal()
-        end_of_pixel, end_of_batch, end_of_image = Signal(), Signal(), Signal()
-        m.d.comb += [
-            running.eq(filled != 0),
-            end_of_pixel.eq(channel == per_group - 1),
-            end_of_batch.eq(end_of_pixel & (pixel == pixels - 1)),
-            end_of_image.eq(end_of_batch & (batch == self.batches - 1)),
-            finished.eq(running & ce & end_of_image),
-            read.addr.eq(pixel + Mux(half, pixels, 0)),
-            read.en.eq(ce),
-        ]
-        with m.If(running & ce):
-            m.d.sync += channel.eq(next_count(channel, per_group))
-            with m.If(end_of_pixel):
-                m.d.sync += pixel.eq(next_count(pixel, pixels))
-            with m.If(end_of_batch):
-                m.d.sync += batch.eq(next_count(batch, self.batches))
-            with m.If(end_of_image):
-                m.d.sync += half.eq(~half)
-        return _Schedule(running, end_of_batch, channel, batch, read.data)
-
-    def _inputs(self, m: Module, registers: Registers, schedule: _Schedule) -> list[Value]:
+    def _inputs(self, m: Module, registers: Registers, patches: Patches) -> list[Value]:
         """Input value of each reader, ``_select_stages`` stages after the word was read."""
-        per_group = self._per_beat
-        first = select_stages(per_group)
-        channel = registers.register(schedule.channel, schedule.channel.shape(), name="channel_d")
-        batch = registers.delay(schedule.batch, 1 + first, name="batch")
+        count = self._per_beat
+        first, stages = select_stages(count), self._select_stages
+        channel = registers.register(patches.channel, patches.channel.shape(), name="channel_d")
+        batch = registers.delay(patches.batch, 1 + first, name="batch")
+        padded = any(self.op.pads)
+        inside = registers.delay(patches.inside, stages if padded else 0, name="inside")
         inputs = []
         for reader in self._readers:
             name = f"x{reader.lanes[0]}"
-            groups = sorted(set(reader.groups))
+            groups = [0] if self.serial_in else sorted(set(reader.groups))
             shape = range_shape(reader.range)
             values = [
                 select(
                     registers,
-                    [schedule.word[f"c{group * per_group + c}"] for c in range(per_group)],
+                    [patches.word[f"c{group * count + c}"] for c in range(count)],
                     channel,
                     shape,
                     name=f"{name}_g{group}",
                 )
                 for group in groups
             ]
-            table = np.array([groups.index(group) for group in reader.groups])
-            choice = lookup(m, batch, table, name=f"{name}_group")
-            value = select(registers, values, choice, shape, name=name)
-            rest = self._select_stages - first - select_stages(len(groups))
-            inputs.append(registers.delay(value, rest, name=name))
+            value = values[0]
+            if len(groups) > 1:
+                table = np.array([groups.index(group) for group in reader.groups])
+                choice = lookup(m, batch, table, name=f"{name}_group")
+                value = select(registers, values, choice, shape, name=name)
+            rest = stages - first - select_stages(len(groups))
+            value = registers.delay(value, rest - padded, name=name)
+            if padded:
+                shape = range_shape(self._padded(reader.range))
+                value = registers.register(Mux(inside, value, 0), shape, name=f"{name}_inside")
+            inputs.append(value)
         return inputs
 
     def _words(self, m: Module, registers: Registers, running: Value) -> Value:

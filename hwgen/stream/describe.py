@@ -19,9 +19,9 @@ _WHAT = {
     "argmax": "gives the index of the greatest channel",
     "buffer": "holds pixels, first in, first out",
     "concat": "joins channels",
-    "dense": "fully connected layer, weights as codes in memory",
+    "dense": "sums of products one after the other, weights as codes in memory",
     "fork": "copies a stream",
-    "gather": "collects a vector that comes one channel at a time",
+    "gather": "collects pixels that come one channel at a time",
     "max": "takes the greatest value of each channel's window",
     "piecewise": "piecewise-linear function with dyadic slopes",
     "requantise": "scales, rounds and saturates each channel",
@@ -62,7 +62,7 @@ def _header(plan: PipelinePlan, name: str, tapped: Sequence[Stage]) -> Iterator[
     if tapped:
         yield "  tap*__valid is high in each cycle in which a pixel of that tensor passes."
         if any(stage.serial_out for stage in tapped):
-            yield "  A tensor of 1 x C x 1 is a vector that passes one channel a transfer."
+            yield "  A tensor of 1 x H*W*C x 1 passes one channel of a pixel a transfer."
     yield ""
     yield f"{timing.interval:g} cycles an image; the first result after {timing.first} cycles, the"
     yield f"last of the first image after {timing.image}, if neither side waits."
@@ -101,9 +101,10 @@ def _stage(stage: Stage, note: str) -> Iterator[str]:
     if stage.scan is not None:
         scan = stage.scan
         kh, kw = scan.kernel
-        yield f"field c * {kh * kw} + r * {kw} + s is channel c, row r, column s of the window"
+        if stage.form == "window":
+            yield f"field c * {kh * kw} + r * {kw} + s is channel c, row r, column s of the window"
         yield f"kernel {scan.kernel}, strides {scan.strides}, pads {scan.pads},"
-        yield f"dilations {scan.dilations}; {scan.beats} cycles a frame"
+        yield f"dilations {scan.dilations}; {stage.cycles} cycles a frame"
 
 
 def _adders(stage: Stage) -> Iterator[str]:

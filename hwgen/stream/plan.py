@@ -119,7 +119,7 @@ def plan_pipeline(
         replace(stage, graph=graphs.get(stage.name), complement=complement and stage.name in graphs)
         for stage in stages
     ]
-    busiest = int(fixed_interval(network, stages) * (1 + slack))
+    busiest = int(fixed_interval(network, stages, folding) * (1 + slack))
     stages = [_timed(stage, busiest, folding) for stage in stages]
     balanced = balance(stages)
     return PipelinePlan(

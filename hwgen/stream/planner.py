@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,10 +28,11 @@ from hwgen.integer.types import (
 from hwgen.network.types import Shape
 from hwgen.numeric import IntArray, Range, csd_weight
 from hwgen.stream.blocks import Stage, component
-from hwgen.stream.dense import Dense, dense_cycles, is_dense, lanes_for
+from hwgen.stream.dense import Dense, dense_cycles, is_dense, lanes_for, takes_turns
 from hwgen.stream.forms import LayerForm, form_of
 from hwgen.stream.matrix import conv_matrix, linear_ranges
 from hwgen.stream.pool import pool_window, sum_matrix
+from hwgen.stream.scan import Scan
 from hwgen.stream.serial import SerialRequantise
 from hwgen.stream.window import Window
 
@@ -47,7 +49,8 @@ _CHEAP_TERMS = 32
 class _Tensor:
     """Where a tensor comes out: its stage, its shape and its ranges; forks have several ports.
 
-    ``values`` are the ranges of the channels of a vector that passes one channel a beat.
+    ``values`` are the ranges of the channels if pixels pass one channel a beat. ``shape`` is then
+    that of the frames that pass.
     """
 
     sources: tuple[str, ...]
@@ -124,62 +127,97 @@ class Planner:
     ) -> None:
         """Make a tensor known; fork it if it is read more than once.
 
-        A vector that passes one channel a beat is collected unless its one reader takes it so.
+        Pixels that pass one channel a beat are collected here if no reader takes them so, and
+        else before each reader that does not.
         """
-        uses = sum(node.inputs.count(name) for node in self.nodes)
-        uses += name == self.network.output
-        reader = self._only_reader(name)
-        if values and not (reader and self._takes_turns(reader, len(values))):
-            source = self._append(
-                name=self._name(layer, "gather"),
-                form="gather",
-                node=name,
-                layer=layer,
-                inputs=[(source, shape, ranges)],
-                output_shape=(len(values), 1, 1),
-                values=values,
-            )
-            shape, ranges, values = (len(values), 1, 1), values, ()
-        self.tensors[name] = _Tensor((source,), shape, ranges, values)
+        readers = [node for node in self.nodes for read in node.inputs if read == name]
+        is_output = name == self.network.output
+        uses = len(readers) + is_output
+        tensor = _Tensor((source,), shape, ranges, values)
+        if values and (is_output or not any(map(self._takes_turns, readers))):
+            tensor = self._gathered(tensor, name, layer)
+        self.tensors[name] = tensor
         if uses > 1:
             fork = self._append(
                 name=self._name(layer, "fork"),
                 form="fork",
                 node=name,
                 layer=layer,
-                inputs=[(source, shape, ranges)],
+                inputs=[(tensor.sources[0], tensor.shape, tensor.ranges)],
                 depth=uses,
             )
-            self.tensors[name] = _Tensor(tuple(f"{fork}.{k}" for k in range(uses)), shape, ranges)
+            sources = tuple(f"{fork}.{k}" for k in range(uses))
+            self.tensors[name] = replace(tensor, sources=sources)
         self.reads[name] = 0
+
+    def _gathered(self, tensor: _Tensor, name: str, layer: str) -> _Tensor:
+        """A tensor that passes one channel a beat, as whole pixels."""
+        shape = self.network.shape(name)
+        source = self._append(
+            name=self._name(layer, "gather"),
+            form="gather",
+            node=name,
+            layer=layer,
+            inputs=[(tensor.sources[0], tensor.shape, tensor.ranges)],
+            output_shape=shape,
+            values=tensor.values,
+        )
+        return _Tensor((source,), shape, tensor.values)
 
     def _only_reader(self, name: str) -> IntNode | None:
         """The node that reads a tensor, if there is but one and the output is another tensor."""
         readers = [node for node in self.nodes for read in node.inputs if read == name]
         return readers[0] if len(readers) == 1 and name != self.network.output else None
 
-    def _takes_turns(self, node: IntNode, channels: int) -> bool:
-        """Whether a node can take a vector one channel a beat."""
+    def _takes_turns(self, node: IntNode) -> bool:
+        """Whether a node takes pixels one channel a beat, if its inputs come so."""
         match node.op:
             case Requantise():
                 return True
             case PiecewiseLinear() as op:
                 return len(op.slopes) == 1
             case Conv() as op:
-                return op.groups == 1 and self._in_memory(node, op, (channels, 1, 1))
+                form = form_of(self.folding, node.origin)
+                lanes = _lanes(op, form) if form else op.weight.shape[0]
+                return self._in_memory(node, op) and takes_turns(op, lanes=lanes)
+            case Add():
+                return all(self._gives_turns(name) for name in node.inputs)
             case _:
                 return False
 
-    def _read(self, name: str) -> _Read:
-        """Next unused port of a tensor."""
+    def _gives_turns(self, name: str) -> bool:
+        """Whether a tensor passes one channel a beat; only known if the folding decides it."""
+        node = next((node for node in self.nodes if node.name == name), None)
+        if node is None or name == self.network.output:
+            return False
+        if isinstance(node.op, Conv):
+            form = form_of(self.folding, node.origin)
+            if form is None or not self._in_memory(node, node.op):
+                return False
+            return self._may_give_turns(node, node.op, _lanes(node.op, form))
+        return self._takes_turns(node) and all(map(self._gives_turns, node.inputs))
+
+    def _may_give_turns(self, node: IntNode, op: Conv, lanes: int) -> bool:
+        """Whether a convolution gives one channel a beat, which must cost no time."""
+        outputs = op.weight.shape[0]
+        return self._is_requantised(node) and 1 < outputs and lanes <= _length(op)
+
+    def _turns(self, node: IntNode, name: str) -> tuple[Range, ...]:
+        """Range of each channel of a tensor that a node reads one channel a beat; else none."""
+        return self.tensors[name].values if self._takes_turns(node) else ()
+
+    def _read(self, node: IntNode, name: str) -> _Read:
+        """Next unused port of a tensor, which is collected if the node needs whole pixels."""
         tensor = self.tensors[name]
-        port = self.reads[name]
+        port = replace(tensor, sources=tensor.sources[self.reads[name] :][:1])
         self.reads[name] += 1
-        return (tensor.sources[port], tensor.shape, tensor.ranges)
+        if tensor.values and not self._turns(node, name):
+            port = self._gathered(port, name, node.origin)
+        return (port.sources[0], port.shape, port.ranges)
 
     def _queued(self, node: IntNode, name: str, *, suffix: str = "fifo") -> _Read:
-        """The tensor behind a queue of two pixels, which cuts the chain of ready signals."""
-        source, shape, ranges = self._read(name)
+        """The tensor behind a queue of two items, which cuts the chain of ready signals."""
+        source, shape, ranges = self._read(node, name)
         if source == "":
             return source, shape, ranges
         queue = self._append(
@@ -203,29 +241,30 @@ class Planner:
         op: IntOp | None = None,
         bias: tuple[int, ...] = (),
     ) -> str:
-        """A stage that works on pixels as they come, or on the channels of a vector in turns.
+        """A stage that works on pixels as they come, or on their channels in turns.
 
         It has a queue behind a fork, and behind stages whose clock enable reaches so many
         registers that a chain of such enables would set the clock of the whole design.
         """
-        tensor = self.tensors[inputs[0]]
-        source = tensor.sources[0]
+        source = self.tensors[inputs[0]].sources[0]
+        values = self._turns(node, inputs[0])
         before = {stage.name: stage.form for stage in self.stages}.get(source, "fork")
         queued = before in ("fork", "adders", "requantise")
-        read = self._queued(node, inputs[0]) if queued else self._read(inputs[0])
+        read = self._queued(node, inputs[0]) if queued else self._read(node, inputs[0])
         return self._append(
             name=self._name(node.origin, form),
             form=form,
             node=node.name,
             layer=node.origin,
             inputs=[read],
-            output_shape=read[1] if tensor.values else node.shape,
-            values=tensor.values,
+            output_shape=read[1] if values else node.shape,
+            values=values,
             op=op,
             bias=bias,
         )
 
     def _join(self, node: IntNode, form: str, op: Add | Concat) -> str:
+        values = self._turns(node, node.inputs[0])
         inputs = [
             self._queued(node, name, suffix=f"buffer{k}") for k, name in enumerate(node.inputs)
         ]
@@ -235,45 +274,50 @@ class Planner:
             node=node.name,
             layer=node.origin,
             inputs=inputs,
-            output_shape=node.shape,
+            output_shape=inputs[0][1] if values else node.shape,
+            values=values,
             op=op,
         )
 
     def _conv(self, node: IntNode, op: Conv) -> str:
-        values = self.tensors[node.inputs[0]].values
+        values = self._turns(node, node.inputs[0])
         read = self._queued(node, node.inputs[0])
-        if values or self._in_memory(node, op, read[1]):
+        if self._in_memory(node, op):
             return self._dense(node, op, read, values)
         window = Window(read[1], op.kernel, op.strides, op.pads, op.dilations, ranges=read[2])
         after = self._windowed(node, read, window)
         return self._adders(node, after, conv_matrix(op), self._unfolded(node, op.bias))
 
-    def _in_memory(self, node: IntNode, op: Conv, shape: Shape) -> bool:
+    def _in_memory(self, node: IntNode, op: Conv) -> bool:
         """Whether accumulators that take turns compute a convolution."""
         form = form_of(self.folding, node.origin)
         if form is None:
-            return _is_shared(op, shape)
-        return form.kind == "memory" and is_dense(op, shape)
+            return _is_shared(op, self.network.shape(node.inputs[0]))
+        return form.kind == "memory"
 
     def _dense(self, node: IntNode, op: Conv, read: _Read, values: tuple[Range, ...]) -> str:
         """Accumulators that take turns, and give their sums in turns if that costs no time."""
-        outputs = op.weight.shape[0]
         form = form_of(self.folding, node.origin)
-        chosen = min(form.size, outputs) if form else 0
-        lanes = chosen or lanes_for(op, interval=fixed_interval(self.network, self.stages))
-        serial = self._is_requantised(node) and 1 < outputs and lanes <= _length(op)
-        if serial:
+        chosen = _lanes(op, form) if form else 0
+        interval = fixed_interval(self.network, self.stages, self.folding)
+        lanes = chosen or lanes_for(op, interval=interval)
+        _, height, width = self.network.shape(node.inputs[0])
+        scan = Scan(height, width, op.kernel, op.strides, op.pads, op.dilations)
+        shape = node.shape
+        if self._may_give_turns(node, op, lanes):
             self._unfolded(node, op.bias)
             op = replace(op, bias=np.zeros_like(op.bias))
+            shape = (1, math.prod(shape), 1)
         return self._append(
             name=self._name(node.origin, "dense"),
             form="dense",
             node=node.name,
             layer=node.origin,
             inputs=[read],
-            output_shape=(1, outputs, 1) if serial else node.shape,
+            output_shape=shape,
             values=values,
             op=op,
+            scan=scan,
             lanes=chosen or 1,
         )
 
@@ -395,23 +439,31 @@ class Planner:
         return name
 
 
-def fixed_interval(network: IntegerNetwork, stages: Sequence[Stage]) -> int:
+def fixed_interval(
+    network: IntegerNetwork, stages: Sequence[Stage], folding: Mapping[str, LayerForm]
+) -> int:
     """Cycles an image of the slowest stage whose speed cannot be chosen."""
-    scans = [stage.scan.beats for stage in stages if stage.scan is not None]
-    return max(network.input_shape[1] * network.input_shape[2], *scans, 1)
+    fixed = [s for s in stages if s.form != "dense" or form_of(folding, s.layer) is not None]
+    busy = [stage.cycles for stage in fixed if stage.scan is not None]
+    return max(network.input_shape[1] * network.input_shape[2], *busy, 1)
+
+
+def _lanes(op: Conv, form: LayerForm) -> int:
+    """Lanes of a form in memory: no more than outputs."""
+    return min(form.size, op.weight.shape[0])
 
 
 def _length(op: Conv) -> int:
-    """Inputs of an output of a fully connected layer, each of which takes a lane a cycle."""
+    """Inputs of an output of a convolution, each of which takes a lane a cycle."""
     return dense_cycles(op, lanes=op.weight.shape[0])
 
 
 def _value_ranges(stage: Stage) -> tuple[Range, ...]:
-    """Range of each channel of a vector that a stage gives one channel a beat."""
+    """Range of each channel of pixels that a stage gives one channel a beat."""
     block = component(stage)
     if isinstance(block, Dense | SerialRequantise):
         return block.value_ranges
-    return stage.output_ranges * stage.output_shape[1]
+    return stage.output_ranges * len(stage.values)
 
 
 def _is_shared(op: Conv, shape: Shape) -> bool:
