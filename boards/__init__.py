@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from hwgen.boards.colorlight import COLORLIGHT_I5, COLORLIGHT_I9
 from hwgen.boards.hx8k_evn import HX8K_EVN
 from hwgen.boards.icebreaker import ICEBREAKER
+from hwgen.boards.tang_nano import TANG_NANO_9K, TANG_NANO_20K
 from hwgen.boards.types import Board, Capacity, Pin, SpiPins, UartPins
 from hwgen.boards.ulx3s import ULX3S_25F, ULX3S_45F, ULX3S_85F
 from hwgen.errors import ResourceError
@@ -12,7 +14,20 @@ from hwgen.errors import ResourceError
 __all__ = ["BOARDS", "Board", "Capacity", "Pin", "SpiPins", "UartPins", "find_board"]
 
 BOARDS: Mapping[str, Board] = MappingProxyType(
-    {board.name: board for board in (ULX3S_25F, ULX3S_45F, ULX3S_85F, HX8K_EVN, ICEBREAKER)}
+    {
+        board.name: board
+        for board in (
+            ULX3S_25F,
+            ULX3S_45F,
+            ULX3S_85F,
+            COLORLIGHT_I5,
+            COLORLIGHT_I9,
+            TANG_NANO_9K,
+            TANG_NANO_20K,
+            HX8K_EVN,
+            ICEBREAKER,
+        )
+    }
 )
 
 

@@ -211,5 +211,4 @@ def _check_clock(fmax_mhz: float, board: Board) -> None:
 
 
 def _tools(board: Board, *, route: bool) -> tuple[str, ...]:
-    packer = {"ecp5": "ecppack", "ice40": "icepack"}[board.family]
-    return ("yosys", *((f"nextpnr-{board.family}", packer) if route else ()))
+    return ("yosys", *(board.device.tools if route else ()))

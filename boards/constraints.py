@@ -9,7 +9,7 @@ __all__ = ["constraints"]
 
 def constraints(board: Board) -> str:
     """Text of the constraint file that places every port of the serial top on ``board``."""
-    line = _lpf if board.device.constraint_suffix == "lpf" else _pcf
+    line = {"lpf": _lpf, "pcf": _pcf, "cst": _cst}[board.device.constraint_suffix]
     return "".join(line(port, pin) for port, pin in board.ports)
 
 
@@ -21,3 +21,9 @@ def _lpf(port: str, pin: Pin) -> str:
 def _pcf(port: str, pin: Pin) -> str:
     pullup = " -pullup yes" if ("PULLUP", "1") in pin.attributes else ""
     return f"set_io{pullup} {port} {pin.site}\n"
+
+
+def _cst(port: str, pin: Pin) -> str:
+    """A location and its buffer, each on a line of its own: nextpnr drops a second clause."""
+    settings = "".join(f" {key}={value}" for key, value in pin.attributes)
+    return f'IO_LOC "{port}" {pin.site};\nIO_PORT "{port}"{settings};\n'

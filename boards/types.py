@@ -100,7 +100,7 @@ class Board:
 
     @property
     def family(self) -> str:
-        """FPGA family, ``ecp5`` or ``ice40``."""
+        """FPGA family: ``ecp5``, ``ice40`` or ``gowin``."""
         return self.device.family
 
     @property

@@ -4,21 +4,21 @@ from typing import Any
 
 from amaranth_boards.ulx3s import ULX3S_25F_Platform, ULX3S_45F_Platform, ULX3S_85F_Platform
 
+from hwgen.boards.parts import ECP5, ecp5_device
 from hwgen.boards.resources import connector_pins, resource_pins, uart_pins
-from hwgen.boards.types import Board, Capacity
-from hwgen.toolchain.nextpnr import Device
+from hwgen.boards.types import Board
 
 __all__ = ["ULX3S_25F", "ULX3S_45F", "ULX3S_85F"]
 
 
-def _ulx3s(size: str, platform: type[Any], capacity: Capacity) -> Board:
+def _ulx3s(size: str, platform: type[Any]) -> Board:
     return Board(
         name=f"ulx3s-{size}f",
         title=f"ULX3S {size}F",
         vendor="Radiona",
         part=platform.device,
-        device=Device("ecp5", (f"--{size}k", "--package", "CABGA381", "--speed", platform.speed)),
-        capacity=capacity,
+        device=ecp5_device(size, speed=platform.speed),
+        capacity=ECP5[size],
         clock=resource_pins(platform, "clk25")[0],
         clock_hz=25_000_000,
         target_mhz=100.0,
@@ -36,6 +36,6 @@ def _ulx3s(size: str, platform: type[Any], capacity: Capacity) -> Board:
     )
 
 
-ULX3S_25F = _ulx3s("25", ULX3S_25F_Platform, Capacity(24_288, 24_288, 56, 56 * 18_432, 28))
-ULX3S_45F = _ulx3s("45", ULX3S_45F_Platform, Capacity(43_848, 43_848, 108, 108 * 18_432, 72))
-ULX3S_85F = _ulx3s("85", ULX3S_85F_Platform, Capacity(83_640, 83_640, 208, 208 * 18_432, 156))
+ULX3S_25F = _ulx3s("25", ULX3S_25F_Platform)
+ULX3S_45F = _ulx3s("45", ULX3S_45F_Platform)
+ULX3S_85F = _ulx3s("85", ULX3S_85F_Platform)

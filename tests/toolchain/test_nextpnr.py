@@ -114,8 +114,19 @@ def test_plan_names_seed_router_and_target() -> None:
     assert "--pcf-allow-unconstrained" in free.steps[0].arguments
 
 
+def test_plan_for_gowin_names_the_part_to_router_and_packer() -> None:
+    device = Device("gowin", ("--device", "GW1N-X", "--vopt", "family=GW1N-9C"), ("-d", "GW1N-9C"))
+    (route,) = route_plan(device, name="a", constraints="", freq=27, seed=1).steps
+    text = " ".join(route.arguments)
+    assert text.startswith("--device GW1N-X --vopt family=GW1N-9C --json a.json --vopt cst=a.cst ")
+    assert "--write a.config" in text
+    (pack_step,) = nextpnr.pack_plan(device, name="a").steps
+    assert pack_step.tool == "gowin_pack"
+    assert " ".join(pack_step.arguments) == "--compress -d GW1N-9C a.config -o a.fs"
+
+
 def test_bad_arguments_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="Family must be one of ecp5, ice40, not 'gowin'"):
-        Device("gowin", ())
+    with pytest.raises(ValueError, match="Family must be one of ecp5, ice40, gowin, not 'xc7'"):
+        Device("xc7", ())
     with pytest.raises(ValueError, match="at least one seed"):
         place_and_route(_UP5K, name="a", directory=tmp_path, freq=20, seeds=[])

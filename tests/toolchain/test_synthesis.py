@@ -58,7 +58,7 @@ def test_area_of_adders(family: str, tmp_path: Path) -> None:
     assert (area.brams, area.lutrams, area.dsps) == (0, 0, 0)
 
 
-@pytest.mark.parametrize(("family", "brams"), [("ecp5", 1), ("ice40", 2)])
+@pytest.mark.parametrize(("family", "brams"), [("ecp5", 1), ("ice40", 2), ("gowin", 1)])
 def test_memory_becomes_blocks(family: str, brams: int, tmp_path: Path) -> None:
     assert _area(tmp_path, _MEMORY, "memory", family).brams == brams
 
@@ -70,6 +70,10 @@ def test_area_counts_every_kind_of_cell() -> None:
     ice40 = {"SB_DFFESR": 2, "SB_DFF": 3, "SB_LUT4": 4, "SB_CARRY": 5, "SB_RAM40_4KNW": 6}
     assert Area.from_cells(ice40, FAMILIES["ice40"]).ffs == 5
     assert Area.from_cells(ice40, FAMILIES["ice40"]).brams == 6
+    cells = {"LUT1": 1, "LUT4": 2, "MUX2_LUT5": 3, "ALU": 5, "DFF": 2, "DFFNRE": 3, "RAM16SDP4": 2}
+    cells |= {"SDPX9B": 1, "pROM": 2, "SP": 3, "MULT9X9": 1, "ALU54D": 2, "VCC": 1, "OBUF": 4}
+    area = Area.from_cells(cells, FAMILIES["gowin"])
+    assert area == Area(16, 5, 5, 6, 2, 3, tuple(sorted(cells.items())))
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
@@ -81,14 +85,18 @@ def test_multipliers_are_refused(family: str, verilog: str, tmp_path: Path) -> N
         _area(tmp_path, verilog, "product", family)
 
 
-def test_dsp_blocks_are_refused(tmp_path: Path) -> None:
-    box = "(* blackbox *) module SB_MAC16(input [15:0] A, B, output [31:0] O); endmodule\n"
+@pytest.mark.parametrize(
+    ("family", "cell", "output"),
+    [("ice40", "SB_MAC16", "O"), ("ecp5", "MULT9X9D", "P"), ("gowin", "MULTALU36X18", "DOUT")],
+)
+def test_dsp_blocks_are_refused(family: str, cell: str, output: str, tmp_path: Path) -> None:
+    box = f"(* blackbox *) module {cell}(input [15:0] A, B, output [31:0] {output}); endmodule\n"
     block = (
         "module block(input [15:0] a, b, output [31:0] y);\n"
-        "SB_MAC16 m(.A(a), .B(b), .O(y));\nendmodule\n"
+        f"{cell} m(.A(a), .B(b), .{output}(y));\nendmodule\n"
     )
     with pytest.raises(VerifyError, match="a multiplier is there: block/m"):
-        _area(tmp_path, box + block, "block", "ice40")
+        _area(tmp_path, box + block, "block", family)
 
 
 def test_latches_are_refused(tmp_path: Path) -> None:
@@ -113,9 +121,10 @@ def test_missing_modules_are_named(tmp_path: Path) -> None:
         _area(tmp_path, "module a(input x); b b(.x(x)); endmodule\n", "a", "ecp5")
 
 
-def test_baselines_keep_their_multipliers(tmp_path: Path) -> None:
-    logic = _area(tmp_path / "logic", _PRODUCT, "product", "ecp5", "logic")
-    dsp = _area(tmp_path / "dsp", _PRODUCT, "product", "ecp5", "dsp")
+@pytest.mark.parametrize("family", ["ecp5", "gowin"])
+def test_baselines_keep_their_multipliers(family: str, tmp_path: Path) -> None:
+    logic = _area(tmp_path / "logic", _PRODUCT, "product", family, "logic")
+    dsp = _area(tmp_path / "dsp", _PRODUCT, "product", family, "dsp")
     assert (logic.dsps, dsp.dsps) == (0, 1)
     assert logic.luts > 64 > dsp.luts
 
@@ -137,7 +146,7 @@ def test_second_names_of_elements_are_dropped() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"family": "xc7"}, "Family must be one of ecp5, ice40, not 'xc7'"),
+        ({"family": "xc7"}, "Family must be one of ecp5, ice40, gowin, not 'xc7'"),
         ({"multipliers": "some"}, "Multipliers must be none, logic or dsp, not 'some'"),
         ({"sources": {}}, "at least one source file"),
     ],
