@@ -29,7 +29,7 @@ from scipy.linalg import cho_factor, cho_solve
 from hwgen.approx.moments import Moments
 from hwgen.network.types import Conv, FloatArray
 
-__all__ = ["BoolArray", "Damped", "Gain"]
+__all__ = ["BoolArray", "Damped", "Gain", "Solved"]
 
 BoolArray = npt.NDArray[np.bool_]
 _Indices = npt.NDArray[np.intp]
@@ -40,6 +40,34 @@ Gain = Literal["filter", "channel"]
 _LEAST_RIDGE = 1e-7
 """Part of H's trace that keeps it positive definite beside what products of float32 lose."""
 _LEAST_VARIANCE = 1e-60
+
+
+@dataclass(frozen=True, eq=False)
+class Solved:
+    """Filters of one group that have weights at the same places, in one block of them.
+
+    ``rows`` (F,) are the filters, ``entries`` (S,) the places, ascending, ``inverse`` (S, S) is
+    that of H with the ridge there, and ``weight`` (F, S) are the weights of least error.
+    """
+
+    group: int
+    rows: _Indices
+    entries: _Indices
+    inverse: FloatArray
+    weight: FloatArray
+
+    def without(self, gone: BoolArray) -> Solved:
+        """The same with the entries ``gone`` (S,) left out, which the others make up for."""
+        at, kept = np.flatnonzero(gone), np.flatnonzero(~gone)
+        columns = self.inverse[np.ix_(kept, at)]
+        gain = np.linalg.solve(self.inverse[np.ix_(at, at)], columns.T)
+        return Solved(
+            self.group,
+            self.rows,
+            self.entries[kept],
+            self.inverse[np.ix_(kept, kept)] - columns @ gain,
+            self.weight[:, kept] - self.weight[:, at] @ gain,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +152,16 @@ class Damped:
             together.setdefault((f // size, np.packbits(mask[f]).tobytes()), []).append(f)
         for (group, _), rows in together.items():
             yield group, np.array(rows), np.flatnonzero(mask[rows[0]])
+
+    def solved(self, mask: BoolArray) -> Iterator[Solved]:
+        """All filters on the places ``mask`` (O, I / groups, KH, KW), a block at a time."""
+        flat = mask.reshape(len(mask), -1)
+        for group, rows, support in self.patterns(range(len(flat)), flat):
+            for at, matrix in self.blocks(group, support):
+                entries = support[at]
+                inverse = np.asarray(np.linalg.inv(matrix), dtype=np.float64)
+                weight = self.target[np.ix_(rows, entries)] @ inverse
+                yield Solved(group, rows, entries, inverse, weight)
 
     def blocks(self, group: int, support: _Indices) -> Iterator[tuple[_Indices, FloatArray]]:
         """Positions in ``support`` of each block's entries, and their matrix with the ridge."""

@@ -34,7 +34,6 @@ __all__ = [
     "dump_moves",
     "load_moves",
     "masked",
-    "reads",
     "start",
 ]
 
@@ -284,7 +283,7 @@ def _settled(network: Network, masks: dict[str, BoolArray]) -> dict[str, BoolArr
         inputs = [constant[name] for name in node.inputs]
         match node.op:
             case Conv() as op:
-                useless = reads(op, masks[node.name]) & inputs[0]
+                useless = _reads(op, masks[node.name]) & inputs[0]
                 if useless.any():
                     channels = np.flatnonzero(useless).tolist()
                     masks[node.name] = _without_channels(node, masks[node.name], channels)
@@ -308,7 +307,7 @@ def _settled(network: Network, masks: dict[str, BoolArray]) -> dict[str, BoolArr
                 mask = masks[node.name]
                 if mask[~live].any():
                     mask = masks[node.name] = mask & live[:, None, None, None]
-                read[node.inputs[0]] |= reads(op, mask)
+                read[node.inputs[0]] |= _reads(op, mask)
             case Concat():
                 at = 0
                 for name in node.inputs:
@@ -322,7 +321,7 @@ def _settled(network: Network, masks: dict[str, BoolArray]) -> dict[str, BoolArr
     return masks
 
 
-def reads(op: Conv, mask: BoolArray) -> BoolArray:
+def _reads(op: Conv, mask: BoolArray) -> BoolArray:
     """(I,) channels of its input of which the layer has a weight."""
     taken = mask.any(axis=(2, 3)).reshape(op.groups, -1, mask.shape[1]).any(axis=1)
     return np.asarray(taken.reshape(-1))

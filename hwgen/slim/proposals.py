@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from hwgen.approx.candidates import Option
 from hwgen.network.types import Add, Concat, Conv, FloatArray, Network, Pair
 from hwgen.slim._damped import BoolArray, Damped
+from hwgen.slim.feature_errors import FeatureErrors
 from hwgen.slim.kernels import centred_mask, size_chain
+from hwgen.slim.ladder import Rung
 from hwgen.slim.moves import (
     BlockMove,
     FeatureMove,
@@ -28,19 +28,17 @@ from hwgen.slim.moves import (
     RecipeMove,
     SliceMove,
     State,
-    reads,
 )
 from hwgen.slim.outcome import Family
 from hwgen.slim.slices import block_increases, slice_increases, slice_work
 from hwgen.slim.tiles import Tile, tile_blocks
 from hwgen.slim.trial import Fitted
 
-__all__ = ["FeatureSite", "Key", "Proposal", "Proposer", "Rung", "feature_sites", "ladder", "sizes"]
+__all__ = ["FeatureSite", "Key", "Proposal", "Proposer", "feature_sites", "sizes"]
 
 Key = tuple[str, ...]
 _Made = TypeVar("_Made")
 
-_LEAST = 1e-60
 _BLOCK_SHARE = 0.03
 """Part of the blocks of a layer that one move takes."""
 _MANY = 16
@@ -63,35 +61,6 @@ class Proposal:
     move: Move
     added: Mapping[str, float]
     share: float = 0.0
-
-
-@dataclass(frozen=True)
-class Rung:
-    """A recipe of a layer, with the cost and the error of the layer that is not slimmed."""
-
-    recipe: str
-    cost: float
-    error: float
-
-
-def ladder(options: Sequence[Option], costs: Sequence[float]) -> tuple[Rung, ...]:
-    """The recipes on the lower convex hull of (cost, error), from fine to coarse."""
-    rated = zip(options, costs, strict=True)
-    rungs: list[Rung] = []
-    for rung in sorted(
-        (Rung(option.recipe.name, cost, option.error) for option, cost in rated),
-        key=lambda rung: (rung.error, rung.cost),
-    ):
-        if rungs and rung.cost >= rungs[-1].cost:
-            continue
-        while len(rungs) > 1 and _rate(rungs[-2], rungs[-1]) <= _rate(rungs[-1], rung):
-            rungs.pop()
-        rungs.append(rung)
-    return tuple(rungs)
-
-
-def _rate(fine: Rung, coarse: Rung) -> float:
-    return (fine.cost - coarse.cost) / max(coarse.error - fine.error, _LEAST)
 
 
 @dataclass(frozen=True)
@@ -315,13 +284,12 @@ class Proposer:
         """The next block of channels that the readers of a tensor can do without."""
         readers = {}
         for name in site.readers:
-            problem, op = fitted.problems[name], self._network.node(name).op
+            problem = fitted.problems[name]
             if problem is None:
                 return None
-            assert isinstance(op, Conv)
-            readers[name] = _Reader.of(op, problem, state.masks[name], self._reaches[name])
+            readers[name] = FeatureErrors(problem, state.masks[name], self._reaches[name])
         key = ("feature", site.tensor, *site.readers)
-        alive = np.logical_or.reduce([reader.read for reader in readers.values()])
+        alive = np.logical_or.reduce([each.read for each in readers.values()])
         # one channel is always kept
         block = min(self._count(key, self._block), int(alive.sum()) - 1)
         if block < 1:
@@ -350,70 +318,3 @@ class Proposer:
                 return None
             tensor = node.inputs[0]
         return self._importance.get(tensor)
-
-
-@dataclass(eq=False)
-class _Pattern:
-    """Filters of one group that have the same places: weights, and the inverse of the moments.
-
-    ``entries`` (S,) are the places, ``weight`` (filters, S) the best weights on them, ``reach``
-    (filters,) what their errors count.
-    """
-
-    group: int
-    entries: npt.NDArray[np.intp]
-    inverse: FloatArray
-    weight: FloatArray
-    reach: FloatArray
-
-
-class _Reader:
-    """A layer from which channels are dropped one after the other."""
-
-    def __init__(self, patterns: list[_Pattern], read: BoolArray, depth: int, taps: int) -> None:
-        self.read = read
-        self._patterns, self._depth, self._taps = patterns, depth, taps
-
-    @classmethod
-    def of(cls, op: Conv, damped: Damped, mask: BoolArray, reach: FloatArray) -> _Reader:
-        flat = mask.reshape(len(mask), -1)
-        patterns = []
-        for group, rows, support in damped.patterns(range(len(mask)), flat):
-            for at, matrix in damped.blocks(group, support):
-                inverse = np.asarray(np.linalg.inv(matrix), dtype=np.float64)
-                weight = damped.target[np.ix_(rows, support[at])] @ inverse
-                patterns.append(_Pattern(group, support[at], inverse, weight, reach[rows]))
-        return cls(patterns, reads(op, mask), mask.shape[1], mask.shape[2] * mask.shape[3])
-
-    def increases(self) -> FloatArray:
-        """(C,) what the loss of each channel adds to the error of the output."""
-        found = np.zeros(len(self.read))
-        for pattern in self._patterns:
-            channels, first, counts = np.unique(
-                pattern.entries // self._taps, return_index=True, return_counts=True
-            )
-            for count in np.unique(counts):
-                of = counts == count
-                at = first[of][:, None] + np.arange(count)
-                blocks = pattern.inverse[at[:, :, None], at[:, None, :]]
-                lost = pattern.weight[:, at].transpose(1, 2, 0)
-                solved = np.linalg.solve(blocks, lost)
-                added = (lost * solved * pattern.reach).sum(axis=(1, 2))
-                found[pattern.group * self._depth + channels[of]] += added
-        return found
-
-    def drop(self, channel: int) -> None:
-        """Fit the others to make up for ``channel``."""
-        group, within = divmod(channel, self._depth)
-        for pattern in self._patterns:
-            if pattern.group != group:
-                continue
-            at = np.flatnonzero(pattern.entries // self._taps == within)
-            if not len(at):
-                continue
-            kept = np.flatnonzero(pattern.entries // self._taps != within)
-            columns = pattern.inverse[np.ix_(kept, at)]
-            gain = np.linalg.solve(pattern.inverse[np.ix_(at, at)], columns.T)
-            pattern.inverse = pattern.inverse[np.ix_(kept, kept)] - columns @ gain
-            pattern.weight = pattern.weight[:, kept] - pattern.weight[:, at] @ gain
-            pattern.entries = pattern.entries[kept]

@@ -35,10 +35,11 @@ from hwgen.network.execute import Tensor
 from hwgen.network.types import Conv, FloatArray, Network
 from hwgen.slim.bisection import bisect
 from hwgen.slim.engine import Engine, Progress
+from hwgen.slim.ladder import Rung, ladder
 from hwgen.slim.moves import State, start
 from hwgen.slim.objectives import Objective
 from hwgen.slim.outcome import FAMILIES, Effort, Family, Method, Outcome, Settings, Step
-from hwgen.slim.proposals import Proposer, Rung, ladder
+from hwgen.slim.proposals import Proposer
 from hwgen.slim.rating import Costs, Judge
 from hwgen.slim.reach import reach
 from hwgen.slim.trial import Dyadic, Fitter

@@ -46,18 +46,15 @@ def slice_increases(
     taps, depth = kernel[0] * kernel[1], mask.shape[1]
     outside = {size: ~centred_mask(kernel, size).reshape(-1) for size in sizes}
     found = {size: np.full(mask.shape[:2], np.inf) for size in sizes}
-    for group, rows, support in damped.patterns(range(len(mask)), mask.reshape(len(mask), -1)):
-        for at, matrix in damped.blocks(group, support):
-            entries = support[at]
-            inverse = np.asarray(np.linalg.inv(matrix), dtype=np.float64)
-            weight = damped.target[np.ix_(rows, entries)] @ inverse
-            for size in sizes:
-                gone = np.flatnonzero(outside[size][entries % taps])
-                added = _increases(inverse, weight, gone, entries[gone] // taps, depth)
-                # a kernel that two blocks share loses what it does in both
-                known = found[size][rows]
-                both = np.isfinite(known) & np.isfinite(added)
-                found[size][rows] = np.where(both, known + added, np.minimum(known, added))
+    for each in damped.solved(mask):
+        for size in sizes:
+            gone = np.flatnonzero(outside[size][each.entries % taps])
+            channel = each.entries[gone] // taps
+            added = _increases(each.inverse, each.weight, gone, channel, depth)
+            # a kernel that two blocks share loses what it does in both
+            known = found[size][each.rows]
+            both = np.isfinite(known) & np.isfinite(added)
+            found[size][each.rows] = np.where(both, known + added, np.minimum(known, added))
     return found
 
 
@@ -82,20 +79,17 @@ def block_increases(
     array
         (blocks,) increases, each as if the others stayed; infinite for blocks without weights.
     """
-    flat, number = mask.reshape(len(mask), -1), blocks.reshape(len(mask), -1)
+    number = blocks.reshape(len(mask), -1)
     total, present = np.zeros(int(blocks.max()) + 1), np.zeros(int(blocks.max()) + 1, dtype=bool)
-    for group, rows, support in damped.patterns(range(len(mask)), flat):
-        for at, matrix in damped.blocks(group, support):
-            entries = support[at]
-            inverse = np.asarray(np.linalg.inv(matrix), dtype=np.float64)
-            weight = damped.target[np.ix_(rows, entries)] @ inverse
-            # filters of a tile have the same blocks
-            for same in _alike(number[np.ix_(rows, entries)]):
-                labels, label = np.unique(number[rows[same[0]], entries], return_inverse=True)
-                order = np.argsort(label, kind="stable")
-                added = _increases(inverse, weight[same], order, label[order], len(labels))
-                total[labels] += reach[rows[same]] @ added
-                present[labels] = True
+    for each in damped.solved(mask):
+        rows, entries = each.rows, each.entries
+        # filters of a tile have the same blocks
+        for same in _alike(number[np.ix_(rows, entries)]):
+            labels, label = np.unique(number[rows[same[0]], entries], return_inverse=True)
+            order = np.argsort(label, kind="stable")
+            added = _increases(each.inverse, each.weight[same], order, label[order], len(labels))
+            total[labels] += reach[rows[same]] @ added
+            present[labels] = True
     return np.where(present, total, np.inf)
 
 

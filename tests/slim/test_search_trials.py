@@ -14,9 +14,10 @@ from hwgen.approx.recipes import parse_recipe
 from hwgen.network.execute import affected, apply, run, run_all
 from hwgen.network.types import Conv, Network
 from hwgen.slim.fitting import refit
+from hwgen.slim.ladder import ladder
 from hwgen.slim.moves import BlockMove, FeatureMove, KernelMove, State, after, masked, start
 from hwgen.slim.outcome import FAMILIES
-from hwgen.slim.proposals import Proposer, feature_sites, ladder, sizes
+from hwgen.slim.proposals import Proposer, feature_sites, sizes
 from hwgen.slim.reach import reach
 from hwgen.slim.slices import block_increases
 from hwgen.slim.tiles import Tile, tile_blocks
