@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hwgen.network.shapes import window_shape
 from hwgen.network.simplify import absorb
 from hwgen.network.types import (
     Activation,
@@ -36,12 +35,11 @@ from hwgen.network.types import (
     Node,
     Op,
     Pads,
-    Pair,
     PiecewiseLinear,
-    Shape,
 )
 from hwgen.numeric import IntArray
 from hwgen.slim.constants import constant_channels, constant_obstacles, fold_constants
+from hwgen.slim.crop import cropped
 from hwgen.slim.liveness import read_channels, zero_unread
 from hwgen.slim.widths import Mask, concat_slices, kept_channels
 
@@ -231,7 +229,7 @@ class _Work:
         nodes = []
         for node in self.network.nodes:
             if isinstance(node.op, Conv):
-                op, cut = _cropped(node.op, self.network.shape(node.inputs[0]))
+                op, cut = cropped(node.op, self.network.shape(node.inputs[0]))
                 if any(cut) and node.name in self.crops:
                     self.crops[node.name] = _sum(self.crops[node.name], cut)
                 node = replace(node, op=op)
@@ -288,63 +286,6 @@ def _narrowed(op: Op, sources: Mask, filters: Mask) -> Op:
             return PiecewiseLinear(op.breakpoints[filters], op.slopes[filters], op.offsets[filters])
         case _:
             return op
-
-
-def _cropped(op: Conv, source: Shape) -> tuple[Conv, Pads]:
-    """The convolution without the rims of zeros that it can lose, and how much of each."""
-    used = np.any(op.weight, axis=(0, 1))
-    target = window_shape(source[1:], op.kernel, op.strides, op.pads, op.dilations)
-    sides = [
-        _crop_axis(
-            np.any(used, axis=1 - axis),
-            (op.pads[axis], op.pads[axis + 2]),
-            source[1 + axis],
-            target[axis],
-            op.strides[axis],
-            op.dilations[axis],
-        )
-        for axis in (0, 1)
-    ]
-    (top, bottom), (left, right) = (side.cut for side in sides)
-    kh, kw = op.kernel
-    weight = op.weight[:, :, top : kh - bottom, left : kw - right]
-    rows, columns = sides
-    dilations = tuple(
-        1 if size == 1 else dilation
-        for size, dilation in zip(weight.shape[2:], op.dilations, strict=True)
-    )
-    if weight.shape == op.weight.shape and dilations == op.dilations:
-        return op, (0, 0, 0, 0)
-    pads = (rows.pads[0], columns.pads[0], rows.pads[1], columns.pads[1])
-    cropped = replace(op, weight=weight, pads=pads, dilations=(dilations[0], dilations[1]))
-    return cropped, (top, left, bottom, right)
-
-
-@dataclass(frozen=True)
-class _Side:
-    """Taps cut off at the beginning and end of an axis, and the padding that is left there."""
-
-    cut: Pair
-    pads: Pair
-
-
-def _crop_axis(used: Mask, pads: Pair, size: int, target: int, stride: int, dilation: int) -> _Side:
-    """How far the rims of zeros along one axis can go, with ``target`` outputs as before.
-
-    A tap cut off at the beginning takes its padding with it, so that it can go only where there is
-    as much. One at the end may also go where windows end before the image does.
-    """
-    taps = len(used)
-    places = np.flatnonzero(used)
-    first, last = (int(places[0]), int(places[-1])) if len(places) else (taps - 1, 0)
-    begin = min(first, pads[0] // dilation)
-    left = pads[0] - begin * dilation
-    for end in range(taps - 1 - max(last, begin), -1, -1):
-        right = max(0, pads[1] - end * dilation)
-        span = (taps - begin - end - 1) * dilation + 1
-        if (size + left + right - span) // stride + 1 == target:
-            return _Side((begin, end), (left, right))
-    raise AssertionError("Cutting nothing at the end keeps the number of outputs")
 
 
 def _is_identity(op: Op) -> bool:
