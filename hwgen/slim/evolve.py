@@ -142,17 +142,8 @@ def evolve(
 
     Parameters
     ----------
-    network
-        Original float network.
-    calibration
-        Images (N, C, H, W) to which the weights are fitted; their tensors are kept in memory.
-    x, y
-        Choosing split, other images than the calibration images: images (N, C, H, W), and class
-        labels (N,) if there are any.
-    budget
-        Largest loss, as in :func:`hwgen.slim.search.search`.
-    objective
-        What is to be saved.
+    network, calibration, x, y, budget, objective
+        As in :func:`hwgen.slim.search.search`.
     evaluations
         Most genomes that are fitted and measured, the original's included; at least 1.
     settings
