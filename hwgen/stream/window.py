@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
-from amaranth.lib import memory, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.network.types import Pads, Pair, Shape
 from hwgen.numeric import IntArray, Range
 from hwgen.stream.common import pixel_layout, pixel_signature, range_shape
+from hwgen.stream.lines import line_buffer, stored_fields, stored_pixel
+from hwgen.stream.position import Position
 from hwgen.stream.scan import Scan
 
 __all__ = ["Window"]
@@ -118,8 +120,8 @@ class Window(wiring.Component):
     @property
     def memory_bits(self) -> int:
         """Bits of the line buffer."""
-        depth, word = self._buffer()
-        return depth * word if depth > 1 else 0
+        rows, depth = self.scan.kernel[0] - 1, self.scan.dilations[0] * self.scan.row
+        return rows * depth * self._pixel_width() if depth > 1 else 0
 
     def model(self, x: IntArray) -> IntArray:
         """Windows (N, C * KH * KW, OH, OW) of frames ``x`` (N, C, H, W)."""
@@ -144,11 +146,6 @@ class Window(wiring.Component):
         ]
         return np.stack(taps, axis=2).reshape(count, *self.output_shape)
 
-    def _buffer(self) -> tuple[int, int]:
-        """(words, bits of a word) of the line buffer."""
-        rows = self.scan.kernel[0] - 1
-        return (self.scan.dilations[0] * self.scan.row if rows else 0, rows * self._pixel_width())
-
     def _stored(self) -> tuple[Range, ...]:
         """Range of each channel in the window's registers."""
         padded = not (self.scan.inside(0).all() and self.scan.inside(1).all())
@@ -168,19 +165,20 @@ class Window(wiring.Component):
         # One clock enable for all; a beat also needs a pixel, unless it is one of padding (and even
         # the padding before the first pixel waits for it: no frame begins before its first pixel).
         ce, go = Signal(), Signal()
-        position = _Position(m, scan, go)
+        position = Position(m, scan, go)
+        take, give = position.takes(), position.gives()
         m.d.comb += [
             ce.eq(self.o.ready | ~self.o.valid),
-            go.eq(ce & (self.i.valid | ~position.waits)),
-            self.i.ready.eq(ce & position.take),
+            go.eq(ce & (self.i.valid | ~(take | position.leads()))),
+            self.i.ready.eq(ce & take),
         ]
         with m.If(ce):
-            m.d.sync += self.o.valid.eq(go & position.give)
+            m.d.sync += self.o.valid.eq(go & give)
 
         stored = self._stored()
-        pixel = Cat(_resize(self.i.payload[f"c{k}"], r) for k, r in enumerate(stored))
+        pixel = stored_pixel(self.i.payload, stored)
         fill = Cat(Const(f, range_shape(r)) for f, r in zip(self.fill, stored, strict=True))
-        above = self._line_buffer(m, go, position, pixel)
+        above = line_buffer(m, go, pixel, rows=kh - 1, depth=scan.dilations[0] * scan.row)
 
         # Rows enter masked (the mask of a row is constant while it enters); columns are masked on
         # their way into a tap, because one pixel is inside for one tap and outside for another.
@@ -206,199 +204,7 @@ class Window(wiring.Component):
                     if not between and not masked:
                         taps[r, s] = register
 
-        offset = 0
-        for c, stored_range in enumerate(stored):
-            for r in range(kh):
-                for s in range(kw):
-                    bits = taps[r, s][offset : offset + stored_range.width]
-                    value = bits.as_signed() if stored_range.signed else bits
-                    m.d.comb += self.o.payload[f"w{(c * kh + r) * kw + s}"].eq(value)
-            offset += stored_range.width
+        for (r, s), tap in taps.items():
+            for c, value in enumerate(stored_fields(tap, stored)):
+                m.d.comb += self.o.payload[f"w{(c * kh + r) * kw + s}"].eq(value)
         return m
-
-    def _line_buffer(self, m: Module, go: Signal, position: _Position, pixel: Value) -> list[Value]:
-        """Pixels of the rows above the current beat, the uppermost first."""
-        depth, width = self._buffer()
-        if not depth:
-            return []
-        step = len(pixel)
-        # The memory is read one beat ahead; the read word stands until the next beat.
-        if depth == 1:
-            word = Signal(width, name="word", reset_less=True)
-        else:
-            m.submodules.lines = lines = memory.Memory(shape=width, depth=depth, init=[])
-            read = lines.read_port()
-            write = lines.write_port()
-            word = read.data
-            address = Signal(range(depth))
-            following = Signal(range(depth))
-            m.d.comb += following.eq(Mux(address == depth - 1, 0, address + 1))
-            with m.If(go):
-                m.d.sync += address.eq(following)
-        shifted = Cat(pixel, word)[:width]
-        if depth == 1:
-            with m.If(go):
-                m.d.sync += word.eq(shifted)
-        else:
-            m.d.comb += [
-                read.addr.eq(following),
-                read.en.eq(go),
-                write.addr.eq(address),
-                write.data.eq(shifted),
-                write.en.eq(go),
-            ]
-        rows = [word[k : k + step] for k in range(0, width, step)]
-        return rows[::-1]
-
-
-class _Position:
-    """Counters of the scan and the flags of the current beat, all registered.
-
-    ``u`` counts the beats of a row, ``v`` the rows. Flags follow a counter by changing where it
-    passes certain values, so none is decoded in the beat that uses it.
-    """
-
-    def __init__(self, m: Module, scan: Scan, go: Signal) -> None:
-        self._m, self._scan = m, scan
-        self._rows = -(-scan.beats // scan.row)
-        last_v, last_u = divmod(scan.beats - 1, scan.row)
-        self._u = u = Signal(range(scan.row), name="u")
-        self._v = v = Signal(range(self._rows), name="v")
-        last, row_end = Signal(), Signal()
-        m.d.comb += [
-            last.eq((u == last_u) & (v == last_v)),
-            row_end.eq(last | (u == scan.row - 1)),
-        ]
-        self._x_step, self._x_restart = go, row_end
-        self._y_step, self._y_restart = Signal(name="y_step"), last
-        m.d.comb += self._y_step.eq(go & row_end)
-        with m.If(self._x_step):
-            m.d.sync += u.eq(Mux(row_end, 0, u + 1))
-        with m.If(self._y_step):
-            m.d.sync += v.eq(Mux(last, 0, v + 1))
-        self.take = self._takes()
-        self.waits = self.take | self._leads()
-        self.give = self._gives()
-
-    def _along_row(self, values: Sequence[bool], name: str) -> Value:
-        return _follow(self._m, self._x_step, self._x_restart, self._u, values, name)
-
-    def _along_column(self, values: Sequence[bool], name: str) -> Value:
-        return _follow(self._m, self._y_step, self._y_restart, self._v, values, name)
-
-    def _takes(self) -> Value:
-        scan = self._scan
-        top, left = scan.lead
-        in_row = [left <= u < left + scan.width for u in range(scan.row)]
-        in_column = [top <= v < top + scan.height for v in range(self._rows)]
-        return self._along_row(in_row, "take_u") & self._along_column(in_column, "take_v")
-
-    def _leads(self) -> Value:
-        m, (top, left) = self._m, self._scan.lead
-        beats = top * self._scan.row + left
-        if beats == 0:
-            return Const(0)
-        leads = Signal(name="leads", init=1)
-        end_v, end_u = divmod(beats - 1, self._scan.row)
-        with m.If(self._x_step):
-            with m.If((self._u == end_u) & (self._v == end_v)):
-                m.d.sync += leads.eq(0)
-            with m.If(self._y_restart):
-                m.d.sync += leads.eq(1)
-        return leads
-
-    def _gives(self) -> Value:
-        m, scan = self._m, self._scan
-        (oh, ow), (sh, sw) = scan.out_size, scan.strides
-        first_v, first_u = divmod(scan.first, scan.row)
-        give_u = self._every(
-            self._x_step, self._x_restart, self._u, scan.row, first_u, sw, ow, "give_u"
-        )
-        give_v = self._every(
-            self._y_step, self._y_restart, self._v, self._rows, first_v, sh, oh, "give_v"
-        )
-        if first_u + (ow - 1) * sw < scan.row:
-            return give_u & give_v
-        # The last windows of a row are complete while the next row enters.
-        before = Signal(name="give_row_above")
-        with m.If(self._y_step):
-            m.d.sync += before.eq(give_v)
-        above = self._along_row([u < first_u for u in range(scan.row)], "above")
-        return give_u & Mux(above, before, give_v)
-
-    def _every(
-        self,
-        step: Value,
-        restart: Value,
-        counter: Signal,
-        period: int,
-        start: int,
-        stride: int,
-        count: int,
-        name: str,
-    ) -> Value:
-        """Flag high at ``count`` values of the counter, ``stride`` apart from ``start``, cyclic."""
-        m = self._m
-        reach = (count - 1) * stride
-        span = _follow(
-            m, step, restart, counter, [(k - start) % period <= reach for k in range(period)], name
-        )
-        if stride == 1 or count == 1:
-            return span
-        phase = Signal(range(stride), name=f"{name}_phase")
-        with m.If(step):
-            m.d.sync += phase.eq(Mux(phase == stride - 1, 0, phase + 1))
-            with m.If(restart if start == 0 else counter == start - 1):
-                m.d.sync += phase.eq(0)
-        return span & (phase == 0)
-
-    def row_mask(self, r: int) -> Value:
-        """Whether row ``r`` of the entering column is in the frame."""
-        scan = self._scan
-        if scan.inside(0)[r].all():
-            return Const(1)
-        top = scan.lead[0] + (scan.kernel[0] - 1 - r) * scan.dilations[0]
-        inside = [top <= v < top + scan.height for v in range(self._rows)]
-        return self._along_column(inside, f"inside_r{r}")
-
-    def column_mask(self, s: int) -> Value:
-        """Whether tap column ``s`` of the window that this beat completes is in the frame."""
-        scan = self._scan
-        first = scan.first % scan.row
-        offset = s * scan.dilations[1] - scan.pads[1]
-        inside = [0 <= (u - first) % scan.row + offset < scan.width for u in range(scan.row)]
-        return self._along_row(inside, f"inside_s{s}")
-
-
-def _follow(
-    m: Module,
-    step: Value,
-    restart: Value,
-    counter: Signal,
-    values: Sequence[bool],
-    name: str,
-) -> Value:
-    """Register that equals ``values[counter]``; the counter advances or restarts at ``step``."""
-    if all(v == values[0] for v in values):
-        return Const(int(values[0]))
-    flag = Signal(name=name, init=int(values[0]))
-    with m.If(step):
-        for k in range(len(values) - 1):
-            if values[k + 1] != values[k]:
-                with m.If(counter == k):
-                    m.d.sync += flag.eq(int(values[k + 1]))
-        with m.If(restart):
-            m.d.sync += flag.eq(int(values[0]))
-    return flag
-
-
-def _resize(value: Value, bounds: Range) -> Value:
-    """``value`` as the bits of a field of range ``bounds``."""
-    value = Value.cast(value)
-    if bounds.signed and not value.shape().signed:
-        value = Cat(value, Const(0, 1)).as_signed()
-    extra = bounds.width - len(value)
-    if extra <= 0:
-        return value[: bounds.width]
-    sign = value[-1] if value.shape().signed else Const(0, 1)
-    return Cat(value, sign.replicate(extra))
