@@ -15,6 +15,8 @@ from hwgen.shiftadd.graph import AdderGraph
 from hwgen.stream import branch
 from hwgen.stream.accumulate import Accumulate
 from hwgen.stream.argmax import ArgMax
+from hwgen.stream.chain import Chain
+from hwgen.stream.column import Column
 from hwgen.stream.common import pixel_layout
 from hwgen.stream.datapath import ShiftAdd
 from hwgen.stream.dense import Dense, dense_cycles
@@ -33,6 +35,8 @@ FORMS = (
     "add",
     "argmax",
     "buffer",
+    "chain",
+    "column",
     "concat",
     "dense",
     "fork",
@@ -81,9 +85,10 @@ class Stage:
     graph : AdderGraph, optional
         Of ``adders``.
     bias : tuple of int
-        Constants that ``adders`` or ``requantise`` add to each channel; empty for none.
+        Constants that ``adders`` or ``requantise`` add to each channel, or that a ``chain`` starts
+        from; empty for none.
     scan : Scan, optional
-        Of ``window`` and ``dense``.
+        Of ``window``, ``column``, ``chain`` and ``dense``.
     fill : tuple of int
         Padding of a ``window``.
     lanes : int
@@ -154,6 +159,12 @@ def component(stage: Stage) -> wiring.Component:
                 ranges=ranges,
                 fill=stage.fill,
             )
+        case "column":
+            assert stage.scan is not None
+            return Column(stage.shape, stage.scan, ranges=ranges)
+        case "chain":
+            assert stage.scan is not None
+            return Chain(stage.scan, ranges=ranges, bias=stage.bias or None)
         case "adders":
             assert stage.graph is not None
             return ShiftAdd(

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from hwgen.errors import VerifyError
 from hwgen.integer.types import Conv
 from hwgen.stream.blocks import Stage
@@ -19,6 +22,7 @@ from hwgen.stream.scan import Scan
 __all__ = ["Control"]
 
 _Flags = list[bool]
+_Beats = npt.NDArray[np.bool_]
 
 
 class _Machine(Protocol):
@@ -64,14 +68,14 @@ class _Fixed:
 
 
 class _Window:
-    """The beats of a :class:`Scan`."""
+    """The beats of a scan, which take an item or none, and give one or none."""
 
     __slots__ = ("beat", "enable", "full", "gives", "i", "o", "takes", "waits")
 
-    def __init__(self, i: int, o: int, scan: Scan) -> None:
+    def __init__(self, i: int, o: int, takes: _Beats, gives: _Beats) -> None:
         self.i, self.o = i, o
-        self.takes = scan.takes().tolist()
-        self.gives = scan.gives().tolist()
+        self.takes = takes.tolist()
+        self.gives = gives.tolist()
         first = self.takes.index(True)
         self.waits = [True] * first + self.takes[first:]
         self.beat = 0
@@ -331,7 +335,16 @@ def _machine(stage: Stage, numbers: dict[str, int]) -> _Machine:
             return _Fork(inputs[0], outputs)
         case "window":
             assert stage.scan is not None
-            return _Window(inputs[0], numbers[stage.name], stage.scan)
+            scan = stage.scan
+            return _Window(inputs[0], numbers[stage.name], scan.takes(), scan.gives())
+        case "column":
+            assert stage.scan is not None
+            takes = stage.scan.takes()
+            return _Window(inputs[0], numbers[stage.name], takes, np.ones_like(takes))
+        case "chain":
+            assert stage.scan is not None
+            gives = stage.scan.gives()
+            return _Window(inputs[0], numbers[stage.name], np.ones_like(gives), gives)
         case "buffer" if stage.depth == 2:
             return _Queue(inputs[0], numbers[stage.name])
         case "buffer":
@@ -343,7 +356,7 @@ def _machine(stage: Stage, numbers: dict[str, int]) -> _Machine:
         case "accumulate":
             _, height, width = stage.shape
             scan = Scan(height, width, (height, width))
-            return _Window(inputs[0], numbers[stage.name], scan)
+            return _Window(inputs[0], numbers[stage.name], scan.takes(), scan.gives())
         case "dense":
             return _Dense(inputs[0], numbers[stage.name], stage)
         case "add" | "concat":

@@ -18,6 +18,8 @@ _WHAT = {
     "adders": "multiplies by constants with shifts and additions",
     "argmax": "gives the index of the greatest channel",
     "buffer": "holds pixels, first in, first out",
+    "chain": "adds the products of a window's columns, one a beat",
+    "column": "collects the column of pixels under the kernel at each beat",
     "concat": "joins channels",
     "dense": "sums of products one after the other, weights as codes in memory",
     "fork": "copies a stream",
@@ -103,6 +105,11 @@ def _stage(stage: Stage, note: str) -> Iterator[str]:
         kh, kw = scan.kernel
         if stage.form == "window":
             yield f"field c * {kh * kw} + r * {kw} + s is channel c, row r, column s of the window"
+        elif stage.form == "column":
+            yield f"field c * {kh} + r is channel c, row r of the kernel"
+        elif stage.form == "chain":
+            outputs = stage.output_shape[0]
+            yield f"field s * {outputs} + o is what column s of the kernel adds to output o"
         yield f"kernel {scan.kernel}, strides {scan.strides}, pads {scan.pads},"
         yield f"dilations {scan.dilations}; {stage.cycles} cycles a frame"
 

@@ -4,6 +4,9 @@ A form is a value and a text, ``KIND`` or ``KIND:SIZE``:
 
 ``parallel``
     Every constant wired into adders, a window a cycle.
+``rows``
+    As ``parallel``, but a pixel's column is multiplied once for all windows that it is in, and the
+    products are added along a chain of registers.
 ``memory:P``
     Dyadic codes in memory; P accumulators at once take a value a cycle.
 
@@ -31,7 +34,7 @@ __all__ = [
     "parse_form",
 ]
 
-Kind = Literal["parallel", "memory"]
+Kind = Literal["parallel", "rows", "memory"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """Names of the kinds of form."""

@@ -28,6 +28,8 @@ from hwgen.integer.types import (
 from hwgen.network.types import Shape
 from hwgen.numeric import IntArray, Range, csd_weight
 from hwgen.stream.blocks import Stage, component
+from hwgen.stream.chain import row_matrix
+from hwgen.stream.column import Column
 from hwgen.stream.dense import Dense, dense_cycles, is_dense, lanes_for, takes_turns
 from hwgen.stream.forms import LayerForm, form_of
 from hwgen.stream.matrix import conv_matrix, linear_ranges
@@ -249,7 +251,7 @@ class Planner:
         source = self.tensors[inputs[0]].sources[0]
         values = self._turns(node, inputs[0])
         before = {stage.name: stage.form for stage in self.stages}.get(source, "fork")
-        queued = before in ("fork", "adders", "requantise")
+        queued = before in ("fork", "adders", "chain", "requantise")
         read = self._queued(node, inputs[0]) if queued else self._read(node, inputs[0])
         return self._append(
             name=self._name(node.origin, form),
@@ -285,6 +287,9 @@ class Planner:
         if self._in_memory(node, op):
             return self._dense(node, op, read, values)
         window = Window(read[1], op.kernel, op.strides, op.pads, op.dilations, ranges=read[2])
+        form = form_of(self.folding, node.origin)
+        if form is not None and form.kind == "rows" and op.kernel[1] > 1:
+            return self._rows(node, op, read, window.scan)
         after = self._windowed(node, read, window)
         return self._adders(node, after, conv_matrix(op), self._unfolded(node, op.bias))
 
@@ -319,6 +324,34 @@ class Planner:
             op=op,
             scan=scan,
             lanes=chosen or 1,
+        )
+
+    def _rows(self, node: IntNode, op: Conv, read: _Read, scan: Scan) -> str:
+        """Columns, their products with all columns of the kernel, and the chains behind."""
+        bias = self._unfolded(node, op.bias)
+        column = Column(read[1], scan, ranges=read[2])
+        name = self._append(
+            name=self._name(node.origin, "column"),
+            form="column",
+            node=node.name,
+            layer=node.origin,
+            inputs=[read],
+            output_shape=column.output_shape,
+            scan=scan,
+        )
+        turned = row_matrix(conv_matrix(op), scan)
+        first = bias + (0,) * (turned.shape[1] - len(bias)) if bias else ()
+        columns = (name, column.output_shape, column.output_ranges)
+        products = self._adders(node, columns, turned, first)
+        return self._append(
+            name=self._name(node.origin, "chain"),
+            form="chain",
+            node=node.name,
+            layer=node.origin,
+            inputs=[(products, self.stages[-1].output_shape, self.stages[-1].output_ranges)],
+            output_shape=node.shape,
+            scan=scan,
+            bias=bias,
         )
 
     def _is_requantised(self, node: IntNode) -> bool:
@@ -391,7 +424,7 @@ class Planner:
             node=node.name,
             layer=node.origin,
             inputs=[read],
-            output_shape=node.shape,
+            output_shape=(matrix.shape[1], *read[1][1:]),
             output_ranges=linear_ranges(matrix, read[2], bias),
             bias=bias,
             depth=self.adders_per_stage,

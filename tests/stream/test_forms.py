@@ -23,7 +23,7 @@ from hwgen.stream.plan import plan_pipeline
 @given(
     st.dictionaries(
         st.sampled_from(["*", "conv1", "a/b"]),
-        st.sampled_from(["parallel", "memory:3"]),
+        st.sampled_from(["parallel", "rows", "memory:3"]),
         min_size=1,
     )
 )
@@ -34,9 +34,9 @@ def test_a_folding_reads_back(texts: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("text", ["", "memory", "memory:0", "parallel:2", "wide", "memory:x"])
 def test_forms_that_are_none_are_refused(text: str) -> None:
-    with pytest.raises(DataError, match=r"Form must be one of parallel, memory:1 to"):
+    with pytest.raises(DataError, match=r"Form must be one of parallel, rows, memory:1 to"):
         parse_form(text)
-    with pytest.raises(DataError, match=r"Form must be one of parallel, memory:1 to"):
+    with pytest.raises(DataError, match=r"Form must be one of parallel, rows, memory:1 to"):
         parse_folding(f"conv={text}")
 
 
@@ -54,7 +54,7 @@ def test_a_named_layer_goes_before_the_rest() -> None:
     assert form_of(folding, "a") == LayerForm("memory", 2)
     assert form_of(folding, "b") == LayerForm("parallel")
     assert form_of({}, "b") is None
-    assert {"parallel", "memory"} <= set(KINDS)
+    assert {"parallel", "rows", "memory"} <= set(KINDS)
 
 
 def test_a_fully_connected_layer_has_the_lanes_it_is_given() -> None:
