@@ -33,6 +33,7 @@ _MAY_IMPORT: dict[str, set[str]] = {
         *("errors", "numeric", "serial", "network.types", "integer", "toolchain"),
         "stream.design",
     },
+    "formal": {"errors", "numeric", "integer", "stream", "toolchain"},
     "nfu": {
         *("errors", "npz", "numeric", "serial", "integer", "network.types"),
         *("stream.common", "stream.product"),  # what every block shares
@@ -45,6 +46,7 @@ _MAY_IMPORT: dict[str, set[str]] = {
     "flow": {
         *("errors", "npz", "numeric", "serial", "network", "approx", "slim", "integer"),
         *("shiftadd", "stream", "nfu", "sim", "boards", "toolchain", "report", "finetune"),
+        "formal",
     },
     "cli": {"errors", "flow", "boards", "report", "toolchain", "nfu"},
 }
