@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from hwgen.errors import DataError
@@ -19,6 +18,7 @@ from hwgen.flow.accuracy import change
 from hwgen.flow.data import Splits, count_classes, load_images, split
 from hwgen.flow.options import SlimOptions
 from hwgen.flow.progress import Progress
+from hwgen.flow.results import result_text
 from hwgen.flow.slim_run import Slimming, slim_network
 from hwgen.flow.source import NETWORK, SLIM, SLIM_FILES, load_network
 from hwgen.flow.workspace import Workspace
@@ -72,7 +72,7 @@ def slim(workspace: Workspace, options: SlimOptions, progress: Progress) -> None
         files = {
             SLIM: slim_store.to_json(found.slimmed),
             _CSV: _trajectory(found),
-            _FOUND: _text(found.record() | {"choosing": asdict(choosing)}),
+            _FOUND: result_text(found.record() | {"choosing": asdict(choosing)}),
         }
         workspace.write_together(files)
         memory.forget()
@@ -83,7 +83,7 @@ def slim(workspace: Workspace, options: SlimOptions, progress: Progress) -> None
         progress("Accuracy", 0.0)
         test = asdict(change(network, slimmed.network, splits().test))
         progress("Accuracy", 1.0)
-        workspace.write(_RESULT, _text(found | {"test": test}))
+        workspace.write(_RESULT, result_text(found | {"test": test}))
 
     chosen = options.of_search()
     reads = [workspace.path(NETWORK), options.data]
@@ -136,7 +136,3 @@ def _trajectory(found: Slimming) -> str:
         numbers = (step.cost, share, step.loss, step.spoiled, step.error)
         writer.writerow((number, *map(repr, numbers), "; ".join(map(describe, step.moves))))
     return buffer.getvalue()
-
-
-def _text(result: Mapping[str, object]) -> str:
-    return json.dumps(result, indent=1, sort_keys=True) + "\n"

@@ -63,7 +63,6 @@ group             keys
 from __future__ import annotations
 
 import contextlib
-import json
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -84,6 +83,7 @@ from hwgen.flow.commands import reproduce
 from hwgen.flow.intervals import share_interval
 from hwgen.flow.layers import layer_table
 from hwgen.flow.limits import limits
+from hwgen.flow.results import read_result
 from hwgen.flow.searches import load_front
 from hwgen.flow.source import SLIM, given_files, reads_now
 from hwgen.flow.workspace import Workspace, file_digest
@@ -94,7 +94,7 @@ from hwgen.nfu.design import NfuPlan
 from hwgen.stream.plan import PipelinePlan
 from hwgen.toolchain.doctor import tool_versions
 
-__all__ = ["STAGES", "Findings", "gather", "read_result", "summarise"]
+__all__ = ["STAGES", "Findings", "gather", "summarise"]
 
 STAGES: Mapping[str, str | None] = MappingProxyType(
     {
@@ -228,20 +228,6 @@ def _states(workspace: Workspace) -> dict[str, str]:
 def _digest(workspace: Workspace, name: str) -> str | None:
     path = workspace.path(name)
     return file_digest(path) if path.is_file() else None
-
-
-def read_result(workspace: Workspace, stage: str) -> _Json | None:
-    """Result file of a stage, if there is one."""
-    path = workspace.path(f"results/{stage}.json")
-    try:
-        result = json.loads(path.read_text())
-    except FileNotFoundError:
-        return None
-    except ValueError:
-        result = None
-    if not isinstance(result, dict):
-        raise DataError(f"{str(path)!r} is damaged; run 'hwgen {stage}' again")
-    return result
 
 
 def _found_a_fault(workspace: Workspace, stage: str) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from small_workspace import tiny_network
 
 from hwgen.errors import BudgetError, DataError
-from hwgen.flow import stages
+from hwgen.flow import approximating, stages
 from hwgen.flow.options import ApproximateOptions
 from hwgen.flow.progress import silent
 from hwgen.flow.searches import CheckMemory, load_front
@@ -63,7 +63,7 @@ def test_a_point_is_built_as_it_was_measured_without_another_search(
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError("The search must not run again")
 
-    monkeypatch.setattr(stages, "search_recipes", refuse)
+    monkeypatch.setattr(approximating, "search_recipes", refuse)
     for point in (front.points[0], front.points[len(front.points) // 2]):
         stages.approximate(workspace, _with(options, point=point.name), silent)
         summary = summarise(workspace)
@@ -139,7 +139,7 @@ def test_an_interrupted_build_of_a_new_front_leaves_no_point_of_the_old_one(
     def interrupt(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(stages, "build_mix", interrupt)
+    monkeypatch.setattr(approximating, "build_mix", interrupt)
     with pytest.raises(KeyboardInterrupt):
         stages.approximate(workspace, _with(options, point="p1"), silent)
     assert summarise(workspace)["approximation"]["point"] == load_front(workspace).chosen

@@ -12,7 +12,7 @@ from small_workspace import tiny_network
 from hwgen.approx.measure import decide
 from hwgen.approx.recipes import parse_mix
 from hwgen.errors import DataError
-from hwgen.flow import slimming, stages
+from hwgen.flow import approximating, slimming, stages
 from hwgen.flow.data import load_images, split
 from hwgen.flow.options import (
     ApproximateOptions,
@@ -245,7 +245,7 @@ def test_recipes_of_the_joint_search_are_built(
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError("The search must not run")
 
-    monkeypatch.setattr(stages, "search_recipes", refuse)
+    monkeypatch.setattr(approximating, "search_recipes", refuse)
     approximated = ApproximateOptions(data=options.data, test=options.test, calibration=60)
     stages.approximate(workspace, approximated, silent)
     summary = summarise(workspace)

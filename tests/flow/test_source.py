@@ -11,7 +11,7 @@ from small_workspace import tiny_network
 from hwgen.approx import store as approx_store
 from hwgen.approx.measure import decide
 from hwgen.errors import BudgetError, DataError
-from hwgen.flow import stages
+from hwgen.flow import approximating, stages
 from hwgen.flow.complexity import complexity
 from hwgen.flow.options import ApproximateOptions
 from hwgen.flow.progress import silent
@@ -159,7 +159,7 @@ def test_a_mix_that_slimming_chose_is_built_without_a_search(
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError("The search must not run")
 
-    monkeypatch.setattr(stages, "search_recipes", refuse)
+    monkeypatch.setattr(approximating, "search_recipes", refuse)
     stages.approximate(workspace, options, silent)
     summary = summarise(workspace)
     assert summary["approximation"]["recipes"]["stem"] == "P7"
