@@ -5,14 +5,22 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import click
-from click.core import ParameterSource
 
-from hwgen.cli._console import BUDGET
+from hwgen.cli._images import (
+    SEED,
+    TEST,
+    Decorator,
+    budget_option,
+    calibration_option,
+    data_option,
+    finetune_option,
+    given_options,
+)
 from hwgen.flow.options import (
     ACTIVATIONS,
     BACKENDS,
@@ -45,12 +53,6 @@ __all__ = [
 ]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-
-
-class Decorator(Protocol):
-    """A decorator that leaves the type of what it decorates alone."""
-
-    def __call__(self, function: _F, /) -> _F: ...
 
 
 _PATH = click.Path(path_type=Path)
@@ -147,28 +149,12 @@ GENERATE_OPTIONS = (
 )
 
 APPROXIMATE_OPTIONS = (
-    click.option(
-        "--data",
-        type=_PATH,
-        metavar="DATA.npz",
-        help="Images 'x' (N,C,H,W) as the model wants them, and classes 'y' (N,) if known. One "
-        "part calibrates formats and outputs, another chooses the recipes. Required, but for a "
-        "--point of a front that is there.",
+    data_option(
+        "One part calibrates formats and outputs, another chooses the recipes. Required, but for a "
+        "--point of a front that is there."
     ),
-    click.option(
-        "--test",
-        type=_PATH,
-        metavar="TEST.npz",
-        help="Images on which accuracy is reported; they choose nothing. Without it 30 % of DATA "
-        "are held out.",
-    ),
-    click.option(
-        "--budget",
-        type=BUDGET,
-        default="1%",
-        show_default=True,
-        help="Accuracy that the approximation may cost, for example 0.5%.",
-    ),
+    TEST,
+    budget_option("Accuracy that the approximation may cost, for example 0.5%."),
     click.option(
         "--cost",
         type=click.Choice(COSTS),
@@ -198,23 +184,8 @@ APPROXIMATE_OPTIONS = (
         "'terms(2,-5,0)@1.2/layer', sets in the order of the layers such as 'A(7,3,3)', or "
         "recipes by layer such as 'conv1=P7,*=P4'.",
     ),
-    click.option(
-        "--calibration",
-        type=click.IntRange(1),
-        default=_A.calibration,
-        show_default=True,
-        metavar="N",
-        help="Images of DATA, at most, to which formats and outputs are fitted.",
-    ),
-    click.option(
-        "--finetune",
-        type=click.IntRange(0),
-        default=_A.finetune,
-        show_default=True,
-        metavar="EPOCHS",
-        help="Train the dyadic weights for so many epochs on DATA, less the images that are held "
-        "out; needs PyTorch: pip install 'hwgen[train]'.",
-    ),
+    calibration_option(_A.calibration, "formats and outputs"),
+    finetune_option("the dyadic weights"),
     click.option(
         "--bits",
         type=click.IntRange(2, 16),
@@ -240,7 +211,7 @@ APPROXIMATE_OPTIONS = (
         help="For those of Cintra et al.: 'match' scales their input by three signed powers of "
         "two to come nearest to the trained function, 'none' takes them as they are, for x.",
     ),
-    click.option("--seed", type=int, default=_A.seed, show_default=True, help="Seed of the split."),
+    SEED,
 )
 
 VERIFY_OPTIONS = (
@@ -354,12 +325,7 @@ def approximate_options(workspace: Workspace) -> ApproximateOptions:
     click.UsageError
         If options are missing or contradict each other.
     """
-    context = click.get_current_context()
-    given = {
-        field.name: context.params[field.name]
-        for field in fields(ApproximateOptions)
-        if context.get_parameter_source(field.name) is not ParameterSource.DEFAULT
-    }
+    given = given_options(ApproximateOptions)
     if "point" in given and "mix" in given:
         raise click.UsageError("Only one of '--point' and '--mix' can say what is built")
     if "data" in given:

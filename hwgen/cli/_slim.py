@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-from pathlib import Path
-
 import click
-from click.core import ParameterSource
 
 from hwgen.cli._console import BUDGET
+from hwgen.cli._images import (
+    SEED,
+    TEST,
+    budget_option,
+    calibration_option,
+    data_option,
+    finetune_option,
+    given_options,
+)
 from hwgen.cli._options import TILE
 from hwgen.flow.options import (
     SLIM_IMPORTANCES,
@@ -24,7 +29,6 @@ from hwgen.toolchain.synthesis import FAMILIES
 
 __all__ = ["BUILD_SLIM_OPTIONS", "SLIM_OPTIONS", "build_slim_options", "slim_options"]
 
-_PATH = click.Path(path_type=Path)
 _L = SlimOptions
 
 
@@ -41,27 +45,13 @@ class _Moves(click.ParamType[tuple[str, ...]]):
 
 
 SLIM_OPTIONS = (
-    click.option(
-        "--data",
-        type=_PATH,
-        metavar="DATA.npz",
-        help="Images 'x' (N,C,H,W) as the model wants them, and classes 'y' (N,) if known. To one "
-        "part the weights are fitted, another chooses what goes. Required, but for --undo.",
+    data_option(
+        "To one part the weights are fitted, another chooses what goes. Required, but for --undo."
     ),
-    click.option(
-        "--test",
-        type=_PATH,
-        metavar="TEST.npz",
-        help="Images on which the loss is reported; they choose nothing. Without it 30 % of DATA "
-        "are held out.",
-    ),
-    click.option(
-        "--budget",
-        type=BUDGET,
-        default="1%",
-        show_default=True,
-        help="Accuracy that slimming may cost; leave some of what may be lost in all to 'hwgen "
-        "approximate'.",
+    TEST,
+    budget_option(
+        "Accuracy that slimming may cost; leave some of what may be lost in all to 'hwgen "
+        "approximate'."
     ),
     click.option(
         "--objective",
@@ -113,24 +103,9 @@ SLIM_OPTIONS = (
         "the least important ones by pivoted QR of their maps, by the norm of their filters, by "
         "the loss without them, or by its first-order estimate.",
     ),
-    click.option(
-        "--calibration",
-        type=click.IntRange(1),
-        default=_L.calibration,
-        show_default=True,
-        metavar="N",
-        help="Images of DATA, at most, to which the weights that stay are fitted.",
-    ),
-    click.option(
-        "--finetune",
-        type=click.IntRange(0),
-        default=_L.finetune,
-        show_default=True,
-        metavar="EPOCHS",
-        help="Train the weights that stay for so many epochs on DATA, less the images that are "
-        "held out; needs PyTorch: pip install 'hwgen[train]'.",
-    ),
-    click.option("--seed", type=int, default=_L.seed, show_default=True, help="Seed of the split."),
+    calibration_option(_L.calibration, "the weights that stay"),
+    finetune_option("the weights that stay"),
+    SEED,
 )
 
 BUILD_SLIM_OPTIONS = (
@@ -161,12 +136,7 @@ def slim_options() -> SlimOptions:
     click.UsageError
         If options are missing or contradict each other.
     """
-    context = click.get_current_context()
-    given = {
-        field.name: context.params[field.name]
-        for field in fields(SlimOptions)
-        if context.get_parameter_source(field.name) is not ParameterSource.DEFAULT
-    }
+    given = given_options(SlimOptions)
     if "data" not in given:
         raise click.UsageError("Missing option '--data'.")
     objective = given.get("objective")

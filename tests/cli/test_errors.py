@@ -332,3 +332,10 @@ def test_every_command_teaches(run: Run, capsys: pytest.CaptureFixture[str]) -> 
     status, error = run("build")
     assert status == 2
     assert "MODEL.onnx" in error
+
+
+@pytest.mark.parametrize("command", ["approximate", "slim"])
+def test_a_seed_that_is_none(run: Run, tmp_path: Path, command: str) -> None:
+    status, error = run(command, tmp_path, "--data", "d.npz", "--seed", "-1")
+    assert status == 2
+    assert "-1 is not in the range" in error
