@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from hwgen.approx.types import ApproxNetwork
 from hwgen.errors import ToolNotFoundError
-from hwgen.finetune.settings import check_data, check_settings
+from hwgen.finetune.settings import Plan, check_data, silent
 from hwgen.network.execute import Tensor
 from hwgen.network.types import Network
 
@@ -85,14 +85,6 @@ def finetune(
     ValueError
         If a setting is out of range.
     """
-    check_settings(epochs, batch, learning_rate, distillation)
-    try:
-        from hwgen.finetune.training import Plan, train
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] != "torch":
-            raise
-        raise ToolNotFoundError(_NO_TORCH) from None
-    check_data(approx.network, images, labels)
     plan = Plan(
         epochs=epochs,
         learning_rate=learning_rate,
@@ -100,8 +92,8 @@ def finetune(
         seed=seed,
         distillation=distillation,
     )
-    return train(network, approx, images, labels, plan, progress or _silent)
+    require_torch()
+    from hwgen.finetune.training import train
 
-
-def _silent(task: str, fraction: float) -> None:
-    """Report nothing."""
+    check_data(approx.network, images, labels)
+    return train(network, approx, images, labels, plan, progress or silent)

@@ -14,42 +14,17 @@ from hwgen.approx.filters import exact_filters
 from hwgen.approx.measure import without_decision
 from hwgen.finetune.execute import run_suffix, to_tensor
 from hwgen.finetune.proximal import shrink_groups, shrink_rank
+from hwgen.finetune.settings import FloatPlan, Penalties
 from hwgen.finetune.targets import Labels, Targets
 from hwgen.network.execute import affected, run, run_all
 from hwgen.network.types import Conv, FloatArray, Network
 
-__all__ = ["FloatPlan", "Penalties", "train_float", "train_proximal"]
+__all__ = ["train_float", "train_proximal"]
 
 _HELD_OUT = 10
 """One image in so many chooses the epoch instead of training."""
 _CALIBRATION = 256
 """Images that the units of the biases come from."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FloatPlan:
-    """How to train: ``epochs`` over the images in batches of ``batch``, ``learning_rate`` falling
-    to 0 along a cosine, shuffled by ``seed``; ``distillation`` is the share of the loss that pulls
-    the outputs to the reference's; ``layers`` that train.
-    """
-
-    epochs: int
-    learning_rate: float
-    batch: int
-    seed: int
-    distillation: float
-    layers: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Penalties:
-    """Strengths of the penalties by layer: ``groups`` of the sum of the norms of its neurons,
-    ``ranks`` of the nuclear norms of its unfolded weights, applied every so many steps.
-    """
-
-    groups: Mapping[str, float]
-    ranks: Mapping[str, float]
-    every: int
 
 
 @dataclass(frozen=True, eq=False)

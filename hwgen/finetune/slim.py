@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from hwgen.errors import ModelError
 from hwgen.finetune.finetune import require_torch
-from hwgen.finetune.settings import check_data, check_settings
+from hwgen.finetune.settings import FloatPlan, Penalties, check_data, silent
 from hwgen.network.execute import Tensor
 from hwgen.network.types import Network
 
@@ -87,11 +87,6 @@ def finetune_slim(
     ValueError
         If a setting is out of range.
     """
-    check_settings(epochs, batch, learning_rate, distillation)
-    require_torch()
-    from hwgen.finetune.float_training import FloatPlan, train_float
-
-    check_data(slim, images, labels)
     plan = FloatPlan(
         epochs=epochs,
         learning_rate=learning_rate,
@@ -100,7 +95,11 @@ def finetune_slim(
         distillation=distillation,
         layers=_linear_layers(slim, layers),
     )
-    return train_float(network, slim, images, labels, plan, progress or _silent)
+    require_torch()
+    from hwgen.finetune.float_training import train_float
+
+    check_data(slim, images, labels)
+    return train_float(network, slim, images, labels, plan, progress or silent)
 
 
 def train_sparse(
@@ -160,16 +159,6 @@ def train_sparse(
     ValueError
         If a setting is out of range.
     """
-    check_settings(epochs, batch, learning_rate, distillation)
-    penalties = [*strengths.values(), *(ranks or {}).values()]
-    if every < 1 or not all(strength >= 0 for strength in penalties):
-        raise ValueError(
-            f"Sparse training needs every >= 1 and strengths >= 0, not {every} and {penalties}"
-        )
-    require_torch()
-    from hwgen.finetune.float_training import FloatPlan, Penalties, train_proximal
-
-    check_data(network, images, labels)
     trained = _linear_layers(network, layers)
     plan = FloatPlan(
         epochs=epochs,
@@ -179,13 +168,22 @@ def train_sparse(
         distillation=distillation,
         layers=trained,
     )
+    penalties = [*strengths.values(), *(ranks or {}).values()]
+    if every < 1 or not all(strength >= 0 for strength in penalties):
+        raise ValueError(
+            f"Sparse training needs every >= 1 and strengths >= 0, not {every} and {penalties}"
+        )
     for name in {**strengths, **(ranks or {})}:
         if name not in trained:
             raise ModelError(
                 f"Penalties must be of layers that train, {', '.join(trained)}, not {name!r}"
             )
+    require_torch()
+    from hwgen.finetune.float_training import train_proximal
+
+    check_data(network, images, labels)
     return train_proximal(
-        network, images, labels, plan, Penalties(strengths, ranks or {}, every), progress or _silent
+        network, images, labels, plan, Penalties(strengths, ranks or {}, every), progress or silent
     )
 
 
@@ -198,7 +196,3 @@ def _linear_layers(network: Network, names: Collection[str] | None) -> tuple[str
         if name not in every:
             raise ModelError(f"Layers that train must be linear layers, not {name!r}")
     return tuple(name for name in every if name in names)
-
-
-def _silent(task: str, fraction: float) -> None:
-    """Report nothing."""

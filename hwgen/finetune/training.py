@@ -17,10 +17,11 @@ from hwgen.approx.types import ApproxNetwork, DyadicFilters
 from hwgen.approx.verify import verify
 from hwgen.finetune.execute import run_torch, straight_through, to_tensor
 from hwgen.finetune.projection import BIAS_BITS, LayerRule, Steps, dyadic_scales
+from hwgen.finetune.settings import Plan
 from hwgen.finetune.targets import Labels, Targets
 from hwgen.network.types import Conv, FloatArray, Network
 
-__all__ = ["Plan", "train"]
+__all__ = ["train"]
 
 _HELD_OUT = 10
 """One image in so many chooses the epoch instead of training."""
@@ -29,20 +30,6 @@ _OVERSHOOT = 0.5
 
 _RESTRAINTS = 20
 """How often an epoch the steps follow the weights and scales, so that limits hold all along."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """How to train: ``epochs`` over the images in batches of ``batch``, Adam at ``learning_rate``
-    (in units of a filter's scale), shuffled by ``seed``; ``distillation`` is the share of the loss
-    that pulls the outputs to the float network's, all of it without labels.
-    """
-
-    epochs: int
-    learning_rate: float
-    batch: int
-    seed: int
-    distillation: float
 
 
 @dataclass(eq=False)

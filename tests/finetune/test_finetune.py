@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import builtins
-import sys
-from collections.abc import Callable
+import importlib.util
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -161,16 +158,7 @@ def test_a_useless_epoch_is_not_taken() -> None:
 
 
 def test_without_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
-    original: Callable[..., Any] = builtins.__import__
-
-    def missing(name: str, *others: Any) -> Any:
-        if name.split(".")[0] == "torch":
-            raise ModuleNotFoundError("No module named 'torch'", name="torch")
-        return original(name, *others)
-
-    for name in [n for n in sys.modules if n.startswith(("torch", "hwgen.finetune."))]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(builtins, "__import__", missing)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ToolNotFoundError, match=r"PyTorch.*pip install 'hwgen\[train\]'"):
         finetune(NETWORK, _start("P3"), X, None, epochs=1)
 
