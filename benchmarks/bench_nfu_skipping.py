@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from nfu_layers import measure_conv
+from nfu_layers import config_of, measure_conv
 
 from hwgen.integer.types import Conv
 from hwgen.network.onnx_import import import_onnx
 from hwgen.network.types import Conv as FloatConv
 from hwgen.network.types import Shape
-from hwgen.nfu.config import DyadicLane, NfuConfig
+from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.metrics import LayerMetrics
 from hwgen.nfu.timing import Timing
 from hwgen.numeric import IntArray
@@ -39,21 +39,6 @@ class Layer:
     name: str
     op: FloatConv
     shape: Shape
-
-
-def config_of(tn: int, ti: int) -> NfuConfig:
-    """An NFU with an NFU-3 that no group is too short for, and buffers that hold whole kernels."""
-    return NfuConfig(
-        tn=tn,
-        ti=ti,
-        lane=DyadicLane(1, 8),
-        accumulator_width=32,
-        product_width=48,
-        nfu3_lanes=tn,
-        sb_depth=2048,
-        nbin_depth=2048,
-        nbout_depth=512,
-    )
 
 
 def powers(weight: np.ndarray) -> IntArray:

@@ -26,6 +26,7 @@ from typing import Any
 
 import click
 import numpy as np
+from nfu_layers import config_of
 
 from hwgen.approx.measure import Yardstick, decide, without_decision
 from hwgen.flow.data import Images, count_classes, load_images
@@ -34,7 +35,6 @@ from hwgen.flow.slim_objectives import cycles_objective, luts_objective
 from hwgen.network.execute import run
 from hwgen.network.onnx_import import import_onnx
 from hwgen.network.types import Network
-from hwgen.nfu.config import DyadicLane, NfuConfig
 from hwgen.serial import dumps, loads
 from hwgen.slim.moves import MOVES
 from hwgen.slim.objectives import ADDITIONS, BYTES, MACS, Objective
@@ -157,7 +157,7 @@ def objective_of(name: str, network: Network) -> Objective:
     kind, _, of = name.partition(":")
     match kind:
         case "cycles":
-            return cycles_objective(nfu_of(*tile_of(name)))
+            return cycles_objective(config_of(*tile_of(name)))
         case "luts":
             return luts_objective(network, of)
         case _:
@@ -168,21 +168,6 @@ def tile_of(objective: str) -> tuple[int, int]:
     """Filters and channels that go together: of a tile, or single weights."""
     tn, _, ti = objective.partition("cycles:")[2].partition("x")
     return (int(tn), int(ti)) if ti else (1, 1)
-
-
-def nfu_of(tn: int, ti: int) -> NfuConfig:
-    """An NFU with an NFU-3 that no group is too short for, and a lane of one term."""
-    return NfuConfig(
-        tn=tn,
-        ti=ti,
-        lane=DyadicLane(1, 8),
-        accumulator_width=32,
-        product_width=48,
-        nfu3_lanes=tn,
-        sb_depth=2048,
-        nbin_depth=2048,
-        nbout_depth=512,
-    )
 
 
 def splits(network: Network, data: Path, row: Row) -> tuple[Images, Images, Images]:

@@ -1,4 +1,4 @@
-"""Layers alone on the NFU: integer networks of one layer, and their metrics."""
+"""What benchmarks of the NFU share: its configuration, and layers alone with their metrics."""
 
 from __future__ import annotations
 
@@ -11,14 +11,36 @@ from hwgen.integer.types import Conv, IntegerNetwork, IntNode, IntOp, Requantise
 from hwgen.network.shapes import window_shape
 from hwgen.network.types import Shape
 from hwgen.nfu.compile import compile_network
-from hwgen.nfu.config import NfuConfig
+from hwgen.nfu.config import DyadicLane, NfuConfig
 from hwgen.nfu.cycles import schedule
 from hwgen.nfu.isa import Instruction
 from hwgen.nfu.metrics import Effort, LayerMetrics, conv_effort, measure
 from hwgen.nfu.timing import Timing
 from hwgen.numeric import FixedFormat
 
-__all__ = ["conv_network", "extended", "measure_conv", "measured_program", "pool_network"]
+__all__ = [
+    "config_of",
+    "conv_network",
+    "extended",
+    "measure_conv",
+    "measured_program",
+    "pool_network",
+]
+
+
+def config_of(tn: int, ti: int) -> NfuConfig:
+    """An NFU with lanes of one term, an NFU-3 that no group is too short for, and deep buffers."""
+    return NfuConfig(
+        tn=tn,
+        ti=ti,
+        lane=DyadicLane(1, 8),
+        accumulator_width=32,
+        product_width=48,
+        nfu3_lanes=tn,
+        sb_depth=2048,
+        nbin_depth=2048,
+        nbout_depth=512,
+    )
 
 
 def extended(network: IntegerNetwork, name: str, op: IntOp, shape: Shape) -> IntegerNetwork:
