@@ -26,7 +26,6 @@ import numpy.typing as npt
 
 from hwgen.network.simplify import absorb
 from hwgen.network.types import (
-    Activation,
     Add,
     Concat,
     Conv,
@@ -35,13 +34,12 @@ from hwgen.network.types import (
     Node,
     Op,
     Pads,
-    PiecewiseLinear,
 )
 from hwgen.numeric import IntArray
 from hwgen.slim.constants import constant_channels, constant_obstacles, fold_constants
 from hwgen.slim.crop import cropped
 from hwgen.slim.liveness import read_channels, zero_unread
-from hwgen.slim.widths import Mask, concat_slices, kept_channels
+from hwgen.slim.widths import Mask, concat_slices, kept_channels, of_channels
 
 __all__ = ["Compaction", "compact", "compaction"]
 
@@ -269,23 +267,15 @@ def _narrowed(op: Op, sources: Mask, filters: Mask) -> Op:
     """The operator on the channels ``sources``, making the channels ``filters``."""
     if sources.all() and filters.all():
         return op
-    match op:
-        case Conv():
-            used = sources.reshape(op.groups, -1).any(axis=1)
-            depth, per_group = op.weight.shape[1], len(op.weight) // op.groups
-            rows, columns = np.flatnonzero(filters), np.flatnonzero(sources)
-            owner = (np.cumsum(used) - 1)[rows // per_group]
-            local = (columns % depth).reshape(int(used.sum()), -1)[owner]
-            weight = op.weight[rows[:, None], local]
-            return replace(op, weight=weight, bias=op.bias[rows], groups=int(used.sum()))
-        case Activation():
-            return replace(
-                op, parameters=tuple(p if len(p) == 1 else p[filters] for p in op.parameters)
-            )
-        case PiecewiseLinear() if len(op.slopes) > 1:
-            return PiecewiseLinear(op.breakpoints[filters], op.slopes[filters], op.offsets[filters])
-        case _:
-            return op
+    if not isinstance(op, Conv):
+        return of_channels(op, filters)
+    used = sources.reshape(op.groups, -1).any(axis=1)
+    depth, per_group = op.weight.shape[1], len(op.weight) // op.groups
+    rows, columns = np.flatnonzero(filters), np.flatnonzero(sources)
+    owner = (np.cumsum(used) - 1)[rows // per_group]
+    local = (columns % depth).reshape(int(used.sum()), -1)[owner]
+    weight = op.weight[rows[:, None], local]
+    return replace(op, weight=weight, bias=op.bias[rows], groups=int(used.sum()))
 
 
 def _is_identity(op: Op) -> bool:

@@ -32,6 +32,7 @@ from hwgen.network.types import (
     Softmax,
 )
 from hwgen.slim._damped import BoolArray
+from hwgen.slim.widths import of_channels
 
 __all__ = ["run_changed"]
 
@@ -129,22 +130,7 @@ def _other(op: Op, known: list[_Fresh], before: Tensor) -> _Fresh:
             if moved.all():
                 return apply(op, tensors), moved
             y = before.copy(order="K")
-            y[:, moved] = apply(_of_channels(op, moved), [each[:, moved] for each in tensors])
+            y[:, moved] = apply(of_channels(op, moved), [each[:, moved] for each in tensors])
             return y, moved
         case _:
             raise TypeError(f"Operator must be known, not {op!r}")
-
-
-def _of_channels(op: Op, channels: BoolArray) -> Op:
-    """``op`` for some of its channels."""
-    match op:
-        case Activation():
-            return replace(
-                op, parameters=tuple(p if len(p) == 1 else p[channels] for p in op.parameters)
-            )
-        case PiecewiseLinear() if len(op.slopes) > 1:
-            return PiecewiseLinear(
-                op.breakpoints[channels], op.slopes[channels], op.offsets[channels]
-            )
-        case _:
-            return op

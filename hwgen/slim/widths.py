@@ -8,13 +8,24 @@ channel is read by somebody, all that are tied to it stay as well, unread.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from hwgen.network.types import ArgMax, Concat, Conv, Network, Node, Softmax
+from hwgen.network.types import (
+    Activation,
+    ArgMax,
+    Concat,
+    Conv,
+    Network,
+    Node,
+    Op,
+    PiecewiseLinear,
+    Softmax,
+)
 
-__all__ = ["Mask", "concat_slices", "kept_channels"]
+__all__ = ["Mask", "concat_slices", "kept_channels", "of_channels"]
 
 Mask = npt.NDArray[np.bool_]
 
@@ -90,3 +101,21 @@ def concat_slices(network: Network, node: Node) -> tuple[tuple[str, slice], ...]
         (name, slice(start, end))
         for name, start, end in zip(node.inputs, [0, *ends], ends, strict=False)
     )
+
+
+def of_channels(op: Op, channels: Mask) -> Op:
+    """What ``op``, which does the same to every channel or to each its own, does to ``channels``.
+
+    No convolution: that has its channels in its weights.
+    """
+    match op:
+        case Activation():
+            return replace(
+                op, parameters=tuple(p if len(p) == 1 else p[channels] for p in op.parameters)
+            )
+        case PiecewiseLinear() if len(op.slopes) > 1:
+            return PiecewiseLinear(
+                op.breakpoints[channels], op.slopes[channels], op.offsets[channels]
+            )
+        case _:
+            return op
