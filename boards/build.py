@@ -12,6 +12,7 @@ from hwgen.boards.constraints import constraints
 from hwgen.boards.top import top_name, top_verilog
 from hwgen.boards.types import Board
 from hwgen.errors import ResourceError
+from hwgen.link.uart import choose_baud
 from hwgen.stream.design import StreamDesign
 from hwgen.toolchain.instances import area_by_instance
 from hwgen.toolchain.nextpnr import Utilisation, pack, pack_plan, place_and_route, route_plan
@@ -36,6 +37,7 @@ class BuildResult:
 
     ``core`` is the area of the design alone, ``instances`` its share of each instance in it, by
     name, ``top`` that of the whole module on the board.
+    ``baud`` is the rate of the host link.
     ``fmax_mhz`` is the highest clock of the routed top, which runs at the board's ``clock_mhz``;
     ``target_mhz`` was asked for, and ``seed`` reached it; ``attempts`` holds (seed, outcome).
     Without place and route ``fmax_mhz``, ``seed`` and ``bitstream`` are ``None``. ``bitstream`` and
@@ -49,6 +51,7 @@ class BuildResult:
     instances: tuple[tuple[str, Area], ...]
     top: Area
     utilisation: tuple[Utilisation, ...]
+    baud: int
     clock_mhz: float
     target_mhz: float
     fmax_mhz: float | None
@@ -61,18 +64,23 @@ class BuildResult:
 
 
 def board_plan(
-    design: StreamDesign, board: Board, *, frequency: float | None = None, seed: int = 1
+    design: StreamDesign,
+    board: Board,
+    *,
+    baud: int | None = None,
+    frequency: float | None = None,
+    seed: int = 1,
 ) -> BuildPlan:
     """Plan the whole build of ``design`` for ``board``, Verilog to bitstream, with one ``seed``.
 
     ``frequency`` is the clock in MHz that place and route aims at, the board's own target if
-    ``None``.
+    ``None``; ``baud`` the rate of the host link, the board's fastest up to 1 Mbaud if ``None``.
     """
     name = top_name(design)
     target = board.target_mhz if frequency is None else frequency
     pins = constraints(board)
     return (
-        synthesis_plan(_sources(design, board), top=name, family=board.family)
+        synthesis_plan(_sources(design, board, baud), top=name, family=board.family)
         .then(route_plan(board.device, name=name, constraints=pins, freq=target, seed=seed))
         .then(pack_plan(board.device, name=name))
     )
@@ -83,6 +91,7 @@ def build_board(
     board: Board,
     directory: Path,
     *,
+    baud: int | None = None,
     frequency: float | None = None,
     time_limit: float = 1800,
     attempts: int = 3,
@@ -93,6 +102,8 @@ def build_board(
 
     Parameters
     ----------
+    baud
+        Rate of the host link; the board's fastest up to 1 Mbaud if ``None``.
     frequency
         Clock in MHz that place and route aims at; the board's own target if ``None``.
     time_limit
@@ -105,7 +116,10 @@ def build_board(
     Raises
     ------
     ResourceError
-        If the design is larger than the board, slower than its oscillator, or the time is over.
+        If the design is larger than the board, slower than its oscillator, if the oscillator does
+        not give the baud rate, or the time is over.
+    UnsupportedError
+        If an image or a result is too large for the host link.
     VerifyError
         If the design holds a multiplier, a DSP block or a latch.
     ToolError
@@ -125,7 +139,7 @@ def build_board(
 
     told(f"Synthesis for {board.title}", 0.0)
     start = time.monotonic()
-    sources = _sources(design, board)
+    sources = _sources(design, board, baud)
     alone = {f"{design.name}.v": design.verilog}
     core, top = synthesise(
         SynthesisJob(alone, design.name, board.family, directory / "core"),
@@ -134,7 +148,7 @@ def build_board(
     )
     seconds = [("synthesis", time.monotonic() - start)]
     _check_fit(top.area, board)
-    plan = board_plan(design, board, frequency=frequency)
+    plan = board_plan(design, board, baud=baud, frequency=frequency)
 
     routed = None
     bitstream = None
@@ -155,7 +169,7 @@ def build_board(
         start = time.monotonic()
         bitstream = pack(board.device, name=name, directory=directory).name
         seconds.append(("packing", time.monotonic() - start))
-        plan = board_plan(design, board, frequency=frequency, seed=routed.seed)
+        plan = board_plan(design, board, baud=baud, frequency=frequency, seed=routed.seed)
     plan.write(directory, script=_SCRIPT)
     told(f"Build for {board.title}", 1.0)
     return BuildResult(
@@ -165,6 +179,7 @@ def build_board(
         instances=area_by_instance(core.netlist, top=design.name, family=board.family),
         top=top.area,
         utilisation=routed.utilisation if routed else (),
+        baud=choose_baud(board.clock_hz) if baud is None else baud,
         clock_mhz=board.clock_hz / 1e6,
         target_mhz=target,
         fmax_mhz=routed.fmax_mhz if routed else None,
@@ -177,10 +192,10 @@ def build_board(
     )
 
 
-def _sources(design: StreamDesign, board: Board) -> dict[str, str]:
+def _sources(design: StreamDesign, board: Board, baud: int | None) -> dict[str, str]:
     return {
         f"{design.name}.v": design.verilog,
-        f"{top_name(design)}.v": top_verilog(design, board),
+        f"{top_name(design)}.v": top_verilog(design, board, baud=baud),
     }
 
 

@@ -9,7 +9,7 @@ differ in the pin of the LED.
 from __future__ import annotations
 
 from hwgen.boards.parts import ECP5, ecp5_device
-from hwgen.boards.types import Board, Pin, UartPins
+from hwgen.boards.types import Board, Pin, SpiPins, UartPins
 
 __all__ = ["COLORLIGHT_I5", "COLORLIGHT_I9"]
 
@@ -29,11 +29,10 @@ def _colorlight(name: str, size: str, led: str) -> Board:
         target_mhz=100.0,
         nfu_tile=(8, 8),
         leds=(Pin(led, (_BUFFER,), invert=True),),
-        serial=tuple(
-            Pin(site, (_BUFFER, ("PULLMODE", "DOWN")))
-            for site in ("C17", "B18", "B20", "F20", "A18", "A19", "B19")
+        spi=SpiPins(
+            *(Pin(site, (_BUFFER, ("PULLMODE", "DOWN"))) for site in ("C17", "B18", "B20", "F20"))
         ),
-        connector="first Pmod of P3, pins 1 to 4 and 7 to 9",
+        connector="first Pmod of P3, pins 1 to 4",
         uart=UartPins(rx=Pin("H18", (_BUFFER, ("PULLMODE", "UP"))), tx=Pin("J17", (_BUFFER,))),
     )
 

@@ -1,4 +1,4 @@
-"""Pin constraint files of the serial top."""
+"""Pin constraint files of a board's top."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["constraints"]
 
 
 def constraints(board: Board) -> str:
-    """Text of the constraint file that places every port of the serial top on ``board``."""
+    """Text of the constraint file that places every port of the top on ``board``."""
     line = {"lpf": _lpf, "pcf": _pcf, "cst": _cst}[board.device.constraint_suffix]
     return "".join(line(port, pin) for port, pin in board.ports)
 

@@ -3,7 +3,7 @@
 from amaranth_boards.ice40_hx8k_b_evn import ICE40HX8KBEVNPlatform
 
 from hwgen.boards.resources import connector_pins, resource_pins, uart_pins
-from hwgen.boards.types import Board, Capacity
+from hwgen.boards.types import Board, Capacity, SpiPins
 from hwgen.toolchain.nextpnr import Device
 
 __all__ = ["HX8K_EVN"]
@@ -20,13 +20,15 @@ HX8K_EVN = Board(
     target_mhz=100.0,
     nfu_tile=(4, 4),
     leds=tuple(resource_pins(ICE40HX8KBEVNPlatform, "led", number)[0] for number in range(8)),
-    serial=connector_pins(
-        ICE40HX8KBEVNPlatform,
-        "j",
-        2,
-        ("4", "5", "6", "9", "10", "11", "12"),
-        {"IO_STANDARD": "SB_LVCMOS"},
+    spi=SpiPins(
+        *connector_pins(
+            ICE40HX8KBEVNPlatform,
+            "j",
+            2,
+            ("4", "5", "6", "9"),
+            {"IO_STANDARD": "SB_LVCMOS"},
+        )
     ),
-    connector="J2, pins 4 to 6 and 9 to 12",
+    connector="J2, pins 4 to 6 and 9",
     uart=uart_pins(ICE40HX8KBEVNPlatform),
 )

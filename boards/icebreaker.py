@@ -3,7 +3,7 @@
 from amaranth_boards.icebreaker import ICEBreakerPlatform
 
 from hwgen.boards.resources import connector_pins, resource_pins, uart_pins
-from hwgen.boards.types import Board, Capacity
+from hwgen.boards.types import Board, Capacity, SpiPins
 from hwgen.toolchain.nextpnr import Device
 
 __all__ = ["ICEBREAKER"]
@@ -20,13 +20,15 @@ ICEBREAKER = Board(
     target_mhz=40.0,
     nfu_tile=(2, 2),
     leds=tuple(resource_pins(ICEBreakerPlatform, "led", number)[0] for number in range(2)),
-    serial=connector_pins(
-        ICEBreakerPlatform,
-        "pmod",
-        0,
-        ("1", "2", "3", "4", "7", "8", "9"),
-        {"IO_STANDARD": "SB_LVCMOS"},
+    spi=SpiPins(
+        *connector_pins(
+            ICEBreakerPlatform,
+            "pmod",
+            0,
+            ("1", "2", "3", "4"),
+            {"IO_STANDARD": "SB_LVCMOS"},
+        )
     ),
-    connector="PMOD 1A, pins 1 to 4 and 7 to 9",
+    connector="PMOD 1A, pins 1 to 4",
     uart=uart_pins(ICEBreakerPlatform),
 )

@@ -12,7 +12,7 @@ from dataclasses import replace
 from amaranth_boards.tang_nano_9k import TangNano9kPlatform
 
 from hwgen.boards.resources import resource_pins, uart_pins
-from hwgen.boards.types import Board, Capacity, Pin, UartPins
+from hwgen.boards.types import Board, Capacity, Pin, SpiPins, UartPins
 from hwgen.toolchain.nextpnr import Device
 
 __all__ = ["TANG_NANO_9K", "TANG_NANO_20K"]
@@ -25,8 +25,8 @@ def _device(part: str, family: str) -> Device:
     return Device("gowin", ("--device", part, "--vopt", f"family={family}"), ("-d", family))
 
 
-def _header(*sites: str) -> tuple[Pin, ...]:
-    return tuple(Pin(site, (_BUFFER, ("PULL_MODE", "DOWN"))) for site in sites)
+def _header(*sites: str) -> SpiPins:
+    return SpiPins(*(Pin(site, (_BUFFER, ("PULL_MODE", "DOWN"))) for site in sites))
 
 
 TANG_NANO_9K = Board(
@@ -48,8 +48,8 @@ TANG_NANO_9K = Board(
         )
         for number in range(6)
     ),
-    serial=_header("25", "26", "27", "28", "29", "30", "33"),
-    connector="J6, pins of the FPGA 25 to 30 and 33",
+    spi=_header("25", "26", "27", "28"),
+    connector="J6, pins of the FPGA 25 to 28",
     uart=uart_pins(TangNano9kPlatform),
 )
 
@@ -65,7 +65,7 @@ TANG_NANO_20K = Board(
     target_mhz=100.0,
     nfu_tile=(8, 8),
     leds=tuple(Pin(str(site), (_BUFFER,), invert=True) for site in range(15, 21)),
-    serial=_header("73", "74", "75", "77", "27", "28", "29"),
-    connector="J6, pins of the FPGA 73 to 75, 77 and 27 to 29",
+    spi=_header("73", "74", "75", "77"),
+    connector="J6, pins of the FPGA 73 to 75 and 77",
     uart=UartPins(rx=Pin("70", (_BUFFER, _PULL_UP)), tx=Pin("69", (_BUFFER, _PULL_UP))),
 )

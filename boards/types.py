@@ -6,18 +6,7 @@ from dataclasses import dataclass
 
 from hwgen.toolchain.nextpnr import Device
 
-__all__ = ["SERIAL_SIGNALS", "Board", "Capacity", "Pin", "SpiPins", "UartPins"]
-
-SERIAL_SIGNALS = (
-    "sclk",
-    "sdi",
-    "sdi_valid",
-    "sdi_ready",
-    "sdo",
-    "sdo_valid",
-    "sdo_ready",
-)
-"""Ports of the serial top that need a pin each, in the order in which boards list their pins."""
+__all__ = ["Board", "Capacity", "Pin", "SpiPins", "UartPins"]
 
 
 @dataclass(frozen=True)
@@ -71,9 +60,8 @@ class Board:
     and ``device`` chooses it for nextpnr. ``clock`` is the pin of the oscillator of ``clock_hz``,
     which clocks the design; ``target_mhz`` the clock that place and route aims at, so that its
     report says what the design could do. ``nfu_tile`` is (Tn, Ti) of an NFU that leaves room for
-    its memory. ``leds`` start with the least significant bit; ``serial`` holds one pin for each of
-    :data:`SERIAL_SIGNALS`, on the connector that ``connector`` names; ``uart`` the pins of the
-    board's own USB bridge.
+    its memory. ``leds`` start with the least significant bit; ``uart`` holds the pins of the
+    board's own USB bridge, ``spi`` those on the connector that ``connector`` names.
     """
 
     name: str
@@ -87,16 +75,9 @@ class Board:
     target_mhz: float
     nfu_tile: tuple[int, int]
     leds: tuple[Pin, ...]
-    serial: tuple[Pin, ...]
-    connector: str
     uart: UartPins
-
-    def __post_init__(self) -> None:
-        if len(self.serial) != len(SERIAL_SIGNALS):
-            raise ValueError(
-                f"Board {self.name!r} must give {len(SERIAL_SIGNALS)} serial pins, "
-                f"not {len(self.serial)}"
-            )
+    spi: SpiPins
+    connector: str
 
     @property
     def family(self) -> str:
@@ -104,15 +85,11 @@ class Board:
         return self.device.family
 
     @property
-    def spi(self) -> SpiPins:
-        """Pins for SPI: the first four of the connector, in the order of a Pmod of type 2."""
-        return SpiPins(*self.serial[:4])
-
-    @property
     def ports(self) -> tuple[tuple[str, Pin], ...]:
-        """Every port of the serial top, one bit each, with its pin."""
+        """Every port of the top, one bit each, with its pin."""
         return (
             ("clk", self.clock),
-            *zip(SERIAL_SIGNALS, self.serial, strict=True),
+            ("rx", self.uart.rx),
+            ("tx", self.uart.tx),
             *((f"led{index}", pin) for index, pin in enumerate(self.leds)),
         )

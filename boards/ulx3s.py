@@ -6,7 +6,7 @@ from amaranth_boards.ulx3s import ULX3S_25F_Platform, ULX3S_45F_Platform, ULX3S_
 
 from hwgen.boards.parts import ECP5, ecp5_device
 from hwgen.boards.resources import connector_pins, resource_pins, uart_pins
-from hwgen.boards.types import Board
+from hwgen.boards.types import Board, SpiPins
 
 __all__ = ["ULX3S_25F", "ULX3S_45F", "ULX3S_85F"]
 
@@ -24,14 +24,16 @@ def _ulx3s(size: str, platform: type[Any]) -> Board:
         target_mhz=100.0,
         nfu_tile=(8, 8),
         leds=tuple(resource_pins(platform, "led", number)[0] for number in range(8)),
-        serial=connector_pins(
-            platform,
-            "gpio",
-            0,
-            ("0+", "1+", "2+", "3+", "4+", "5+", "6+"),
-            {"IO_TYPE": "LVCMOS33", "PULLMODE": "DOWN"},
+        spi=SpiPins(
+            *connector_pins(
+                platform,
+                "gpio",
+                0,
+                ("0+", "1+", "2+", "3+"),
+                {"IO_TYPE": "LVCMOS33", "PULLMODE": "DOWN"},
+            )
         ),
-        connector="J1, GP0 to GP6",
+        connector="J1, GP0 to GP3",
         uart=uart_pins(platform),
     )
 

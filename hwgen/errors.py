@@ -4,6 +4,7 @@ __all__ = [
     "BudgetError",
     "DataError",
     "HwgenError",
+    "LinkError",
     "ModelError",
     "ResourceError",
     "ToolError",
@@ -35,6 +36,10 @@ class BudgetError(HwgenError):
 
 class ResourceError(HwgenError):
     """The design does not fit the board, the disk or the time that was given."""
+
+
+class LinkError(HwgenError):
+    """The board cannot be reached, does not answer, or answers what it should not."""
 
 
 class ToolError(HwgenError):

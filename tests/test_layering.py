@@ -41,12 +41,13 @@ _MAY_IMPORT: dict[str, set[str]] = {
         "stream.design",  # a network on an NFU is a streaming design
         "toolchain",  # Yosys writes the Verilog
     },
-    "boards": {"errors", "numeric", "toolchain", "stream.design"},
+    "link": {"errors", "numeric", "toolchain", "stream.design", "sim.words"},
+    "boards": {"errors", "numeric", "toolchain", "stream.design", "link"},
     "report": {"errors", "numeric", "serial", "network", "approx", "slim", "integer"},
     "flow": {
         *("errors", "npz", "numeric", "serial", "network", "approx", "slim", "integer"),
-        *("shiftadd", "stream", "nfu", "sim", "boards", "toolchain", "report", "finetune"),
-        "formal",
+        *("shiftadd", "stream", "nfu", "sim", "link", "boards", "toolchain", "report"),
+        *("finetune", "formal"),
     },
     "cli": {"errors", "flow", "boards", "report", "toolchain", "nfu"},
 }

@@ -243,6 +243,12 @@ VERIFY_OPTIONS = (
 SYNTH_OPTIONS = (
     click.option("--board", required=True, help="Board to build for; 'hwgen boards' lists them."),
     click.option(
+        "--baud",
+        type=click.IntRange(1),
+        help="Rate of the host link; by default 1,000,000 if the clock gives it and the design is "
+        "fast enough, else less.",
+    ),
+    click.option(
         "--frequency",
         type=FiniteRange(1, 1000),
         metavar="MHZ",

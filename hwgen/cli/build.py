@@ -52,6 +52,7 @@ def build(
     layers: bool,
     verify_seed: int,
     board: str,
+    baud: int | None,
     frequency: float | None,
     time_limit: float,
     attempts: int,
@@ -92,6 +93,7 @@ def build(
             VerifyOptions(images=images, fast_images=fast_images, layers=layers, seed=verify_seed),
             SynthOptions(
                 board=board,
+                baud=baud,
                 frequency=frequency,
                 time_limit=time_limit,
                 attempts=attempts,

@@ -21,6 +21,7 @@ from hwgen.cli.import_model import import_model
 from hwgen.cli.nfu import nfu
 from hwgen.cli.optimize import optimize
 from hwgen.cli.report import report
+from hwgen.cli.run import run
 from hwgen.cli.slim import slim
 from hwgen.cli.synth import synth
 from hwgen.cli.verify import verify
@@ -62,6 +63,7 @@ for command in (
     verify,
     synth,
     report,
+    run,
     complexity,
     fit,
     optimize,

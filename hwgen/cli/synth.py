@@ -23,6 +23,7 @@ __all__ = ["synth"]
 def synth(
     directory: Path,
     board: str,
+    baud: int | None,
     frequency: float | None,
     time_limit: float,
     attempts: int,
@@ -37,6 +38,7 @@ def synth(
     workspace = Workspace.open(directory)
     options = SynthOptions(
         board=board,
+        baud=baud,
         frequency=frequency,
         time_limit=time_limit,
         attempts=attempts,

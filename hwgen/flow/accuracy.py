@@ -15,7 +15,7 @@ from hwgen.network.execute import run
 from hwgen.network.types import Activation, ArgMax, FloatArray, Network
 from hwgen.sim import golden
 
-__all__ = ["Accuracy", "Change", "Comparison", "change", "compare", "integer_outputs"]
+__all__ = ["Accuracy", "Change", "Comparison", "change", "compare", "decisions", "integer_outputs"]
 
 Decisions = npt.NDArray[np.int64]
 
@@ -74,7 +74,7 @@ def change(before: Network, after: Network, images: Images) -> Change:
     before, after = _without_softmax(before), _without_softmax(after)
     outputs = run(before, images.x), run(after, images.x)
     first, second = (_accuracy(before, output, outputs[0], images.y) for output in outputs)
-    was, now = (_decisions(before, output) for output in outputs)
+    was, now = (decisions(before, output) for output in outputs)
     return Change(
         len(images), first, second, loss=_loss(was, now, images.y), changed=_changed(was, now)
     )
@@ -90,7 +90,7 @@ def compare(
     exact_one, approximate_one, whole_one = (
         _accuracy(network, output, reference, images.y) for output in outputs
     )
-    exact, approximate, whole = (_decisions(network, output) for output in outputs)
+    exact, approximate, whole = (decisions(network, output) for output in outputs)
     return Comparison(
         len(images),
         exact_one,
@@ -116,8 +116,8 @@ def integer_outputs(network: IntegerNetwork, x: FloatArray) -> FloatArray:
     return outputs
 
 
-def _decisions(network: Network, output: FloatArray) -> Decisions | None:
-    """Class of each image (N,) from the output of ``network``; None if it makes no decision."""
+def decisions(network: Network, output: FloatArray) -> Decisions | None:
+    """Class (N,) of each output (N, C, H, W) of ``network``; None if it makes no decision."""
     last = _last_op(network)
     if isinstance(last, ArgMax):
         return np.asarray(output[:, 0, 0, 0], dtype=np.int64)
@@ -148,12 +148,12 @@ def _accuracy(
     reference: FloatArray,
     labels: Decisions | None,
 ) -> Accuracy:
-    decisions, expected = _decisions(network, output), _decisions(network, reference)
+    made, expected = decisions(network, output), decisions(network, reference)
     accuracy = agreement = None
-    if decisions is not None and expected is not None:
-        agreement = float(np.mean(decisions == expected))
+    if made is not None and expected is not None:
+        agreement = float(np.mean(made == expected))
         if labels is not None:
-            accuracy = float(np.mean(decisions == labels))
+            accuracy = float(np.mean(made == labels))
     norm = float(np.linalg.norm(reference))
     error = float(np.linalg.norm(output - reference)) / norm if norm else 0.0
     return Accuracy(accuracy, agreement, error)

@@ -60,7 +60,7 @@ def _hardware(hardware: _Group | None) -> list[str]:
     sentence = (
         f"Images a second and latency are those of the network at {clock:.1f} MHz, the clock that "
         f"place and route achieved. The bitstream runs it at the board's {board:g} MHz behind a "
-        "serial port of one bit a cycle, which is slower."
+        "serial port, which is slower."
     )
     if clock >= board:
         return [sentence]

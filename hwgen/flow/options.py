@@ -26,6 +26,7 @@ __all__ = [
     "Backend",
     "GenerateOptions",
     "Memory",
+    "RunOptions",
     "SlimImportance",
     "SlimObjective",
     "SlimOptions",
@@ -185,12 +186,27 @@ class VerifyOptions:
 class SynthOptions:
     """Choices of synthesis and place and route.
 
+    ``baud`` rate of the host link (None: the fastest that suits the board and the design);
     ``frequency`` in MHz that place and route aims at (None: the board's own target);
     ``time_limit`` in seconds of one attempt, of which there are at most ``attempts``.
     """
 
     board: str
+    baud: int | None = None
     frequency: float | None = None
     time_limit: float = 1800.0
     attempts: int = 3
     route: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Choices of a run on a board.
+
+    ``port`` is the serial port of the board (None: a simulated board), at ``baud`` (None: the rate
+    that the bitstream was built for); ``check`` compares each result with the golden model.
+    """
+
+    port: str | None = None
+    baud: int | None = None
+    check: bool = True

@@ -24,6 +24,7 @@ from hwgen.flow.backends import (
     load_plan,
 )
 from hwgen.flow.built import built_images, built_network
+from hwgen.flow.on_board import fastest_baud
 from hwgen.flow.options import (
     ApproximateOptions,
     GenerateOptions,
@@ -42,6 +43,7 @@ from hwgen.flow.testset import TEST_SET
 from hwgen.flow.workspace import Workspace
 from hwgen.integer import store as integer_store
 from hwgen.integer.resize import resized
+from hwgen.link.uart import BAUDS, choose_baud
 from hwgen.network import storage as network_store
 from hwgen.network.onnx_import import import_onnx
 from hwgen.report.page import render
@@ -165,7 +167,13 @@ def synthesise(workspace: Workspace, options: SynthOptions, progress: Progress) 
     """Synthesise, place, route and pack; write the bitstream and ``results/synth.json``."""
     design = stream_store.design_from_json(workspace.read("design.json", made_by="generate"))
     board = find_board(options.board)
-    check_memories(load_plan(workspace), board)
+    plan = load_plan(workspace)
+    check_memories(plan, board)
+    baud = options.baud
+    if baud is None:
+        baud = choose_baud(
+            board.clock_hz, min(BAUDS[0], fastest_baud(plan, design, board.clock_hz))
+        )
 
     def work() -> None:
         # the files of the last run are about to be replaced one by one
@@ -174,6 +182,7 @@ def synthesise(workspace: Workspace, options: SynthOptions, progress: Progress) 
             design,
             board,
             workspace.path("synthesis"),
+            baud=baud,
             frequency=options.frequency,
             time_limit=options.time_limit,
             attempts=options.attempts,

@@ -7,6 +7,7 @@ the user's takes part. Executables are kept under the hash of all that went into
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import os
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
@@ -34,6 +35,7 @@ __all__ = [
     "find_verilator",
     "run_model",
     "run_simulator",
+    "start_model",
 ]
 
 _PREFIX = "Vtop"
@@ -193,6 +195,22 @@ def run_model(
         lines = tail.strip().splitlines() or [f"exit status {status}"]
         raise VerifyError(f"The simulator of {name} stopped: {lines[-1]}")
     return tail
+
+
+@contextlib.contextmanager
+def start_model(
+    executable: Path, arguments: Mapping[str, object], *, cwd: Path, pass_fds: Sequence[int]
+) -> Iterator[None]:
+    """A program of :func:`build_model` that runs beside this one until the context is left.
+
+    It takes ``arguments`` as KEY=VALUE, and the open files ``pass_fds``.
+    """
+    command = [str(executable), *(f"{key}={value}" for key, value in arguments.items())]
+    with subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL, pass_fds=pass_fds) as process:
+        try:
+            yield
+        finally:
+            process.kill()
 
 
 def build_model(

@@ -1,0 +1,230 @@
+"""Images through a board that holds the design of a workspace, or through a simulated one."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hwgen.boards.top import BoardTop, component_verilog, top_name
+from hwgen.errors import DataError, VerifyError
+from hwgen.flow.accuracy import decisions
+from hwgen.flow.backends import Plan, interval, load_plan
+from hwgen.flow.data import Images, count_classes, load_images
+from hwgen.flow.options import RunOptions
+from hwgen.flow.pictures import load_pictures, pixel_range
+from hwgen.flow.progress import Progress
+from hwgen.flow.source import load_source
+from hwgen.flow.summary import read_result
+from hwgen.flow.testset import load_test_set
+from hwgen.flow.workspace import Workspace
+from hwgen.integer import store as integer_store
+from hwgen.integer.types import IntegerNetwork
+from hwgen.link.device import DeviceParameters
+from hwgen.link.driver import Answer, Link
+from hwgen.link.payload import byte_count
+from hwgen.link.protocol import Info
+from hwgen.link.simulated import simulated_board
+from hwgen.link.uart import BAUDS, MIN_DIVISOR
+from hwgen.nfu.design import NfuPlan
+from hwgen.sim import golden
+from hwgen.stream import store as stream_store
+from hwgen.stream.design import StreamDesign
+
+__all__ = ["BoardRun", "ImageRun", "fastest_baud", "load_inputs", "run_on_board"]
+
+_SIMULATED_CLOCK = 12_000_000
+_SIMULATED_TIMEOUT = 120.0  # seconds; a simulated image takes about one
+_MARGIN = 2  # a design that takes a pixel in half of the time that it comes in never falls behind
+
+
+@dataclass(frozen=True)
+class ImageRun:
+    """What became of one image.
+
+    ``decision`` is the class, None if the network makes no decision; ``outputs`` are the real
+    values of the result in raster order, all channels of a pixel together; ``right`` says whether
+    the class is the image's label, None without either.
+    """
+
+    name: str
+    decision: int | None
+    outputs: tuple[float, ...]
+    cycles: int
+    seconds: float
+    right: bool | None
+
+
+@dataclass(frozen=True)
+class BoardRun:
+    """What became of all images.
+
+    ``checked`` says whether all were compared with the golden model, which they equalled then;
+    ``repeats`` counts requests that had to be sent again, ``seconds`` are those of the host.
+    """
+
+    port: str
+    baud: int
+    info: Info
+    images: tuple[ImageRun, ...]
+    checked: bool
+    repeats: int
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of all images on the host."""
+        return sum(image.seconds for image in self.images)
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of images whose class is their label, None without labels."""
+        rights = [image.right for image in self.images if image.right is not None]
+        return sum(rights) / len(rights) if rights else None
+
+
+def fastest_baud(plan: Plan, design: StreamDesign, clock_hz: float) -> float:
+    """Greatest baud rate at which a design takes pixels faster than they come, twice over."""
+    if isinstance(plan, NfuPlan):
+        return math.inf  # it takes a whole image before it works
+    _, height, width = design.input_shape
+    cycles = interval(plan) / (height * width)
+    return 10 * byte_count(design.input_layout) * clock_hz / (_MARGIN * cycles)
+
+
+def load_inputs(
+    workspace: Workspace,
+    paths: Sequence[Path],
+    *,
+    resize: bool,
+    black_white: tuple[float, float] | None,
+) -> tuple[Images, tuple[str, ...]]:
+    """Images of NPZ and picture files, with labels if all have some, and a name for each.
+
+    Raises
+    ------
+    DataError
+        If a file is missing, damaged, or not as the network wants it.
+    """
+    network = load_source(workspace).original
+    shape = network.input_shape
+    parts, names = [], []
+    for path in paths:
+        if path.suffix.lower() == ".npz":
+            part = load_images(path, shape, count_classes(network))
+            names += [f"{path.name}[{index}]" for index in range(len(part))]
+        else:
+            if black_white is None:
+                black_white = pixel_range(load_test_set(workspace, shape))
+            black, white = black_white
+            pixels = load_pictures([path], shape, black=black, white=white, resize=resize)
+            part = Images(pixels, None)
+            names.append(path.name)
+        parts.append(part)
+    if not parts:
+        raise DataError("There must be at least one image: give picture files or an NPZ file")
+    images = parts[0]
+    for part in parts[1:]:
+        images = images.join(part)
+    return images, tuple(names)
+
+
+def run_on_board(
+    workspace: Workspace,
+    images: Images,
+    names: Sequence[str],
+    options: RunOptions,
+    progress: Progress,
+) -> BoardRun:
+    """Send ``images`` to the board, or to a simulated one, and compare the results.
+
+    Raises
+    ------
+    LinkError
+        If the board does not answer as it should, or holds another design.
+    VerifyError
+        If a result is not the golden model's.
+    """
+    integer = integer_store.from_json(workspace.read("integer.json", made_by="approximate"))
+    design = stream_store.design_from_json(workspace.read("design.json", made_by="generate"))
+    inputs = integer.input_format.quantise(images.x)
+    task = f"{len(images)} images"
+    with _link(workspace, design, options, progress) as (link, port, baud):
+        info = link.check(design)
+        answers: list[Answer] = []
+        progress(task, 0.0)
+        for answer in link.run_all(design, inputs):
+            answers.append(answer)
+            progress(task, len(answers) / len(images))
+    outputs = np.stack([answer.output for answer in answers])
+    if options.check:
+        _compare(integer, inputs, outputs, names)
+    network = load_source(workspace).network
+    real = outputs * np.array(integer.scale(integer.output)).reshape(-1, 1, 1)
+    classes = decisions(network, real)
+    runs = []
+    for index, (name, answer) in enumerate(zip(names, answers, strict=True)):
+        decision = None if classes is None else int(classes[index])
+        label = None if images.y is None else int(images.y[index])
+        runs.append(
+            ImageRun(
+                name=name,
+                decision=decision,
+                outputs=tuple(real[index].transpose(1, 2, 0).ravel().tolist()),
+                cycles=answer.cycles,
+                seconds=answer.seconds,
+                right=None if decision is None or label is None else decision == label,
+            )
+        )
+    repeats = sum(answer.tries - 1 for answer in answers)
+    return BoardRun(port, baud, info, tuple(runs), options.check, repeats)
+
+
+@contextlib.contextmanager
+def _link(
+    workspace: Workspace, design: StreamDesign, options: RunOptions, progress: Progress
+) -> Iterator[tuple[Link, str, int]]:
+    """The link, the port and its baud rate."""
+    if options.port is not None:
+        built = read_result(workspace, "synth") or {}
+        baud = options.baud or built.get("baud") or BAUDS[0]
+        with Link.open(options.port, baud=baud) as link:
+            yield link, options.port, baud
+        return
+    plan = load_plan(workspace)
+    clock = _SIMULATED_CLOCK
+    divisor = max(MIN_DIVISOR, math.ceil(clock / fastest_baud(plan, design, clock)))
+    top = BoardTop(core=design.name, parameters=DeviceParameters.of(design, clock), divisor=divisor)
+    name = top_name(design)
+    progress("Simulator", 0.0)
+    with simulated_board(
+        design.verilog + component_verilog(top, name=name),
+        top=name,
+        divisor=divisor,
+        build_dir=workspace.path("simulation"),
+        # time must not stop while the design works
+        patience=2 * math.ceil(interval(plan)) + (1 << 20),
+    ) as port:
+        progress("Simulator", 1.0)
+        # a pseudo terminal takes bytes at any rate
+        with Link.open(port, baud=BAUDS[0], timeout=_SIMULATED_TIMEOUT) as link:
+            yield link, "simulation", clock // divisor
+
+
+def _compare(
+    integer: IntegerNetwork, inputs: np.ndarray, outputs: np.ndarray, names: Sequence[str]
+) -> None:
+    """Raise :class:`VerifyError` unless ``outputs`` are the golden model's."""
+    expected = golden.run(integer, inputs)
+    wrong = np.flatnonzero((outputs != expected).reshape(len(outputs), -1).any(axis=1))
+    if len(wrong):
+        first = int(wrong[0])
+        place = tuple(np.argwhere(outputs[first] != expected[first])[0].tolist())
+        raise VerifyError(
+            f"{len(wrong)} of {len(outputs)} results are not the golden model's, the first that of "
+            f"{names[first]}: {outputs[first][place]} instead of {expected[first][place]} at "
+            f"channel, row, column {place}"
+        )

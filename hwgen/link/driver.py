@@ -1,0 +1,255 @@
+"""The host's side of the link."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol, Self, TypeVar
+
+from hwgen.errors import LinkError
+from hwgen.link.payload import decode_result, design_info, encode_image, frame_sizes
+from hwgen.link.protocol import VERSION, Command, Decoder, ErrorCode, Frame, Info, Result
+from hwgen.numeric import IntArray
+from hwgen.stream.design import StreamDesign
+
+__all__ = ["Answer", "Link", "Port"]
+
+_T = TypeVar("_T")
+_QUIET = 0.2  # seconds after which every device has forgotten a frame that stopped
+_AGAIN = (ErrorCode.CHECKSUM, ErrorCode.COMMAND, ErrorCode.LENGTH)  # what noise on the line can do
+
+
+class Port(Protocol):
+    """What a link needs of a serial port: those of pyserial are ports, other files may be."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most ``size`` bytes; fewer, or none, if they do not come within a moment."""
+        ...
+
+    def write(self, data: bytes, /) -> int | None:
+        """Send all of ``data``."""
+        ...
+
+    def close(self) -> None:
+        """Give the port back."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What the board made of an image.
+
+    ``output`` is the integer result (C, H, W); ``cycles`` of the board's clock passed from the
+    first pixel that the design accepted to the last word of its result, and ``seconds`` on the host
+    from the image's first byte to the result's last; ``tries`` were made.
+    """
+
+    output: IntArray
+    cycles: int
+    seconds: float
+    tries: int
+
+
+class Link:
+    """A board that answers requests, over a :class:`Port`.
+
+    A request that is not answered within ``timeout`` seconds, or that arrived damaged, is repeated
+    up to ``retries`` times. Every request may be repeated, as none changes what the next one does.
+    """
+
+    def __init__(self, port: Port, *, timeout: float = 2.0, retries: int = 3) -> None:
+        self._port = port
+        self._timeout = timeout
+        self._retries = retries
+        self._sequence = 0
+
+    @classmethod
+    def open(cls, device: str, *, baud: int, timeout: float = 2.0, retries: int = 3) -> Self:
+        """The board at the serial port ``device``.
+
+        Raises
+        ------
+        LinkError
+            If there is no such port, or it cannot be opened.
+        """
+        import serial
+
+        try:
+            port = serial.Serial(device, baud, timeout=0.05, write_timeout=timeout)
+        except (serial.SerialException, ValueError) as error:
+            raise LinkError(_why_closed(device, baud, error)) from None
+        # without it a USB adapter keeps short answers for 16 ms; not every port has it
+        with contextlib.suppress(NotImplementedError, AttributeError, OSError, ValueError):
+            port.set_low_latency_mode(True)
+        return cls(port, timeout=timeout, retries=retries)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the port back."""
+        self._port.close()
+
+    def ping(self) -> Info:
+        """What the board says of itself.
+
+        Raises
+        ------
+        LinkError
+            If it does not answer, or speaks another version of the protocol.
+        """
+        payload, _ = self._request(Command.PING, b"", Command.INFO)
+        if payload[:1] != bytes([VERSION]):
+            raise LinkError(
+                f"The board must speak version {VERSION} of the protocol, not {payload[0]}: build "
+                "it again with this version of hwgen"
+            )
+        return _decoded(Info.decode, payload)
+
+    def check(self, design: StreamDesign) -> Info:
+        """What the board says of itself, if it holds ``design``.
+
+        Raises
+        ------
+        LinkError
+            If it does not answer, or holds another design.
+        """
+        info = self.ping()
+        wanted = design_info(design, info.clock_hz)
+        if info != wanted:
+            raise LinkError(
+                f"The board holds another design (hash {info.design:016x}, and {design.name} has "
+                f"{wanted.design:016x}): configure it with the bitstream of this one"
+            )
+        return info
+
+    def load(self, program: bytes) -> None:
+        """Load program and weights into a board that takes them.
+
+        Raises
+        ------
+        LinkError
+            If it does not answer, or does not load programs.
+        """
+        self._request(Command.LOAD, program, Command.LOAD | 0x80)
+
+    def run(self, design: StreamDesign, image: IntArray) -> Answer:
+        """Result of the integer ``image`` (C, H, W) on a board that holds ``design``.
+
+        Raises
+        ------
+        DataError
+            If a value does not fit its channel.
+        LinkError
+            If the board does not answer, or not as it should.
+        """
+        request = encode_image(design, image)
+        start = time.monotonic()
+        payload, tries = self._request(Command.IMAGE, request, Command.RESULT)
+        seconds = time.monotonic() - start
+        result = _decoded(Result.decode, payload)
+        expected = frame_sizes(design)[1]
+        if len(result.words) != expected:
+            raise LinkError(f"A result must have {expected} bytes, not {len(result.words)}")
+        return Answer(decode_result(design, result.words), result.cycles, seconds, tries)
+
+    def run_all(self, design: StreamDesign, images: IntArray) -> Iterator[Answer]:
+        """Results of integer ``images`` (N, C, H, W), each as soon as it is there.
+
+        Raises
+        ------
+        DataError, LinkError
+            As :meth:`run`, and :class:`LinkError` if the board holds another design.
+        """
+        self.check(design)
+        for image in images:
+            yield self.run(design, image)
+
+    def _request(self, command: int, payload: bytes, wanted: int) -> tuple[bytes, int]:
+        """Payload of the answer, and the number of tries that it took."""
+        why = ""
+        for tries in range(1, self._retries + 2):
+            self._sequence = (self._sequence + 1) % 256
+            self._send(Frame(command, self._sequence, payload))
+            answer = self._receive(self._sequence)
+            if answer is None:
+                why = f"no answer came within {self._timeout:g} s"
+                continue
+            if answer.command == wanted:
+                return answer.payload, tries
+            if answer.command != Command.ERROR or len(answer.payload) != 1:
+                raise LinkError(f"The board must answer {wanted:#x}, not {answer.command:#x}")
+            try:
+                code = ErrorCode(answer.payload[0])
+            except ValueError:
+                raise LinkError(
+                    f"The board must give a known reason, not {answer.payload[0]}"
+                ) from None
+            why = code.sentence
+            if code not in _AGAIN:
+                raise LinkError(f"The board refused: {why}")
+            time.sleep(_QUIET)
+        raise LinkError(
+            f"The board did not do as asked in {self._retries + 1} tries: {why}. Check the port, "
+            "the baud rate, and that the board is configured"
+        )
+
+    def _send(self, frame: Frame) -> None:
+        self._drain()
+        try:
+            self._port.write(frame.encode())
+        except OSError as error:
+            raise LinkError(f"Writing to the board failed: {error}") from None
+
+    def _drain(self) -> None:
+        """Forget what came too late for the last request."""
+        reset = getattr(self._port, "reset_input_buffer", None)
+        if reset is not None:
+            with contextlib.suppress(OSError):
+                reset()
+
+    def _receive(self, sequence: int) -> Frame | None:
+        """The answer to request ``sequence``, or None if it does not come in time."""
+        decoder = Decoder()
+        deadline = time.monotonic() + self._timeout
+        while time.monotonic() < deadline:
+            try:
+                data = self._port.read(decoder.wanted)
+            except OSError as error:
+                raise LinkError(f"Reading from the board failed: {error}") from None
+            for frame in decoder.feed(data):
+                # the sequence number of a damaged request may be damaged too
+                if frame.sequence == sequence or frame.payload == bytes([ErrorCode.CHECKSUM]):
+                    return frame
+            if data:
+                deadline = time.monotonic() + self._timeout
+        return None
+
+
+def _decoded(decode: Callable[[bytes], _T], payload: bytes) -> _T:
+    try:
+        return decode(payload)
+    except ValueError as error:
+        raise LinkError(f"The board answered what it should not: {error}") from None
+
+
+def _why_closed(device: str, baud: int, error: Exception) -> str:
+    """One sentence on why a port did not open."""
+    number = getattr(error, "errno", None)
+    if number == errno.ENOENT:
+        return (
+            f"There is no serial port {device!r}: is the board plugged in? 'python -m "
+            "serial.tools.list_ports' lists the ports"
+        )
+    if number == errno.EACCES:
+        return (
+            f"The serial port {device!r} may not be opened: add yourself to its group "
+            "('sudo usermod -aG dialout $USER', then log in again)"
+        )
+    return f"The serial port {device!r} cannot be opened at {baud} baud: {error}"
