@@ -350,9 +350,9 @@ def _machine(stage: Stage, numbers: dict[str, int]) -> _Machine:
         case "buffer":
             return _Buffer(inputs[0], numbers[stage.name], stage.depth)
         case "gather":
-            return _Window(
-                inputs[0], numbers[stage.name], Scan(len(stage.values), 1, (len(stage.values), 1))
-            )
+            count = len(stage.values)
+            scan = Scan(count, 1, (count, 1))
+            return _Window(inputs[0], numbers[stage.name], scan.takes(), scan.gives())
         case "accumulate":
             _, height, width = stage.shape
             scan = Scan(height, width, (height, width))
