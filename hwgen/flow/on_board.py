@@ -18,8 +18,8 @@ from hwgen.flow.data import Images, count_classes, load_images
 from hwgen.flow.options import RunOptions
 from hwgen.flow.pictures import load_pictures, pixel_range
 from hwgen.flow.progress import Progress
-from hwgen.flow.source import load_source
 from hwgen.flow.results import read_result
+from hwgen.flow.source import load_source
 from hwgen.flow.testset import load_test_set
 from hwgen.flow.workspace import Workspace
 from hwgen.integer import store as integer_store
