@@ -46,7 +46,7 @@ def test_every_port_has_a_pin_of_its_own(board: Board) -> None:
     assert len(set(sites)) == len(sites)
     text = constraints(board)
     form = {
-        "ice40": "set_io {} {}\n",
+        "ice40": " {} {}\n",  # behind set_io and its options
         "ecp5": 'LOCATE COMP "{}" SITE "{}";\n',
         "gowin": 'IO_LOC "{}" {};\n',
     }[board.family]
