@@ -68,7 +68,7 @@ def _board(form: str, build_dir: Path) -> Iterator[Link]:
         yield link
 
 
-@pytest.mark.parametrize("form", ["verilog"])
+@pytest.mark.parametrize("form", ["verilog", "ice40"])
 def test_images_go_through_the_pins(form: str, build_dir: Path) -> None:
     images = np.random.default_rng(3).integers(256, size=(5, 3, 2, 4))
     with _board(form, build_dir) as link:

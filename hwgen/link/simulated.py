@@ -59,6 +59,8 @@ _MAIN = (
 #include <poll.h>
 #include <unistd.h>
 
+constexpr unsigned long long SILENT = 1024;  // cycles
+
 int main(int argc, char** argv) {
   const int fd = static_cast<int>(number(argc, argv, "fd"));
   const int divisor = static_cast<int>(number(argc, argv, "divisor"));
@@ -78,7 +80,8 @@ int main(int argc, char** argv) {
   top.clk = 0;
   top.rx = 1;
   for (unsigned long long cycle = 0;; ++cycle) {
-    if (next == have && cycle % 64 == 0) {
+    // a board that was just configured is in reset, and hears nothing yet
+    if (next == have && cycle % 64 == 0 && cycle >= SILENT) {
       if (quiet > patience) {
         pollfd wait{fd, POLLIN, 0};
         poll(&wait, 1, -1);
