@@ -74,7 +74,7 @@ def test_constraints_of_a_gowin_board_have_one_clause_a_line() -> None:
     lines = constraints(BOARDS["tang-nano-9k"]).splitlines()
     assert lines[:2] == ['IO_LOC "clk" 52;', 'IO_PORT "clk" IO_TYPE=LVCMOS33;']
     assert 'IO_PORT "led0" IO_TYPE=LVCMOS18;' in lines
-    assert 'IO_PORT "sdi" IO_TYPE=LVCMOS33 PULL_MODE=DOWN;' in lines
+    assert 'IO_PORT "rx" IO_TYPE=LVCMOS33 PULL_MODE=UP;' in lines
     assert all(line.count(";") == 1 for line in lines)
 
 
