@@ -6,11 +6,11 @@ import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from hwgen.numeric import Range
+from hwgen.numeric import Range, csd
 from hwgen.shiftadd.adder import operand_range
 from hwgen.shiftadd.graph import Adder, AdderGraph, Operand
 
-__all__ = ["Builder", "fold_signs", "prune", "with_bias"]
+__all__ = ["Builder", "fold_signs", "prune", "scaled", "with_bias"]
 
 _MOST_FLIPS = 5
 
@@ -200,3 +200,22 @@ def with_bias(graph: AdderGraph, bias: Sequence[int]) -> AdderGraph:
         outputs[index] = Operand(count + len(constants) + len(nodes))
         nodes.append(Adder(constant_input, output))
     return AdderGraph((*graph.inputs, *constants), tuple(nodes), tuple(outputs))
+
+
+def scaled(graph: AdderGraph, factors: Sequence[int]) -> AdderGraph:
+    """The graph with each output multiplied by a factor, in canonical signed digits."""
+    builder = Builder(graph.inputs)
+    builder.nodes = list(graph.nodes)
+    builder.depths = list(graph.depths)
+    builder.spans = list(graph.ranges)
+    outputs: list[Operand | None] = []
+    for output, factor in zip(graph.outputs, factors, strict=True):
+        if output is None:
+            outputs.append(None)
+            continue
+        terms = [
+            Operand(output.source, output.shift + digit.exponent, output.negate ^ (digit.sign < 0))
+            for digit in csd(factor)
+        ]
+        outputs.append(builder.sum(terms))
+    return builder.graph(outputs)

@@ -20,6 +20,9 @@ from hwgen.stream.column import Column
 from hwgen.stream.common import pixel_layout
 from hwgen.stream.datapath import ShiftAdd
 from hwgen.stream.dense import Dense, dense_cycles
+from hwgen.stream.digit_serial import DigitSerial
+from hwgen.stream.digit_window import DigitWindow
+from hwgen.stream.digits import Serialise, digit_count
 from hwgen.stream.piecewise import PiecewiseLinear as PiecewiseLinearBlock
 from hwgen.stream.pool import MaxTree
 from hwgen.stream.requantise import Requantise as RequantiseBlock
@@ -39,11 +42,14 @@ FORMS = (
     "column",
     "concat",
     "dense",
+    "digit_adders",
+    "digit_window",
     "fork",
     "gather",
     "max",
     "piecewise",
     "requantise",
+    "serialise",
     "window",
 )
 """Kinds of stage."""
@@ -54,6 +60,8 @@ class Stage:
     """One block of a pipeline.
 
     Pixels of C channels may pass one channel a beat, as a frame (1, H * W * C, 1) with one field.
+    Behind ``serialise`` and ``digit_window`` a pixel passes a digit a beat
+    (:mod:`hwgen.stream.digits`); shapes count pixels all the same.
 
     Parameters
     ----------
@@ -75,7 +83,8 @@ class Stage:
     output_ranges : tuple of Range
         Ranges of the fields of the output.
     values : tuple of Range
-        Range of each channel of pixels that come one channel a beat, where the block needs it.
+        Range of each channel of pixels that come one channel a beat, where the block needs it, and
+        of the pixels of a ``digit_window``.
     latency : int
         Cycles from an item in to the item that it gives, if the stage gives one for each.
     gives : bool
@@ -83,12 +92,12 @@ class Stage:
     op : IntOp, optional
         The operator, where the block needs it.
     graph : AdderGraph, optional
-        Of ``adders``.
+        Of ``adders`` and ``digit_adders``.
     bias : tuple of int
-        Constants that ``adders`` or ``requantise`` add to each channel, or that a ``chain`` starts
-        from; empty for none.
+        Constants that ``adders``, ``digit_adders`` or ``requantise`` add to each channel, or that a
+        ``chain`` starts from; empty for none.
     scan : Scan, optional
-        Of ``window``, ``column``, ``chain`` and ``dense``.
+        Of ``window``, ``column``, ``chain``, ``digit_window`` and ``dense``.
     fill : tuple of int
         Padding of a ``window``.
     lanes : int
@@ -98,6 +107,9 @@ class Stage:
     depth : int
         Items that a ``buffer`` holds; branches of a ``fork``; taps of a ``max``; adders between
         two registers of ``adders``.
+    digit, digits : int
+        Bits of a digit, and digits of a word that such a block gives or, for ``digit_adders``,
+        takes.
     """
 
     name: str
@@ -120,6 +132,8 @@ class Stage:
     lanes: int = 0
     depth: int = 0
     complement: bool = False
+    digit: int = 0
+    digits: int = 0
 
     @property
     def serial_out(self) -> bool:
@@ -133,8 +147,14 @@ class Stage:
     def cycles(self) -> int:
         """Cycles for which a frame keeps the stage busy."""
         beats = self.shape[1] * self.shape[2]
+        if self.form in ("serialise", "digit_adders"):
+            return beats * self.digits
         if self.scan is None:
             return beats
+        if self.form == "digit_window":
+            windows = self.output_shape[1] * self.output_shape[2]
+            rest = (self.scan.beats - windows) * digit_count(self.values, self.digit)
+            return windows * self.digits + rest
         if self.form == "dense":
             assert isinstance(self.op, Conv)
             rows, columns = self.scan.out_size
@@ -197,6 +217,14 @@ def component(stage: Stage) -> wiring.Component:
                 serial_in=bool(values),
                 serial_out=stage.serial_out,
             )
+        case "serialise":
+            return Serialise(ranges, digit=stage.digit, digits=stage.digits)
+        case "digit_window":
+            assert stage.scan is not None
+            return DigitWindow(stage.scan, stage.values, digit=stage.digit, digits=stage.digits)
+        case "digit_adders":
+            assert stage.graph is not None
+            return DigitSerial(stage.graph, digit=stage.digit, bias=stage.bias or None, op=op)
         case "gather":
             return Gather(stage.values)
         case "accumulate":

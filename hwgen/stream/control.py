@@ -7,7 +7,6 @@ simulation cycle for cycle.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,55 +15,13 @@ from hwgen.errors import VerifyError
 from hwgen.integer.types import Conv
 from hwgen.stream.blocks import Stage
 from hwgen.stream.dense import dense_cycles
+from hwgen.stream.digit_control import DigitAdders, DigitWindow, Fixed, Flags, Machine, Serialise
 from hwgen.stream.patches import Supply
 from hwgen.stream.scan import Scan
 
 __all__ = ["Control"]
 
-_Flags = list[bool]
 _Beats = npt.NDArray[np.bool_]
-
-
-class _Machine(Protocol):
-    """Control of one stage; ``valid`` and ``ready`` are the flags of all streams by number."""
-
-    def offer(self, valid: _Flags) -> None:
-        """Set ``valid`` of the outputs, from the state and, for a fork, the input's."""
-
-    def accept(self, valid: _Flags, ready: _Flags) -> None:
-        """Set ``ready`` of the inputs, from the state and the outputs' ready."""
-
-    def tick(self, valid: _Flags, ready: _Flags) -> None:
-        """Advance one clock edge."""
-
-    def state(self) -> object:
-        """All that decides the future."""
-
-
-class _Fixed:
-    """A pipeline of fixed latency with one clock enable; bubbles advance."""
-
-    __slots__ = ("bits", "enable", "i", "mask", "o", "top")
-
-    def __init__(self, i: int, o: int, latency: int) -> None:
-        self.i, self.o = i, o
-        self.top = 1 << (latency - 1)
-        self.mask = (1 << latency) - 1
-        self.bits = 0
-        self.enable = True
-
-    def offer(self, valid: _Flags) -> None:
-        valid[self.o] = self.bits & self.top != 0
-
-    def accept(self, valid: _Flags, ready: _Flags) -> None:
-        self.enable = ready[self.i] = ready[self.o] or not valid[self.o]
-
-    def tick(self, valid: _Flags, ready: _Flags) -> None:
-        if self.enable:
-            self.bits = ((self.bits << 1) | valid[self.i]) & self.mask
-
-    def state(self) -> object:
-        return self.bits
 
 
 class _Window:
@@ -82,14 +39,14 @@ class _Window:
         self.full = False
         self.enable = True
 
-    def offer(self, valid: _Flags) -> None:
+    def offer(self, valid: Flags) -> None:
         valid[self.o] = self.full
 
-    def accept(self, valid: _Flags, ready: _Flags) -> None:
+    def accept(self, valid: Flags, ready: Flags) -> None:
         self.enable = ready[self.o] or not self.full
         ready[self.i] = self.enable and self.takes[self.beat]
 
-    def tick(self, valid: _Flags, ready: _Flags) -> None:
+    def tick(self, valid: Flags, ready: Flags) -> None:
         if not self.enable:
             return
         go = valid[self.i] or not self.waits[self.beat]
@@ -111,16 +68,16 @@ class _Join:
         self.full = self.take = False
         self.room = True
 
-    def offer(self, valid: _Flags) -> None:
+    def offer(self, valid: Flags) -> None:
         valid[self.o] = self.full
 
-    def accept(self, valid: _Flags, ready: _Flags) -> None:
+    def accept(self, valid: Flags, ready: Flags) -> None:
         self.room = ready[self.o] or not self.full
         self.take = self.room and all(valid[i] for i in self.inputs)
         for i in self.inputs:
             ready[i] = self.take
 
-    def tick(self, valid: _Flags, ready: _Flags) -> None:
+    def tick(self, valid: Flags, ready: Flags) -> None:
         if self.room:
             self.full = self.take
 
@@ -137,15 +94,15 @@ class _Fork:
         self.i, self.outputs = i, tuple(outputs)
         self.done = [False] * len(self.outputs)
 
-    def offer(self, valid: _Flags) -> None:
+    def offer(self, valid: Flags) -> None:
         for o, done in zip(self.outputs, self.done, strict=True):
             valid[o] = valid[self.i] and not done
 
-    def accept(self, valid: _Flags, ready: _Flags) -> None:
+    def accept(self, valid: Flags, ready: Flags) -> None:
         pairs = zip(self.outputs, self.done, strict=True)
         ready[self.i] = all(done or ready[o] for o, done in pairs)
 
-    def tick(self, valid: _Flags, ready: _Flags) -> None:
+    def tick(self, valid: Flags, ready: Flags) -> None:
         if valid[self.i]:
             if ready[self.i]:
                 self.done = [False] * len(self.outputs)
@@ -168,13 +125,13 @@ class _Buffer:
         self.stored = 0
         self.full = False
 
-    def offer(self, valid: _Flags) -> None:
+    def offer(self, valid: Flags) -> None:
         valid[self.o] = self.full
 
-    def accept(self, valid: _Flags, ready: _Flags) -> None:
+    def accept(self, valid: Flags, ready: Flags) -> None:
         ready[self.i] = self.stored < self.capacity
 
-    def tick(self, valid: _Flags, ready: _Flags) -> None:
+    def tick(self, valid: Flags, ready: Flags) -> None:
         moves = self.stored > 0 and (ready[self.o] or not self.full)
         self.stored += (valid[self.i] and ready[self.i]) - moves
         self.full = moves or (self.full and not ready[self.o])
@@ -196,13 +153,13 @@ class _Queue:
         self.i, self.o = i, o
         self.stored = 0
 
-    def offer(self, valid: _Flags) -> None:
+    def offer(self, valid: Flags) -> None:
         valid[self.o] = self.stored > 0
 
-    def accept(self, valid: _Flags, ready: _Flags) -> None:
+    def accept(self, valid: Flags, ready: Flags) -> None:
         ready[self.i] = self.stored < 2
 
-    def tick(self, valid: _Flags, ready: _Flags) -> None:
+    def tick(self, valid: Flags, ready: Flags) -> None:
         taken = valid[self.i] and ready[self.i]
         given = self.stored > 0 and ready[self.o]
         self.stored += taken - given
@@ -238,15 +195,15 @@ class _Dense:
         self.line = self.patch = self.position = self.batch = self.left = 0
         self.enable = True
 
-    def offer(self, valid: _Flags) -> None:
+    def offer(self, valid: Flags) -> None:
         valid[self.o] = self.left > 0
 
-    def accept(self, valid: _Flags, ready: _Flags) -> None:
+    def accept(self, valid: Flags, ready: Flags) -> None:
         free = self.left == 0 or (self.left == 1 and ready[self.o])
         self.enable = free or not self.line & self.top
         ready[self.i] = self.ahead < self.slack
 
-    def tick(self, valid: _Flags, ready: _Flags) -> None:
+    def tick(self, valid: Flags, ready: Flags) -> None:
         if self.line & self.top and self.enable:
             self.left = self.gives[self.batch]
             self.batch = (self.batch + 1) % len(self.gives)
@@ -291,7 +248,7 @@ class Control:
             for name in [f"{stage.name}.{k}" for k in range(count)] or [stage.name]:
                 numbers[name] = len(numbers)
         self.stages = tuple(stages)
-        self.machines: list[_Machine] = [_machine(stage, numbers) for stage in stages]
+        self.machines: list[Machine] = [_machine(stage, numbers) for stage in stages]
         self._places = {stage.name: k for k, stage in enumerate(stages)}
         self.valid = [True] + [False] * (len(numbers) - 1)
         self.ready = [False] * len(numbers)
@@ -327,7 +284,7 @@ class Control:
         return machine.held
 
 
-def _machine(stage: Stage, numbers: dict[str, int]) -> _Machine:
+def _machine(stage: Stage, numbers: dict[str, int]) -> Machine:
     inputs = [numbers[source] for source in stage.sources]
     match stage.form:
         case "fork":
@@ -345,6 +302,12 @@ def _machine(stage: Stage, numbers: dict[str, int]) -> _Machine:
             assert stage.scan is not None
             gives = stage.scan.gives()
             return _Window(inputs[0], numbers[stage.name], np.ones_like(gives), gives)
+        case "serialise":
+            return Serialise(inputs[0], numbers[stage.name], stage.digits)
+        case "digit_window":
+            return DigitWindow(inputs[0], numbers[stage.name], stage)
+        case "digit_adders":
+            return DigitAdders(inputs[0], numbers[stage.name], stage)
         case "buffer" if stage.depth == 2:
             return _Queue(inputs[0], numbers[stage.name])
         case "buffer":
@@ -362,4 +325,4 @@ def _machine(stage: Stage, numbers: dict[str, int]) -> _Machine:
         case "add" | "concat":
             return _Join(inputs, numbers[stage.name])
         case _:
-            return _Fixed(inputs[0], numbers[stage.name], stage.latency)
+            return Fixed(inputs[0], numbers[stage.name], stage.latency)

@@ -22,11 +22,14 @@ _WHAT = {
     "column": "collects the column of pixels under the kernel at each beat",
     "concat": "joins channels",
     "dense": "sums of products one after the other, weights as codes in memory",
+    "digit_adders": "multiplies by constants, scales, rounds and saturates, a digit at a time",
+    "digit_window": "collects the window of each output position, a digit at a time",
     "fork": "copies a stream",
     "gather": "collects pixels that come one channel at a time",
     "max": "takes the greatest value of each channel's window",
     "piecewise": "piecewise-linear function with dyadic slopes",
     "requantise": "scales, rounds and saturates each channel",
+    "serialise": "gives pixels a digit at a time",
     "window": "collects the window of each output position",
 }
 
@@ -92,10 +95,12 @@ def _stage(stage: Stage, note: str) -> Iterator[str]:
     yield f"{stage.name}: {_WHAT[stage.form]} (layer {stage.layer}, tensor {stage.node})"
     yield f"in  {_size(stage.shape)}: {_fields(stage.ranges[0])}"
     yield f"out {_size(stage.output_shape)}: {_fields(stage.output_ranges)}"
-    if note and stage.form in ("adders", "dense"):
+    if note and stage.form in ("adders", "dense", "digit_adders"):
         yield f"weights: {note}"
-    if stage.form == "adders":
+    if stage.form in ("adders", "digit_adders"):
         yield from _adders(stage)
+    if stage.digit:
+        yield f"words of {stage.digits} digits of {stage.digit} bits, the least significant first"
     if stage.form == "dense":
         yield f"{stage.lanes} lanes; filters k, k + {stage.lanes}, ... share lane k"
     if stage.form == "buffer":

@@ -9,6 +9,9 @@ A form is a value and a text, ``KIND`` or ``KIND:SIZE``:
     products are added along a chain of registers.
 ``memory:P``
     Dyadic codes in memory; P accumulators at once take a value a cycle.
+``serial:D``
+    Every constant wired into adders of D bits, as many cycles a window as its widest sum has digits
+    of D bits.
 
 A folding gives layers their forms: ``conv1=parallel,*=memory:4``. Layers that it does not name get
 what suits a pipeline as fast as its input: memory for fully connected layers, adders for the rest.
@@ -34,12 +37,12 @@ __all__ = [
     "parse_form",
 ]
 
-Kind = Literal["parallel", "rows", "memory"]
+Kind = Literal["parallel", "rows", "memory", "serial"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """Names of the kinds of form."""
 
-_SIZED: Mapping[Kind, range] = MappingProxyType({"memory": range(1, 4097)})
+_SIZED: Mapping[Kind, range] = MappingProxyType({"memory": range(1, 4097), "serial": range(1, 65)})
 _REST = "*"
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -18,6 +18,7 @@ from hwgen.shiftadd.optimise import optimize
 from hwgen.stream.blocks import Stage, component
 from hwgen.stream.cycles import Timing, balance, predict
 from hwgen.stream.dense import lanes_for
+from hwgen.stream.digits import digit_count
 from hwgen.stream.forms import LayerForm, check_layers, form_of
 from hwgen.stream.planner import Planner, fixed_interval
 
@@ -119,6 +120,7 @@ def plan_pipeline(
         replace(stage, graph=graphs.get(stage.name), complement=complement and stage.name in graphs)
         for stage in stages
     ]
+    stages = _with_digits(stages)
     busiest = int(fixed_interval(network, stages, folding) * (1 + slack))
     stages = [_timed(stage, busiest, folding) for stage in stages]
     balanced = balance(stages)
@@ -131,6 +133,28 @@ def plan_pipeline(
         output=output,
         timing=predict(balanced),
     )
+
+
+def _with_digits(stages: Sequence[Stage]) -> list[Stage]:
+    """The stages with as many digits a word as the adder graph that reads them needs."""
+    found = {stage.name: stage for stage in stages}
+    for stage in stages:
+        if stage.form != "digit_adders":
+            continue
+        block: Any = component(stage)
+        digits = block.interval
+        reader: Stage | None = stage
+        while reader is not None:
+            found[reader.name] = replace(reader, digits=digits)
+            source = found.get(reader.sources[0])
+            if reader.form == "digit_window":
+                digits = digit_count(reader.values, reader.digit)
+            reader = (
+                source
+                if source is not None and source.digit and reader.form != "serialise"
+                else None
+            )
+    return list(found.values())
 
 
 def _timed(stage: Stage, interval: int, folding: Mapping[str, LayerForm]) -> Stage:

@@ -31,9 +31,11 @@ from hwgen.stream.blocks import Stage, component
 from hwgen.stream.chain import row_matrix
 from hwgen.stream.column import Column
 from hwgen.stream.dense import Dense, dense_cycles, is_dense, lanes_for, takes_turns
+from hwgen.stream.digits import digit_ranges
 from hwgen.stream.forms import LayerForm, form_of
 from hwgen.stream.matrix import conv_matrix, linear_ranges
 from hwgen.stream.pool import pool_window, sum_matrix
+from hwgen.stream.requantise import Requantise as RequantiseBlock
 from hwgen.stream.scan import Scan
 from hwgen.stream.serial import SerialRequantise
 from hwgen.stream.window import Window
@@ -73,6 +75,7 @@ class Planner:
     tensors: dict[str, _Tensor] = field(default_factory=dict)
     reads: dict[str, int] = field(default_factory=dict)
     biases: dict[str, IntArray] = field(default_factory=dict)
+    done: dict[str, Stage] = field(default_factory=dict)
 
     def run(self) -> str:
         """Plan all that the output needs; where the output comes from."""
@@ -91,6 +94,10 @@ class Planner:
         return self._queued(self.nodes[-1], network.output, suffix="output")[0]
 
     def _node(self, node: IntNode) -> None:
+        if node.name in self.done:
+            last = self.done[node.name]
+            self._provide(node.name, node.origin, last.name, last.output_shape, last.output_ranges)
+            return
         match node.op:
             case Conv() as op:
                 source = self._conv(node, op)
@@ -251,7 +258,7 @@ class Planner:
         source = self.tensors[inputs[0]].sources[0]
         values = self._turns(node, inputs[0])
         before = {stage.name: stage.form for stage in self.stages}.get(source, "fork")
-        queued = before in ("fork", "adders", "chain", "requantise")
+        queued = before in ("fork", "adders", "chain", "digit_adders", "requantise")
         read = self._queued(node, inputs[0]) if queued else self._read(node, inputs[0])
         return self._append(
             name=self._name(node.origin, form),
@@ -290,8 +297,62 @@ class Planner:
         form = form_of(self.folding, node.origin)
         if form is not None and form.kind == "rows" and op.kernel[1] > 1:
             return self._rows(node, op, read, window.scan)
+        if form is not None and form.kind == "serial":
+            return self._digits(node, op, read, window, form.size)
         after = self._windowed(node, read, window)
         return self._adders(node, after, conv_matrix(op), self._unfolded(node, op.bias))
+
+    def _digits(self, node: IntNode, op: Conv, read: _Read, window: Window, digit: int) -> str:
+        """The same a digit at a time, with the requantisation of its sums if nothing else reads.
+
+        How many digits a word has is known once the adder graph is.
+        """
+        layer: dict[str, Any] = {"node": node.name, "layer": node.origin, "digit": digit}
+        source = self._append(
+            name=self._name(node.origin, "serialise"),
+            form="serialise",
+            inputs=[read],
+            output_ranges=digit_ranges(len(read[2]), digit),
+            **layer,
+        )
+        if not _is_pointwise(window):
+            source = self._append(
+                name=self._name(node.origin, "window"),
+                form="digit_window",
+                inputs=[(source, read[1], digit_ranges(len(read[2]), digit))],
+                output_shape=window.output_shape,
+                output_ranges=digit_ranges(window.output_shape[0], digit),
+                values=read[2],
+                scan=window.scan,
+                **layer,
+            )
+        matrix = conv_matrix(op)
+        ranges = linear_ranges(matrix, window.output_ranges, ())
+        reader = self._only_reader(node.name)
+        scaling: Requantise | None = None
+        if reader is not None and isinstance(reader.op, Requantise) and _is_uniform(reader.op):
+            scaling, bias = reader.op, tuple(op.bias.tolist())
+            block = RequantiseBlock(scaling, ranges=ranges, shape=node.shape, offset=bias)
+            ranges = block.output_ranges
+            layer["node"] = reader.name
+        else:
+            bias = self._unfolded(node, op.bias)
+            ranges = linear_ranges(matrix, window.output_ranges, bias)
+        name = self._name(node.origin, "adders")
+        self.matrices[name] = matrix
+        self._append(
+            name=name,
+            form="digit_adders",
+            inputs=[(source, window.output_shape, window.output_ranges)],
+            output_shape=node.shape,
+            output_ranges=ranges,
+            bias=bias,
+            op=scaling,
+            **layer,
+        )
+        if reader is not None and scaling is not None:
+            self.done[reader.name] = self.stages[-1]
+        return name
 
     def _in_memory(self, node: IntNode, op: Conv) -> bool:
         """Whether accumulators that take turns compute a convolution."""
@@ -400,8 +461,7 @@ class Planner:
 
     def _windowed(self, node: IntNode, read: _Read, window: Window) -> _Read:
         """The windows of a tensor; the tensor itself if they are its pixels."""
-        scan = window.scan
-        if scan.kernel == scan.strides == (1, 1) and not any(scan.pads):
+        if _is_pointwise(window):
             return read
         name = self._append(
             name=self._name(node.origin, "window"),
@@ -410,7 +470,7 @@ class Planner:
             layer=node.origin,
             inputs=[read],
             output_shape=window.output_shape,
-            scan=scan,
+            scan=window.scan,
             fill=window.fill,
         )
         return name, window.output_shape, window.output_ranges
@@ -465,7 +525,7 @@ class Planner:
             output_ranges=output_ranges or ranges,
             **parameters,
         )
-        if form not in ("adders", "buffer", "fork"):
+        if output_ranges is None and form not in ("buffer", "fork"):
             block: Any = component(stage)
             stage = replace(stage, output_ranges=block.output_ranges)
         self.stages.append(stage)
@@ -477,13 +537,24 @@ def fixed_interval(
 ) -> int:
     """Cycles an image of the slowest stage whose speed cannot be chosen."""
     fixed = [s for s in stages if s.form != "dense" or form_of(folding, s.layer) is not None]
-    busy = [stage.cycles for stage in fixed if stage.scan is not None]
+    busy = [stage.cycles for stage in fixed if stage.scan is not None or stage.digit]
     return max(network.input_shape[1] * network.input_shape[2], *busy, 1)
 
 
 def _lanes(op: Conv, form: LayerForm) -> int:
     """Lanes of a form in memory: no more than outputs."""
     return min(form.size, op.weight.shape[0])
+
+
+def _is_pointwise(window: Window) -> bool:
+    """Whether the windows of a tensor are its pixels."""
+    scan = window.scan
+    return scan.kernel == scan.strides == (1, 1) and not any(scan.pads)
+
+
+def _is_uniform(op: Requantise) -> bool:
+    """Whether a requantisation is the same at every position."""
+    return max(op.multiplier[0].size, op.shift[0].size) == 1
 
 
 def _length(op: Conv) -> int:

@@ -69,7 +69,7 @@ class Position:
 
     def gives(self) -> Value:
         """Whether the beat completes a window."""
-        m, scan = self._m, self._scan
+        scan = self._scan
         (oh, ow), (sh, sw) = scan.out_size, scan.strides
         first_v, first_u = divmod(scan.first, scan.row)
         give_u = self._every(
@@ -78,14 +78,20 @@ class Position:
         give_v = self._every(
             self._y_step, self._y_restart, self._v, self._rows, first_v, sh, oh, "give_v"
         )
-        if first_u + (ow - 1) * sw < scan.row:
-            return give_u & give_v
+        return give_u & self._of_window_row(give_v, "give")
+
+    def _of_window_row(self, flag: Value, name: str) -> Value:
+        """A flag of the row that enters, for the row of the window that this beat completes."""
+        m, scan = self._m, self._scan
+        first_u = scan.first % scan.row
+        if first_u + (scan.out_size[1] - 1) * scan.strides[1] < scan.row:
+            return flag
         # The last windows of a row are complete while the next row enters.
-        before = Signal(name="give_row_above")
+        before = Signal(name=f"{name}_row_above")
         with m.If(self._y_step):
-            m.d.sync += before.eq(give_v)
+            m.d.sync += before.eq(flag)
         above = self.along_row([u < first_u for u in range(scan.row)], "above")
-        return give_u & Mux(above, before, give_v)
+        return Mux(above, before, flag)
 
     def _every(
         self,
@@ -121,6 +127,15 @@ class Position:
         top = scan.lead[0] + (scan.kernel[0] - 1 - r) * scan.dilations[0]
         inside = [top <= v < top + scan.height for v in range(self._rows)]
         return self._along_column(inside, f"inside_r{r}")
+
+    def window_row_mask(self, r: int) -> Value:
+        """Whether row ``r`` of the window that this beat completes is in the frame."""
+        scan = self._scan
+        if scan.inside(0)[r].all():
+            return Const(1)
+        first, offset = scan.first // scan.row, r * scan.dilations[0] - scan.pads[0]
+        inside = [0 <= (v - first) % self._rows + offset < scan.height for v in range(self._rows)]
+        return self._of_window_row(self._along_column(inside, f"inside_r{r}"), f"inside_r{r}")
 
     def column_mask(self, s: int) -> Value:
         """Whether tap column ``s`` of the window that this beat completes is in the frame."""

@@ -17,11 +17,11 @@ from hwgen.numeric import IntArray, Range, odd_part, round_shift, saturate
 from hwgen.stream.common import Pipeline, clamped, lookup, next_count, pixel_signature, range_shape
 from hwgen.stream.shiftsum import affine, affine_stages, shifted_left
 
-__all__ = ["Requantise"]
+__all__ = ["Requantise", "Scaling", "scaling_of"]
 
 
 @dataclass(frozen=True)
-class _Scaling:
+class Scaling:
     """``round_shift((x + offset) * multiplier, shift)`` as ``(k * x + constant) >> down << up``."""
 
     coefficient: int
@@ -35,21 +35,22 @@ class _Scaling:
         return affine_stages(self.coefficient, self.constant) if self.coefficient else 0
 
 
-def _scaling(multiplier: int, shift: int, offset: int, r: Range) -> _Scaling:
+def scaling_of(multiplier: int, shift: int, offset: int, r: Range) -> Scaling:
+    """The scaling of a channel of range ``r``."""
     if multiplier == 0:
-        return _Scaling(0, 0, 0, 0, Range(0, 0))
+        return Scaling(0, 0, 0, 0, Range(0, 0))
     ends = [round_shift((x + offset) * multiplier, shift) for x in (r.lo, r.hi)]
     odd, twos = odd_part(multiplier)
     up, down = max(0, twos - shift), max(0, shift - twos)
     constant = offset * odd + (1 << down >> 1)
-    return _Scaling(odd, constant, up, down, Range(min(ends), max(ends)))
+    return Scaling(odd, constant, up, down, Range(min(ends), max(ends)))
 
 
 @dataclass(frozen=True)
 class _Channel:
     """Distinct scalings of one channel; ``classes[k]`` is the one used by position class k."""
 
-    scalings: tuple[_Scaling, ...]
+    scalings: tuple[Scaling, ...]
     classes: tuple[int, ...]
     lo: int
     hi: int
@@ -140,7 +141,7 @@ class Requantise(wiring.Component):
     def _channel(self, k: int, multipliers: list[int], shifts: list[int]) -> _Channel:
         pairs = list(zip(multipliers, shifts, strict=True))
         kinds = list(dict.fromkeys(pairs))
-        scalings = tuple(_scaling(m, s, int(self.offset[k]), self.ranges[k]) for m, s in kinds)
+        scalings = tuple(scaling_of(m, s, int(self.offset[k]), self.ranges[k]) for m, s in kinds)
         classes = tuple(kinds.index(pair) for pair in pairs)
         return _Channel(scalings, classes, self.op.lo, self.op.hi)
 

@@ -23,7 +23,7 @@ from hwgen.stream.plan import plan_pipeline
 @given(
     st.dictionaries(
         st.sampled_from(["*", "conv1", "a/b"]),
-        st.sampled_from(["parallel", "rows", "memory:3"]),
+        st.sampled_from(["parallel", "rows", "memory:3", "serial:2"]),
         min_size=1,
     )
 )
@@ -32,7 +32,9 @@ def test_a_folding_reads_back(texts: dict[str, str]) -> None:
     assert parse_folding(folding_name(folding)) == folding
 
 
-@pytest.mark.parametrize("text", ["", "memory", "memory:0", "parallel:2", "wide", "memory:x"])
+@pytest.mark.parametrize(
+    "text", ["", "memory", "memory:0", "parallel:2", "wide", "memory:x", "serial:0"]
+)
 def test_forms_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(DataError, match=r"Form must be one of parallel, rows, memory:1 to"):
         parse_form(text)
