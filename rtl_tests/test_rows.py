@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from networks import NETWORKS, Sketch, images_for
 from streambench import run_stream
 
-from hwgen.integer.types import IntegerNetwork
+from hwgen.integer.types import Conv, IntegerNetwork
 from hwgen.numeric import Range
 from hwgen.sim.golden import run
 from hwgen.stream.chain import Chain
@@ -190,3 +190,23 @@ def test_bad_arguments() -> None:
         Column((1, 4, 5), scan, ranges=[Range(0, 1)])
     with pytest.raises(ValueError, match="Chain of 3 columns cannot add 4 fields"):
         Chain(scan, ranges=[Range(0, 1)] * 4)
+
+
+def test_the_planner_takes_the_cheaper_form() -> None:
+    """All columns of a mean have the same products; long chains of few products cost registers."""
+    s = Sketch((4, 8, 8), seed=1)
+    ones = np.ones((4, 1, 2, 2), dtype=np.int64)
+    mean = Conv(ones, np.zeros(4), (2, 2), groups=4)
+    x = s.requantise(s.add(mean, "image", shape=(4, 4, 4), name="mean.sum"), name="mean")
+    weight = np.zeros((9, 4, 3, 3), dtype=np.int64)
+    weight[np.arange(9), 0, np.arange(9) % 3, 0] = 1
+    weight[np.arange(9), 0, np.arange(9) // 3, 2] = 2
+    x = s.add(Conv(weight, np.zeros(9)), x, shape=(9, 2, 2), name="far.sum")
+    network = s.done(s.requantise(x, name="far"))
+    plan = plan_pipeline(network, family="ice40")
+    forms = {(stage.layer, stage.form) for stage in plan.stages}
+    assert {("mean", "chain"), ("far", "window")} <= forms
+    compare(network, plan, stalls=(0.0, 0.0))
+    named = plan_pipeline(network, family="ice40", folding=parse_folding("mean=parallel"))
+    assert not any(stage.form == "chain" for stage in named.stages)
+    assert not any(stage.form == "chain" for stage in plan_pipeline(network).stages)

@@ -123,6 +123,42 @@ class Chain(wiring.Component):
         """Cycles from the first beat of a frame to its first window, at full rate."""
         return self.scan.first + 1
 
+    @property
+    def added_bits(self) -> tuple[int, ...]:
+        """Width of every adder, each with a register behind it."""
+        return tuple(
+            span.width
+            for s, tap in enumerate(self._taps())
+            for field, span in zip(self._fields(s), self.partial_ranges[s], strict=True)
+            if s and tap.ever and field.width and span.width
+        )
+
+    @property
+    def kept_bits(self) -> int:
+        """Bits of registers that hold what no adder before them gives."""
+        delays = [self.scan.dilations[1]] * (self.scan.kernel[1] - 1) + [1]
+        spans = zip(self.partial_ranges, delays, strict=True)
+        registers = sum(delay * span.width for row, delay in spans for span in row)
+        return registers - sum(self.added_bits)
+
+    @property
+    def masked_bits(self) -> int:
+        """Bits of fields that are added in the frame alone, and of sums that begin anew."""
+        skipped = sum(
+            r.width for s, tap in enumerate(self._taps()) if any(tap.skips) for r in self._fields(s)
+        )
+        begun = sum(
+            span.width
+            for s, tap in enumerate(self._taps())
+            if any(tap.fresh)
+            for span in self.partial_ranges[s - 1]
+        )
+        return skipped + begun
+
+    def _fields(self, s: int) -> tuple[Range, ...]:
+        """Ranges of what column ``s`` of the kernel adds."""
+        return self.ranges[s * self.outputs : (s + 1) * self.outputs]
+
     def model(self, x: IntArray) -> IntArray:
         """Outputs (N, O, OH, OW) of products ``x`` (N, KW * O, 1, beats)."""
         scan = self.scan

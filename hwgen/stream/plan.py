@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -13,9 +14,11 @@ from joblib import Parallel, delayed
 from hwgen.integer.types import Conv, IntegerNetwork
 from hwgen.network.types import Shape
 from hwgen.numeric import Range
+from hwgen.shiftadd.graph import AdderGraph
 from hwgen.shiftadd.luts import PROFILES
 from hwgen.shiftadd.optimise import optimize
 from hwgen.stream.blocks import Stage, component
+from hwgen.stream.choose import ROWS, layer_luts, open_layers
 from hwgen.stream.cycles import Timing, balance, predict
 from hwgen.stream.dense import lanes_for
 from hwgen.stream.digits import digit_count
@@ -83,7 +86,9 @@ def plan_pipeline(
     family
         FPGA family that the pipeline is for, by its name in a cost profile
         (:data:`hwgen.shiftadd.luts.PROFILES`); None for any. It decides what adder graphs save
-        and how they subtract, not what they compute.
+        and how they subtract, not what they compute; and whether a convolution whose form is not
+        given is built by windows or by rows, whichever takes fewer LUTs. Without a family, which
+        prices adders against registers, it is by windows.
     effort
         Work that is spent on each matrix to save adders, or LUTs of the family, in steps for each
         adder (:func:`hwgen.shiftadd.optimise.optimize`).
@@ -105,20 +110,42 @@ def plan_pipeline(
     planner = Planner(network, adders_per_stage, folding)
     output = planner.run()
     check_layers(folding, [node.origin for node in planner.nodes if isinstance(node.op, Conv)])
-    matrices = planner.matrices
-    stages = planner.stages
-    ranges = {stage.name: stage.ranges[0] for stage in stages}
+    choices = open_layers(network, planner.stages, folding) if family is not None else ()
+    other = Planner(network, adders_per_stage, {**folding, **dict.fromkeys(choices, ROWS)})
+    if choices:
+        other.run()
+    searches = [
+        (each, stage)
+        for each in (planner, other)
+        for stage in each.stages
+        if stage.name in each.matrices and (each is planner or stage.layer in choices)
+    ]
     objective = "adders" if family is None else f"luts:{family}"
     found = Parallel(n_jobs=jobs)(
-        delayed(optimize)(matrix, inputs=ranges[name], objective=objective, effort=effort)
-        for name, matrix in matrices.items()
+        delayed(optimize)(
+            each.matrices[stage.name], inputs=stage.ranges[0], objective=objective, effort=effort
+        )
+        for each, stage in searches
     )
-    graphs = dict(zip(matrices, found, strict=True))
-    for name, graph in graphs.items():
-        graph.verify(matrices[name])
+    graphs: dict[str, AdderGraph] = {}
+    by_rows: dict[str, AdderGraph] = {}
+    for (each, stage), graph in zip(searches, found, strict=True):
+        graph.verify(each.matrices[stage.name])
+        (graphs if each is planner else by_rows)[stage.name] = graph
+    if family is not None:
+        cost = partial(layer_luts, profile=PROFILES[family], adders_per_stage=adders_per_stage)
+        chosen = [
+            layer
+            for layer in choices
+            if cost(other.stages, by_rows, layer) < cost(planner.stages, graphs, layer)
+        ]
+        planner = Planner(network, adders_per_stage, {**folding, **dict.fromkeys(chosen, ROWS)})
+        output = planner.run()
+        turned = {stage.name for stage in planner.stages if stage.layer in chosen}
+        graphs |= {name: graph for name, graph in by_rows.items() if name in turned}
     stages = [
         replace(stage, graph=graphs.get(stage.name), complement=complement and stage.name in graphs)
-        for stage in stages
+        for stage in planner.stages
     ]
     stages = _with_digits(stages)
     busiest = int(fixed_interval(network, stages, folding) * (1 + slack))
