@@ -223,7 +223,7 @@ class Link:
                 data = self._port.read(decoder.wanted)
             except OSError as error:
                 raise LinkError(f"Reading from the board failed: {error}") from None
-            for frame in decoder.feed(data):
+            for frame in decoder.feed(data) if data else decoder.search():
                 # the sequence number of a damaged request may be damaged too
                 if frame.sequence == sequence or frame.payload == bytes([ErrorCode.CHECKSUM]):
                     return frame

@@ -163,6 +163,19 @@ class Decoder:
             frames.append(frame)
         return frames
 
+    def search(self) -> list[Frame]:
+        """Frames that are whole inside of what looks like the start of a longer one.
+
+        For when no more bytes come: then it may have been none. If it was, it goes on as before.
+        """
+        for start in range(1, len(self._buffer)):
+            if self._buffer[start] == SYNC:
+                inner = Decoder()
+                if frames := inner.feed(bytes(self._buffer[start:])):
+                    self._buffer = inner._buffer
+                    return frames
+        return []
+
     def _next(self) -> Frame | None:
         buffer = self._buffer
         while True:
