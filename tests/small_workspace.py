@@ -92,6 +92,7 @@ def build_result(*, routed: bool = True) -> BuildResult:
         ),
         top=area,
         utilisation=(Utilisation("TRELLIS_COMB", 1500, 24288),),
+        baud=1_000_000,
         clock_mhz=25.0,
         target_mhz=100.0,
         fmax_mhz=CLOCK_MHZ if routed else None,
