@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from hwgen.errors import UnsupportedError
 from hwgen.toolchain.plan import BuildPlan, Step, run_step
 from hwgen.toolchain.process import Finished
 
 __all__ = ["netlist_to_verilog", "rtlil_to_verilog", "run_yosys"]
 
 _CELL_MODELS = {
-    "ecp5": "+/lattice/cells_sim_ecp5.v",
-    "gowin": "+/gowin/cells_sim.v",
-    "ice40": "+/ice40/cells_sim.v",
+    "ecp5": ("+/lattice/cells_sim_ecp5.v", str(Path(__file__).with_name("ecp5_memory.v"))),
+    "gowin": ("+/gowin/cells_sim.v",),
+    "ice40": ("+/ice40/cells_sim.v",),
 }
+_WITHOUT_MODEL = {"gowin": ("DP", "DPX9", "SDP", "SDPX9", "SP", "SPX9")}
 
 
 def run_yosys(
@@ -85,15 +88,20 @@ def netlist_to_verilog(netlist: Path, *, top: str, family: str, time_limit: floa
 
     Raises
     ------
+    UnsupportedError
+        If the netlist has cells of which there is no model: block RAM of Gowin.
     ToolError, ToolNotFoundError, TimeLimitError
         As :func:`run_yosys`.
     """
+    cells = json.loads(netlist.read_text(encoding="utf-8"))["modules"][top]["cells"].values()
+    for kind in sorted({cell["type"] for cell in cells} & set(_WITHOUT_MODEL.get(family, ()))):
+        raise UnsupportedError(f"There is no model of the {family} cell {kind} to simulate")
     with tempfile.TemporaryDirectory(prefix="hwgen-netlist-") as folder:
         directory = Path(folder)
         commands = [
             f"read_json {netlist.resolve()}",
             f"delete =* {top} %d",
-            f"read_verilog -defer -overwrite {_CELL_MODELS[family]}",
+            *(f'read_verilog -defer -overwrite "{name}"' for name in _CELL_MODELS[family]),
             f"hierarchy -check -top {top}",
             "setattr -mod -unset whitebox -unset lib_whitebox =*",
             "proc",
