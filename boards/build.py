@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from hwgen.boards.clocking import board_clock
 from hwgen.boards.constraints import constraints
 from hwgen.boards.top import top_name, top_verilog
 from hwgen.boards.types import Board
@@ -38,7 +39,7 @@ class BuildResult:
     ``core`` is the area of the design alone, ``instances`` its share of each instance in it, by
     name, ``top`` that of the whole module on the board.
     ``baud`` is the rate of the host link.
-    ``fmax_mhz`` is the highest clock of the routed top, which runs at the board's ``clock_mhz``;
+    ``fmax_mhz`` is the highest clock of the routed top, which runs at ``clock_mhz``;
     ``target_mhz`` was asked for, and ``seed`` reached it; ``attempts`` holds (seed, outcome).
     Without place and route ``fmax_mhz``, ``seed`` and ``bitstream`` are ``None``. ``bitstream`` and
     ``script``, which repeats the build by hand, are names in the build's directory. ``tools``
@@ -67,20 +68,23 @@ def board_plan(
     design: StreamDesign,
     board: Board,
     *,
+    clock_mhz: float | None = None,
     baud: int | None = None,
     frequency: float | None = None,
     seed: int = 1,
 ) -> BuildPlan:
     """Plan the whole build of ``design`` for ``board``, Verilog to bitstream, with one ``seed``.
 
-    ``frequency`` is the clock in MHz that place and route aims at, the board's own target if
-    ``None``; ``baud`` the rate of the host link, the board's fastest up to 1 Mbaud if ``None``.
+    ``clock_mhz`` is the clock of the design, that of the oscillator if ``None``; ``frequency`` the
+    clock in MHz that place and route aims at, the board's own target or a higher clock of the
+    design if ``None``; ``baud`` the rate of the host link, the clock's fastest up to 1 Mbaud if
+    ``None``.
     """
     name = top_name(design)
-    target = board.target_mhz if frequency is None else frequency
+    target = _target(board, clock_mhz, frequency)
     pins = constraints(board)
     return (
-        synthesis_plan(_sources(design, board, baud), top=name, family=board.family)
+        synthesis_plan(_sources(design, board, clock_mhz, baud), top=name, family=board.family)
         .then(route_plan(board.device, name=name, constraints=pins, freq=target, seed=seed))
         .then(pack_plan(board.device, name=name))
     )
@@ -91,6 +95,7 @@ def build_board(
     board: Board,
     directory: Path,
     *,
+    clock_mhz: float | None = None,
     baud: int | None = None,
     frequency: float | None = None,
     time_limit: float = 1800,
@@ -102,10 +107,14 @@ def build_board(
 
     Parameters
     ----------
+    clock_mhz
+        Clock of the design in MHz, which the board's PLL makes, or just less; that of the
+        oscillator if ``None``.
     baud
-        Rate of the host link; the board's fastest up to 1 Mbaud if ``None``.
+        Rate of the host link; the clock's fastest up to 1 Mbaud if ``None``.
     frequency
-        Clock in MHz that place and route aims at; the board's own target if ``None``.
+        Clock in MHz that place and route aims at; the board's own target, or a higher clock of the
+        design, if ``None``.
     time_limit
         Seconds for each synthesis and for each attempt of place and route.
     attempts
@@ -116,8 +125,8 @@ def build_board(
     Raises
     ------
     ResourceError
-        If the design is larger than the board, slower than its oscillator, if the oscillator does
-        not give the baud rate, or the time is over.
+        If the design is larger than the board or slower than its clock, if the board has no such
+        clock, if the clock does not give the baud rate, or the time is over.
     UnsupportedError
         If an image or a result is too large for the host link.
     VerifyError
@@ -130,7 +139,8 @@ def build_board(
     for tool in _tools(board, route=route):
         TOOLS[tool].require()
     told: Callable[[str, float], object] = progress or (lambda task, fraction: None)
-    target = board.target_mhz if frequency is None else frequency
+    target = _target(board, clock_mhz, frequency)
+    clock = board_clock(board, clock_mhz)
     name = top_name(design)
     directory.mkdir(parents=True, exist_ok=True)
     # What an earlier build left must not pass for this one's if this one fails.
@@ -139,7 +149,7 @@ def build_board(
 
     told(f"Synthesis for {board.title}", 0.0)
     start = time.monotonic()
-    sources = _sources(design, board, baud)
+    sources = _sources(design, board, clock_mhz, baud)
     alone = {f"{design.name}.v": design.verilog}
     core, top = synthesise(
         SynthesisJob(alone, design.name, board.family, directory / "core"),
@@ -148,7 +158,13 @@ def build_board(
     )
     seconds = [("synthesis", time.monotonic() - start)]
     _check_fit(top.area, board)
-    plan = board_plan(design, board, baud=baud, frequency=frequency)
+
+    def plan_for(seed: int) -> BuildPlan:
+        return board_plan(
+            design, board, clock_mhz=clock_mhz, baud=baud, frequency=frequency, seed=seed
+        )
+
+    plan = plan_for(1)
 
     routed = None
     bitstream = None
@@ -164,12 +180,12 @@ def build_board(
             time_limit=time_limit,
         )
         seconds.append(("place and route", routed.seconds))
-        _check_clock(routed.fmax_mhz, board)
+        _check_clock(routed.fmax_mhz, board, clock.hz)
         told("Packing the bitstream", 0.95)
         start = time.monotonic()
         bitstream = pack(board.device, name=name, directory=directory).name
         seconds.append(("packing", time.monotonic() - start))
-        plan = board_plan(design, board, baud=baud, frequency=frequency, seed=routed.seed)
+        plan = plan_for(routed.seed)
     plan.write(directory, script=_SCRIPT)
     told(f"Build for {board.title}", 1.0)
     return BuildResult(
@@ -179,8 +195,8 @@ def build_board(
         instances=area_by_instance(core.netlist, top=design.name, family=board.family),
         top=top.area,
         utilisation=routed.utilisation if routed else (),
-        baud=choose_baud(board.clock_hz) if baud is None else baud,
-        clock_mhz=board.clock_hz / 1e6,
+        baud=choose_baud(clock.hz) if baud is None else baud,
+        clock_mhz=clock.hz / 1e6,
         target_mhz=target,
         fmax_mhz=routed.fmax_mhz if routed else None,
         seed=routed.seed if routed else None,
@@ -192,10 +208,17 @@ def build_board(
     )
 
 
-def _sources(design: StreamDesign, board: Board, baud: int | None) -> dict[str, str]:
+def _target(board: Board, clock_mhz: float | None, frequency: float | None) -> float:
+    """Clock in MHz that place and route aims at."""
+    return max(board.target_mhz, clock_mhz or 0.0) if frequency is None else frequency
+
+
+def _sources(
+    design: StreamDesign, board: Board, clock_mhz: float | None, baud: int | None
+) -> dict[str, str]:
     return {
         f"{design.name}.v": design.verilog,
-        f"{top_name(design)}.v": top_verilog(design, board, baud=baud),
+        f"{top_name(design)}.v": top_verilog(design, board, clock_mhz=clock_mhz, baud=baud),
     }
 
 
@@ -215,13 +238,13 @@ def _check_fit(area: Area, board: Board) -> None:
         )
 
 
-def _check_clock(fmax_mhz: float, board: Board) -> None:
-    """Raise :class:`ResourceError` if a routed design is slower than the board's oscillator."""
-    if fmax_mhz * 1e6 < board.clock_hz:
+def _check_clock(fmax_mhz: float, board: Board, clock_hz: int) -> None:
+    """Raise :class:`ResourceError` if a routed design is slower than its clock."""
+    if fmax_mhz * 1e6 < clock_hz:
         raise ResourceError(
-            f"The routed design runs at {fmax_mhz:.1f} MHz, but the oscillator of {board.title} "
-            f"at {board.clock_hz / 1e6:g} MHz: try another seed (--attempts), a higher --frequency "
-            "or a smaller network"
+            f"The routed design runs at {fmax_mhz:.1f} MHz, but its clock on {board.title} at "
+            f"{clock_hz / 1e6:g} MHz: try a lower --clock, another seed (--attempts), a higher "
+            "--frequency or a smaller network"
         )
 
 

@@ -9,6 +9,7 @@ differ in the pin of the LED.
 from __future__ import annotations
 
 from hwgen.boards.parts import ECP5, ecp5_device
+from hwgen.boards.pll import ECP5_PLL
 from hwgen.boards.types import Board, Pin, SpiPins, UartPins
 
 __all__ = ["COLORLIGHT_I5", "COLORLIGHT_I9"]
@@ -26,6 +27,7 @@ def _colorlight(name: str, size: str, led: str) -> Board:
         capacity=ECP5[size],
         clock=Pin("P3", (_BUFFER,)),
         clock_hz=25_000_000,
+        pll=ECP5_PLL,
         target_mhz=100.0,
         nfu_tile=(8, 8),
         leds=(Pin(led, (_BUFFER,), invert=True),),

@@ -2,6 +2,7 @@
 
 from amaranth_boards.ice40_hx8k_b_evn import ICE40HX8KBEVNPlatform
 
+from hwgen.boards.pll import ICE40_CORE_PLL
 from hwgen.boards.resources import connector_pins, resource_pins, uart_pins
 from hwgen.boards.types import Board, Capacity, SpiPins
 from hwgen.toolchain.nextpnr import Device
@@ -17,6 +18,7 @@ HX8K_EVN = Board(
     capacity=Capacity(7_680, 7_680, 32, 32 * 4_096, 0),
     clock=resource_pins(ICE40HX8KBEVNPlatform, "clk12")[0],
     clock_hz=12_000_000,
+    pll=ICE40_CORE_PLL,
     target_mhz=100.0,
     nfu_tile=(4, 4),
     leds=tuple(resource_pins(ICE40HX8KBEVNPlatform, "led", number)[0] for number in range(8)),

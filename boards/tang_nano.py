@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from amaranth_boards.tang_nano_9k import TangNano9kPlatform
 
+from hwgen.boards.pll import GW1N9_PLL, GW2A_PLL
 from hwgen.boards.resources import resource_pins, uart_pins
 from hwgen.boards.types import Board, Capacity, Pin, SpiPins, UartPins
 from hwgen.toolchain.nextpnr import Device
@@ -38,6 +39,7 @@ TANG_NANO_9K = Board(
     capacity=Capacity(8_640, 6_480, 26, 26 * 18_432, 20),
     clock=resource_pins(TangNano9kPlatform, "clk27")[0],
     clock_hz=27_000_000,
+    pll=GW1N9_PLL,
     target_mhz=60.0,
     nfu_tile=(4, 4),
     # the bank of the LEDs is supplied with 1.8 V, for the memory that is in the package
@@ -62,6 +64,7 @@ TANG_NANO_20K = Board(
     capacity=Capacity(20_736, 15_552, 46, 46 * 18_432, 48),
     clock=Pin("4", (_BUFFER,)),
     clock_hz=27_000_000,
+    pll=GW2A_PLL,
     target_mhz=100.0,
     nfu_tile=(8, 8),
     leds=tuple(Pin(str(site), (_BUFFER,), invert=True) for site in range(15, 21)),

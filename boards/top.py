@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from amaranth.back import rtlil
-from amaranth.hdl import ClockDomain, ClockSignal, Instance, Module, ResetSignal, Signal
+from amaranth.hdl import ClockDomain, ClockSignal, Instance, Module, ResetSignal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hwgen.boards.clocking import LEAST_RESET, ClockGenerator, board_clock
+from hwgen.boards.pll import PllSetting
 from hwgen.boards.types import Board
 from hwgen.errors import ResourceError
 from hwgen.link.device import Device, DeviceParameters
@@ -14,17 +16,14 @@ from hwgen.link.uart import MIN_DIVISOR, UartReceiver, UartTransmitter, choose_b
 from hwgen.stream.design import StreamDesign
 from hwgen.toolchain.yosys import rtlil_to_verilog
 
-__all__ = ["RESET_CYCLES", "BoardTop", "component_verilog", "top_name", "top_verilog"]
-
-RESET_CYCLES = 64
-"""Cycles of reset after configuration; iCE40 memories need 3 us, 36 cycles at 12 MHz."""
+__all__ = ["BoardTop", "component_verilog", "top_name", "top_verilog"]
 
 
 class BoardTop(wiring.Component):
     """A streaming core, the Verilog module ``core``, that a host talks to over a UART.
 
-    :class:`~hwgen.link.device.Device` tells how. All is synchronous to ``clk``; the first
-    :data:`RESET_CYCLES` cycles after configuration are a reset.
+    :class:`~hwgen.link.device.Device` tells how. All is synchronous to ``clk``, or to what
+    the PLL makes of it; after configuration there is a reset.
 
     Parameters
     ----------
@@ -36,6 +35,10 @@ class BoardTop(wiring.Component):
         Cycles of a bit of the UART.
     led_inverts : :class:`tuple` of :class:`bool`
         One a LED: whether a low level lights it.
+    reset : :class:`int`
+        Cycles of the reset, at least 1.
+    pll : :class:`~hwgen.boards.pll.PllSetting` or None
+        How the clock of the design is made of the board's; None if they are the same.
 
     Members
     -------
@@ -54,11 +57,15 @@ class BoardTop(wiring.Component):
         parameters: DeviceParameters,
         divisor: int,
         led_inverts: tuple[bool, ...] = (),
+        reset: int = LEAST_RESET,
+        pll: PllSetting | None = None,
     ) -> None:
         self.core = core
         self.parameters = parameters
         self.divisor = divisor
         self.led_inverts = led_inverts
+        self.reset = reset
+        self.pll = pll
         super().__init__(
             {
                 "clk": In(1),
@@ -70,13 +77,13 @@ class BoardTop(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.domains.por = por = ClockDomain("por", reset_less=True)
+        m.submodules.clocking = clocking = ClockGenerator(self.pll, cycles=self.reset)
         m.domains.sync = sync = ClockDomain("sync")
-        cycles = Signal(range(RESET_CYCLES + 1))
-        running = cycles == RESET_CYCLES
-        with m.If(~running):
-            m.d.por += cycles.eq(cycles + 1)
-        m.d.comb += [por.clk.eq(self.clk), sync.clk.eq(self.clk), sync.rst.eq(~running)]
+        m.d.comb += [
+            clocking.oscillator.eq(self.clk),
+            sync.clk.eq(clocking.clk),
+            sync.rst.eq(clocking.rst),
+        ]
 
         m.submodules.receiver = receiver = UartReceiver(self.divisor)
         m.submodules.transmitter = transmitter = UartTransmitter(self.divisor)
@@ -107,31 +114,41 @@ def top_name(design: StreamDesign) -> str:
     return f"{design.name}_top"
 
 
-def top_verilog(design: StreamDesign, board: Board, *, baud: int | None = None) -> str:
+def top_verilog(
+    design: StreamDesign,
+    board: Board,
+    *,
+    clock_mhz: float | None = None,
+    baud: int | None = None,
+) -> str:
     """Verilog of the top module of ``design`` on ``board``, without the design's own Verilog.
 
+    The clock is :func:`~hwgen.boards.clocking.board_clock` for ``clock_mhz``.
     The UART runs at ``baud``, by default the rate that :func:`~hwgen.link.uart.choose_baud` takes.
 
     Raises
     ------
     ResourceError
-        If the clock does not give this rate.
+        If the board has no such clock, or the clock does not give this rate.
     UnsupportedError
         If an image or a result is too large for the link.
     """
+    clock = board_clock(board, clock_mhz)
     if baud is None:
-        baud = choose_baud(board.clock_hz)
-    divisor = divisor_of(board.clock_hz, baud)
+        baud = choose_baud(clock.hz)
+    divisor = divisor_of(clock.hz, baud)
     if divisor is None:
         raise ResourceError(
-            f"The clock of {board.title}, {board.clock_hz / 1e6:g} MHz, must give the baud rate "
+            f"The clock of {board.title}, {clock.hz / 1e6:g} MHz, must give the baud rate "
             f"within 0.75 % in at least {MIN_DIVISOR} cycles a bit, not {baud}"
         )
     top = BoardTop(
         core=design.name,
-        parameters=DeviceParameters.of(design, board.clock_hz),
+        parameters=DeviceParameters.of(design, clock.hz),
         divisor=divisor,
         led_inverts=tuple(pin.invert for pin in board.leds),
+        reset=clock.reset_cycles,
+        pll=clock.setting,
     )
     return component_verilog(top, name=top_name(design))
 

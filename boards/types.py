@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hwgen.boards.pll import Pll
 from hwgen.toolchain.nextpnr import Device
 
 __all__ = ["Board", "Capacity", "Pin", "SpiPins", "UartPins"]
@@ -58,10 +59,11 @@ class Board:
 
     ``name`` is what the command line takes, ``title`` what people call it; ``part`` names the FPGA
     and ``device`` chooses it for nextpnr. ``clock`` is the pin of the oscillator of ``clock_hz``,
-    which clocks the design; ``target_mhz`` the clock that place and route aims at, so that its
-    report says what the design could do. ``nfu_tile`` is (Tn, Ti) of an NFU that leaves room for
-    its memory. ``leds`` start with the least significant bit; ``uart`` holds the pins of the
-    board's own USB bridge, ``spi`` those on the connector that ``connector`` names.
+    which clocks the design unless ``pll`` makes another clock of it; ``target_mhz`` the clock that
+    place and route aims at, so that its report says what the design could do. ``nfu_tile`` is
+    (Tn, Ti) of an NFU that leaves room for its memory. ``leds`` start with the least significant
+    bit; ``uart`` holds the pins of the board's own USB bridge, ``spi`` those on the connector that
+    ``connector`` names.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Board:
     capacity: Capacity
     clock: Pin
     clock_hz: int
+    pll: Pll
     target_mhz: float
     nfu_tile: tuple[int, int]
     leds: tuple[Pin, ...]

@@ -5,6 +5,7 @@ from typing import Any
 from amaranth_boards.ulx3s import ULX3S_25F_Platform, ULX3S_45F_Platform, ULX3S_85F_Platform
 
 from hwgen.boards.parts import ECP5, ecp5_device
+from hwgen.boards.pll import ECP5_PLL
 from hwgen.boards.resources import connector_pins, resource_pins, uart_pins
 from hwgen.boards.types import Board, SpiPins
 
@@ -21,6 +22,7 @@ def _ulx3s(size: str, platform: type[Any]) -> Board:
         capacity=ECP5[size],
         clock=resource_pins(platform, "clk25")[0],
         clock_hz=25_000_000,
+        pll=ECP5_PLL,
         target_mhz=100.0,
         nfu_tile=(8, 8),
         leds=tuple(resource_pins(platform, "led", number)[0] for number in range(8)),

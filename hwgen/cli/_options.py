@@ -243,6 +243,13 @@ VERIFY_OPTIONS = (
 SYNTH_OPTIONS = (
     click.option("--board", required=True, help="Board to build for; 'hwgen boards' lists them."),
     click.option(
+        "--clock",
+        type=FiniteRange(1, 1000),
+        metavar="MHZ",
+        help="Clock of the design, which the board's PLL makes, or just less; by default that of "
+        "its oscillator.",
+    ),
+    click.option(
         "--baud",
         type=click.IntRange(1),
         help="Rate of the host link; by default 1,000,000 if the clock gives it and the design is "

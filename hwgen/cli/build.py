@@ -52,6 +52,7 @@ def build(
     layers: bool,
     verify_seed: int,
     board: str,
+    clock: float | None,
     baud: int | None,
     frequency: float | None,
     time_limit: float,
@@ -93,6 +94,7 @@ def build(
             VerifyOptions(images=images, fast_images=fast_images, layers=layers, seed=verify_seed),
             SynthOptions(
                 board=board,
+                clock=clock,
                 baud=baud,
                 frequency=frequency,
                 time_limit=time_limit,

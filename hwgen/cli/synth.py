@@ -23,6 +23,7 @@ __all__ = ["synth"]
 def synth(
     directory: Path,
     board: str,
+    clock: float | None,
     baud: int | None,
     frequency: float | None,
     time_limit: float,
@@ -38,6 +39,7 @@ def synth(
     workspace = Workspace.open(directory)
     options = SynthOptions(
         board=board,
+        clock=clock,
         baud=baud,
         frequency=frequency,
         time_limit=time_limit,

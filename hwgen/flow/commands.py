@@ -148,6 +148,7 @@ def _synth(record: Mapping[str, Any]) -> list[str]:
     words = ["--board", options["board"]]
     words += _changed(
         options,
+        ("clock", "--clock", _S.clock),
         ("frequency", "--frequency", _S.frequency),
         ("time_limit", "--time-limit", _S.time_limit),
         ("attempts", "--attempts", _S.attempts),

@@ -186,12 +186,14 @@ class VerifyOptions:
 class SynthOptions:
     """Choices of synthesis and place and route.
 
-    ``baud`` rate of the host link (None: the fastest that suits the board and the design);
-    ``frequency`` in MHz that place and route aims at (None: the board's own target);
+    ``clock`` of the design in MHz, which the board's PLL makes or just less (None: the board's
+    oscillator); ``baud`` rate of the host link (None: the fastest that suits the clock and the
+    design); ``frequency`` in MHz that place and route aims at (None: the board's own target);
     ``time_limit`` in seconds of one attempt, of which there are at most ``attempts``.
     """
 
     board: str
+    clock: float | None = None
     baud: int | None = None
     frequency: float | None = None
     time_limit: float = 1800.0

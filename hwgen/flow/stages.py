@@ -14,6 +14,7 @@ from pathlib import Path
 from hwgen.approx import store as approx_store
 from hwgen.boards import find_board
 from hwgen.boards.build import build_board
+from hwgen.boards.clocking import board_clock
 from hwgen.errors import DataError, ModelError, ResourceError, ToolNotFoundError, VerifyError
 from hwgen.flow.approximating import approximate, search, searched_options
 from hwgen.flow.backends import (
@@ -169,11 +170,10 @@ def synthesise(workspace: Workspace, options: SynthOptions, progress: Progress) 
     board = find_board(options.board)
     plan = load_plan(workspace)
     check_memories(plan, board)
+    clock = board_clock(board, options.clock)
     baud = options.baud
     if baud is None:
-        baud = choose_baud(
-            board.clock_hz, min(BAUDS[0], fastest_baud(plan, design, board.clock_hz))
-        )
+        baud = choose_baud(clock.hz, min(BAUDS[0], fastest_baud(plan, design, clock.hz)))
 
     def work() -> None:
         # the files of the last run are about to be replaced one by one
@@ -182,6 +182,7 @@ def synthesise(workspace: Workspace, options: SynthOptions, progress: Progress) 
             design,
             board,
             workspace.path("synthesis"),
+            clock_mhz=options.clock,
             baud=baud,
             frequency=options.frequency,
             time_limit=options.time_limit,

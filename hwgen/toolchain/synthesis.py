@@ -74,21 +74,26 @@ endmodule
 class Family:
     """What synthesis must know of an FPGA family.
 
+    ``primitives`` is the file in which Yosys declares the cells that a design may instantiate;
     ``cells`` maps patterns of cell names to (resource of :class:`Area`, how many of it a cell
-    takes); a cell that takes two resources has two patterns.
+    takes); a cell that takes two resources has two patterns. ``attributes`` of cells, each as
+    (cell, name, value), are set for place and route.
     """
 
     name: str
     synthesis: str
+    primitives: str
     no_dsp: str
     dsp: str
     dsp_cells: tuple[str, ...]
     cells: tuple[tuple[str, str, int], ...]
+    attributes: tuple[tuple[str, str, int], ...] = ()
 
 
 _ECP5 = Family(
     name="ecp5",
     synthesis="synth_ecp5",
+    primitives="+/lattice/cells_bb_ecp5.v",
     no_dsp=" -nodsp",
     dsp="",
     dsp_cells=("MULT9X9D", "MULT18X18D", "ALU24B", "ALU54B"),
@@ -102,10 +107,18 @@ _ECP5 = Family(
         ("DP16KD|PDPW16KD", "brams", 1),
         ("MULT9X9D|MULT18X18D|ALU24B|ALU54B", "dsps", 1),
     ),
+    # the loop filter that Lattice's tools choose; nextpnr would leave it without current
+    attributes=(
+        ("EHXPLLL", "ICP_CURRENT", 12),
+        ("EHXPLLL", "LPF_RESISTOR", 8),
+        ("EHXPLLL", "MFG_ENABLE_FILTEROPAMP", 1),
+        ("EHXPLLL", "MFG_GMCREF_SEL", 2),
+    ),
 )
 _ICE40 = Family(
     name="ice40",
     synthesis="synth_ice40",
+    primitives="+/ice40/cells_sim.v",
     no_dsp="",
     dsp=" -dsp",
     dsp_cells=("SB_MAC16",),
@@ -120,6 +133,7 @@ _ICE40 = Family(
 _GOWIN = Family(
     name="gowin",
     synthesis="synth_gowin",
+    primitives="+/gowin/cells_sim.v",
     no_dsp=" -nodsp",
     dsp="",
     dsp_cells=("MULT*", "PADD*", "ALU54*"),
@@ -223,12 +237,14 @@ def synthesis_plan(
     after = [f"select -assert-none {' '.join(f't:{cell}' for cell in chosen.dsp_cells)}"]
     dsp = chosen.dsp if multipliers == "dsp" else chosen.no_dsp
     commands = [
+        f"read_verilog -lib {chosen.primitives}",
         *(f"read_verilog {name}" for name in sources),
         f"hierarchy -check -top {top}",
         *(before if strict else ()),
         f"{chosen.synthesis}{dsp} -top {top}",
         *(after if strict else ()),
         "delete t:$scopeinfo",
+        *(f"setattr -set {name} {value} t:{cell}" for cell, name, value in chosen.attributes),
         f"tee -q -o {top}.stat.json stat -json",
         f"write_json {top}.json",
     ]

@@ -79,6 +79,21 @@ def test_every_board(name: str, tmp_path: Path) -> None:
     _check(build_board(_design(), board, tmp_path), board, tmp_path)
 
 
+def test_a_pll_makes_the_clock(tmp_path: Path) -> None:
+    board = find_board("icebreaker")
+    result = build_board(_design(), board, tmp_path, clock_mhz=30)
+    assert result.clock_mhz == 30
+    assert result.fmax_mhz is not None
+    assert result.fmax_mhz > 30
+    assert ("ICESTORM_PLL", 1) in {(item.kind, item.used) for item in result.utilisation}
+
+
+def test_a_clock_that_the_pll_does_not_make_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ResourceError, match=r"makes, 16.125 to 270 MHz: not 14 MHz"):
+        build_board(_design(), find_board("icebreaker"), tmp_path / "new", clock_mhz=14)
+    assert not (tmp_path / "new").exists()
+
+
 def test_plan_is_the_same_every_time() -> None:
     board = find_board("hx8k-evn")
     assert board_plan(_design(), board) == board_plan(_design(), board)
@@ -130,6 +145,9 @@ def test_no_attempt_is_refused(tmp_path: Path) -> None:
 
 def test_a_clock_that_is_not_reached_leaves_no_bitstream(tmp_path: Path) -> None:
     board = dataclasses.replace(find_board("icebreaker"), clock_hz=2_000_000_000)
-    with pytest.raises(ResourceError, match=r"runs at .* MHz, but the oscillator .* 2000 MHz"):
+    with pytest.raises(
+        ResourceError,
+        match=r"runs at .* MHz, but its clock on iCEBreaker at 2000 MHz: try a lower --clock",
+    ):
         build_board(_design(), board, tmp_path)
     assert not list(tmp_path.glob("*.bin"))
