@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hwgen.boards import find_board
+from hwgen.flow.checks import FORMAL, NETLIST
 from hwgen.flow.options import (
     ApproximateOptions,
+    FormalOptions,
     GenerateOptions,
+    NetlistOptions,
     SlimOptions,
     SynthOptions,
     VerifyOptions,
@@ -20,7 +23,7 @@ from hwgen.flow.workspace import Workspace
 __all__ = ["reproduce"]
 
 _A, _G, _V, _S = ApproximateOptions, GenerateOptions, VerifyOptions, SynthOptions
-_L = SlimOptions
+_L, _N, _F = SlimOptions, NetlistOptions, FormalOptions
 
 
 def reproduce(workspace: Workspace) -> list[str]:
@@ -45,7 +48,8 @@ def reproduce(workspace: Workspace) -> list[str]:
     others = [record for stage, record in records.items() if stage != "slim"]
     if not slimmed and all(others) and _built_for_its_board(records):
         chosen = [word for words in options.values() for word in words]
-        return [shlex.join(["hwgen", "build", *model, "--out", root, *chosen])]
+        build = ["hwgen", "build", *model, "--out", root, *chosen]
+        return [shlex.join(command) for command in (build, *_checks(workspace, root, options))]
     options["generate"] += _family(records["generate"])
     commands = []
     if records["import"]:
@@ -53,6 +57,7 @@ def reproduce(workspace: Workspace) -> list[str]:
     for stage, words in options.items():
         if records[stage]:
             commands.append(["hwgen", stage, root, *words])
+    commands += _checks(workspace, root, options)
     return [shlex.join(command) for command in commands]
 
 
@@ -139,6 +144,22 @@ def _verify(record: Mapping[str, Any]) -> list[str]:
     words += _changed(options, ("fast_images", "--fast-images", _V.fast_images))
     words += ["--layers"] if options["layers"] else []
     return words + _changed(options, ("seed", "--verify-seed", _V.seed))
+
+
+def _checks(
+    workspace: Workspace, root: str, options: Mapping[str, Sequence[str]]
+) -> list[list[str]]:
+    """The command of the checks that come after synthesis, if there were any."""
+    netlist, formal = (workspace.record(name).get("options") for name in (NETLIST, FORMAL))
+    words: list[str] = []
+    if netlist is not None:
+        words += ["--netlist"]
+        words += _changed(
+            netlist, ("family", "--family", None), ("images", "--netlist-images", _N.images)
+        )
+    if formal is not None:
+        words += ["--formal", *_changed(formal, ("solver", "--solver-time", _F.solver))]
+    return [["hwgen", "verify", root, *options["verify"], *words]] if words else []
 
 
 def _synth(record: Mapping[str, Any]) -> list[str]:

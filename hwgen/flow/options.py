@@ -24,8 +24,10 @@ __all__ = [
     "SLIM_SEARCHES",
     "ApproximateOptions",
     "Backend",
+    "FormalOptions",
     "GenerateOptions",
     "Memory",
+    "NetlistOptions",
     "RunOptions",
     "SlimImportance",
     "SlimObjective",
@@ -180,6 +182,31 @@ class VerifyOptions:
     fast_images: int | None = None
     layers: bool = False
     seed: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetlistOptions:
+    """Choices of the simulation of a netlist.
+
+    ``family`` of FPGAs that the design is synthesised for (None: the netlist of the last synthesis
+    for a board is taken); the number of ``images``, few because gates are slow.
+    """
+
+    family: str | None = None
+    images: int = 2
+    seed: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormalOptions:
+    """Choices of the proofs.
+
+    A SAT solver has ``solver`` seconds for each adder graph of at most ``solver_adders`` adders,
+    beside the proof by words; 0 seconds leave it out.
+    """
+
+    solver: int = 5
+    solver_adders: int = 16
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,7 +37,10 @@ group             keys
                   without stalls (None if no simulation was held to it); ``runs``, each
                   with ``mode``, ``images``, ``words_compared``, ``words_differed``, ``cycles``,
                   ``cycles_per_image``, ``seed``, ``stall``, ``simulator``, ``layers``, ``fault``,
-                  ``first_difference`` and ``waveform``
+                  ``first_difference`` and ``waveform``, a simulation of the netlist among
+                  them; ``formal``, None or ``graphs``, each with ``module``, ``layer``, ``adders``,
+                  ``latency``, ``fault`` (None if proved equal to its matrix), ``seconds`` and what
+                  the ``solver`` found, and ``others`` that the proof does not cover
 ``slim``          of a slimmed network (:mod:`hwgen.flow.slimming`): ``objective`` and the other
                   options; ``layers``, each with ``filters``, ``kernels``, ``macs``, ``parameters``
                   and ``cost`` before and after, and their ``total``; ``memory`` in bytes before and
@@ -79,6 +82,7 @@ from hwgen.boards import BOARDS
 from hwgen.errors import DataError
 from hwgen.flow.backends import Plan, interval, latency, load_plan
 from hwgen.flow.built import built_network
+from hwgen.flow.checks import FORMAL, NETLIST
 from hwgen.flow.commands import reproduce
 from hwgen.flow.intervals import share_interval
 from hwgen.flow.layers import layer_table
@@ -130,6 +134,8 @@ class Findings:
     slim: _Json | None = None
     approximate: _Json | None = None
     verify: _Json | None = None
+    netlist: _Json | None = None
+    formal: _Json | None = None
     synth: _Json | None = None
 
 
@@ -160,7 +166,12 @@ def gather(workspace: Workspace) -> Findings:
     if states["generate"] == "done":
         found = replace(found, plan=load_plan(workspace))
     if states["verify"] in ("done", "failed"):
-        found = replace(found, verify=read_result(workspace, "verify"))
+        found = replace(
+            found,
+            verify=read_result(workspace, "verify"),
+            netlist=_checked(workspace, NETLIST),
+            formal=_checked(workspace, FORMAL),
+        )
     if states["synth"] == "done":
         found = replace(found, synth=read_result(workspace, "synth"))
     return found
@@ -190,7 +201,7 @@ def summarise(workspace: Workspace, findings: Findings | None = None) -> _Json:
         "slim": found.slim,
         "operations": _operations(found.approx, found.network),
         "hardware": _hardware(found.plan, found.synth),
-        "verification": _verification(found.verify),
+        "verification": _verification(found.verify, found.netlist, found.formal),
         "layers": _layers(found),
         "seeds": _seeds(workspace, found.synth),
         "tools": _tools(found.synth),
@@ -362,20 +373,34 @@ def _nfu(plan: NfuPlan) -> _Json:
     }
 
 
-def _verification(result: _Json | None) -> _Json | None:
+def _checked(workspace: Workspace, stage: str) -> _Json | None:
+    """Result of a check that need not be made, unless it is of another design."""
+    record = workspace.record(stage)
+    current = all(_digest(workspace, name) == digest for name, digest in record.get("reads", []))
+    return read_result(workspace, stage) if current else None
+
+
+def _verification(
+    result: _Json | None, netlist: _Json | None = None, formal: _Json | None = None
+) -> _Json | None:
     if result is None:
         return None
     runs = [_run(report) for report in result["reports"]]
+    runs += [_run(netlist["report"])] if netlist else []
+    proved = formal is None or all(
+        graph["fault"] is None and graph["solver"] != "different" for graph in formal["graphs"]
+    )
     cycles = result.get("cycles")
     held = cycles is None or cycles["predicted"] == cycles["simulated"]
     return {
-        "passed": bool(runs) and all(run["passed"] for run in runs) and held,
+        "passed": bool(runs) and all(run["passed"] for run in runs) and held and proved,
         "cycles": cycles,
         "images": max((run["images"] for run in runs), default=0),
         "words_compared": sum(run["words_compared"] for run in runs),
         "words_differed": sum(run["words_differed"] for run in runs),
         "runs": runs,
         "skipped": result.get("skipped", []),
+        "formal": formal,
     }
 
 

@@ -83,6 +83,7 @@ def facts(summary: _Group) -> list[tuple[str, str]]:
         ("area", _area(summary["hardware"])),
         ("speed", _speed(summary["hardware"])),
         ("verified", _verified(summary["verification"])),
+        ("proved", _proved(summary["verification"])),
     )
     return [(subject, line) for subject, line in lines if line]
 
@@ -235,3 +236,13 @@ def _verified(verification: _Group | None) -> str:
         f"{number(verification['words_compared'])} words compared, "
         f"{number(verification['words_differed'])} differed ({modes})"
     )
+
+
+def _proved(verification: _Group | None) -> str:
+    formal = verification.get("formal") if verification else None
+    if formal is None:
+        return ""
+    proved = [graph for graph in formal["graphs"] if graph["fault"] is None]
+    solved = sum(graph["solver"] == "equal" for graph in proved)
+    text = f"{len(proved)} of {len(formal['graphs'])} adder graphs equal their matrices"
+    return f"{text}, {solved} of them by SAT too" if solved else text

@@ -27,6 +27,7 @@ from hwgen.report.tables import (
     accuracy_table,
     layer_table,
     operation_table,
+    proof_table,
     resource_bars,
     run_table,
     tiles,
@@ -57,6 +58,7 @@ class _Page:
     resources: tuple[Bar, ...]
     hardware: str
     verification: Table | None
+    proofs: Table | None
     first_difference: str | None
     front: Markup | None
     front_points: Table | None
@@ -133,6 +135,7 @@ def _page(
         resources=resource_bars(hardware) if hardware else (),
         hardware=_hardware(hardware) if hardware else "",
         verification=run_table(verification) if verification else None,
+        proofs=_proofs(verification),
         first_difference=_first_difference(verification) if verification else None,
         front=_svg(front_plot(front, built)) if front else None,
         front_points=front_table(front, built) if front else None,
@@ -214,6 +217,11 @@ def _hardware(hardware: Mapping[str, Any]) -> str:
         f"{built} Place and route aimed at {hardware['target_mhz']:g} MHz and achieved "
         f"{hardware['clock_mhz']:.1f} MHz. {cycles}"
     )
+
+
+def _proofs(verification: Mapping[str, Any] | None) -> Table | None:
+    formal = verification.get("formal") if verification else None
+    return proof_table(formal) if formal else None
 
 
 def _first_difference(verification: Mapping[str, Any]) -> str | None:

@@ -15,6 +15,7 @@ __all__ = [
     "accuracy_table",
     "layer_table",
     "operation_table",
+    "proof_table",
     "resource_bars",
     "run_table",
     "tiles",
@@ -240,6 +241,26 @@ def run_table(verification: _Group) -> Table:
         "Seed",
     )
     return Table(columns, tuple(rows), texts=2)
+
+
+def proof_table(formal: _Group) -> Table:
+    """A row an adder graph: what proves that it is the matrix of its layer."""
+    rows = [
+        (
+            graph["module"],
+            graph["layer"],
+            graph["fault"] or "proved",
+            graph["solver"] or _NONE,
+            f"{graph['inputs']} \u00d7 {graph['outputs']}",
+            number(graph["adders"]),
+            _count(graph["latency"]),
+            f"{graph['seconds']:.2f}",
+        )
+        for graph in formal["graphs"]
+    ]
+    rows += [(name, _NONE, "not covered", *[_NONE] * 5) for name in formal["others"]]
+    columns = ("Module", "Layer", "By words", "By SAT", "Matrix", "Adders", "Registers", "Seconds")
+    return Table(columns, tuple(rows), texts=4)
 
 
 def time_bars(seconds: _Group) -> tuple[Bar, ...]:

@@ -1,0 +1,82 @@
+"""Verification beyond the Verilog: the netlist that was synthesised, and the adder graphs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from small_workspace import fill
+
+from hwgen.errors import DataError, UnsupportedError, VerifyError
+from hwgen.flow.checks import verify_formal, verify_netlist
+from hwgen.flow.options import FormalOptions, GenerateOptions, NetlistOptions
+from hwgen.flow.progress import Progress
+from hwgen.flow.stages import generate
+from hwgen.flow.summary import summarise
+from hwgen.flow.workspace import Workspace
+
+
+def _quiet(task: str, fraction: float) -> None:
+    pass
+
+
+_PROGRESS: Progress = _quiet
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    filled = fill(tmp_path_factory.mktemp("checks"), ("import", "approximate"))
+    generate(filled, GenerateOptions(), _PROGRESS)
+    return filled
+
+
+def _result(workspace: Workspace, name: str) -> dict[str, object]:
+    found: dict[str, object] = json.loads(workspace.path(f"results/{name}.json").read_text())
+    return found
+
+
+def test_netlist_of_a_family(workspace: Workspace) -> None:
+    verify_netlist(workspace, NetlistOptions(family="ice40"), _PROGRESS)
+    report = _result(workspace, "verify_netlist")["report"]
+    assert isinstance(report, dict)
+    assert report["mode"] == "netlist, ice40"
+    assert (report["images"], report["fault"]) == (2, None)
+
+
+def test_netlist_needs_a_synthesis_of_this_design(workspace: Workspace) -> None:
+    with pytest.raises(DataError, match=r"run 'hwgen synth' first, or give a --family"):
+        verify_netlist(workspace, NetlistOptions(), _PROGRESS)
+
+
+def test_proofs_are_kept_and_change_with_the_design(workspace: Workspace) -> None:
+    verify_formal(workspace, FormalOptions(solver=0), _PROGRESS)
+    result = _result(workspace, "verify_formal")
+    assert result["others"] == []
+    graphs = result["graphs"]
+    assert isinstance(graphs, list)
+    assert [graph["fault"] for graph in graphs] == [None] * len(graphs)
+    assert {graph["solver"] for graph in graphs} == {None}
+    assert "verification" in summarise(workspace)
+
+
+def test_another_datapath_is_not_proved(tmp_path: Path) -> None:
+    other = fill(tmp_path, ("import", "approximate"))
+    generate(other, GenerateOptions(), _PROGRESS)
+    text = other.path("design.json").read_text()
+    changed = text.replace("<= n0;", "<= ~n0;", 1) if "<= n0;" in text else ""
+    changed = changed or text.replace(" + $signed(", " - $signed(", 1)
+    assert changed != text
+    other.write("design.json", changed)
+    with pytest.raises(VerifyError, match="is not its matrix: Output"):
+        verify_formal(other, FormalOptions(solver=0), _PROGRESS)
+    graphs = _result(other, "verify_formal")["graphs"]
+    assert isinstance(graphs, list)
+    assert any(graph["fault"] for graph in graphs)
+
+
+def test_an_nfu_has_no_adder_graph(tmp_path: Path) -> None:
+    other = fill(tmp_path, ("import", "approximate"))
+    generate(other, GenerateOptions(backend="nfu"), _PROGRESS)
+    with pytest.raises(UnsupportedError, match="leave out --formal"):
+        verify_formal(other, FormalOptions(), _PROGRESS)
