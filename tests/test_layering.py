@@ -29,6 +29,9 @@ _MAY_IMPORT: dict[str, set[str]] = {
         *("errors", "numeric", "serial", "network.types", "integer", "shiftadd"),
         "toolchain",  # Yosys writes the Verilog
     },
+    "estimate": {
+        *("errors", "numeric", "integer", "network.types", "shiftadd", "stream"),
+    },
     "sim": {
         *("errors", "numeric", "serial", "network.types", "integer", "toolchain"),
         "stream.design",
@@ -47,7 +50,7 @@ _MAY_IMPORT: dict[str, set[str]] = {
     "flow": {
         *("errors", "npz", "numeric", "serial", "network", "approx", "slim", "integer"),
         *("shiftadd", "stream", "nfu", "sim", "link", "boards", "toolchain", "report"),
-        *("finetune", "formal"),
+        *("estimate", "finetune", "formal"),
     },
     "cli": {"errors", "flow", "boards", "report", "toolchain", "nfu"},
 }

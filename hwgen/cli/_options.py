@@ -32,6 +32,7 @@ from hwgen.flow.options import (
     Backend,
     GenerateOptions,
     Memory,
+    PlanOptions,
     SynthOptions,
     VerifyOptions,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "DIRECTORY",
     "GENERATE_OPTIONS",
     "JSON",
+    "RATE_OPTIONS",
     "SYNTH_OPTIONS",
     "TILE",
     "VERIFY_OPTIONS",
@@ -50,6 +52,7 @@ __all__ = [
     "add_options",
     "approximate_options",
     "generate_options",
+    "plan_options",
 ]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -117,7 +120,8 @@ GENERATE_OPTIONS = (
         metavar="FORMS",
         help="How layers of the streaming datapath are built, such as 'conv1=parallel,*=memory:4': "
         "parallel, every constant wired in, or memory:P, P accumulators with weights in memory. "
-        "Layers that are not named get what suits a pipeline as fast as its input.",
+        "Layers that are not named get what suits a pipeline as fast as its input. 'planned' is "
+        "what 'hwgen plan' chose.",
     ),
     click.option(
         "--backend",
@@ -147,6 +151,17 @@ GENERATE_OPTIONS = (
         "slides over them and gives the map of its scores.",
     ),
 )
+
+RATE_OPTIONS = (
+    click.option(
+        "--fps",
+        type=FiniteRange(0, min_open=True),
+        metavar="RATE",
+        help="Images a second that the board must keep, with the least area.",
+    ),
+    click.option("--fit", is_flag=True, help="As fast as fits the board."),
+)
+"""How the forms of layers are planned."""
 
 APPROXIMATE_OPTIONS = (
     data_option(
@@ -293,6 +308,23 @@ def add_options(options: tuple[Decorator, ...]) -> Decorator:
         return function
 
     return decorate
+
+
+def plan_options(fps: float | None, *, fit: bool, others: bool) -> PlanOptions | None:
+    """How forms are planned, None if they are not.
+
+    Raises
+    ------
+    click.UsageError
+        If both a rate and the best one are asked for, or ``others`` say what is built.
+    """
+    if fps is not None and fit:
+        raise click.UsageError("--fps asks for a rate and --fit for the best one")
+    if fps is None and not fit:
+        return None
+    if others:
+        raise click.UsageError("--fps and --fit choose forms and back end; leave these out")
+    return PlanOptions(rate=fps)
 
 
 def generate_options(

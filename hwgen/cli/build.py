@@ -12,11 +12,13 @@ from hwgen.cli._options import (
     APPROXIMATE_OPTIONS,
     GENERATE_OPTIONS,
     JSON,
+    RATE_OPTIONS,
     SYNTH_OPTIONS,
     VERIFY_OPTIONS,
     add_options,
     approximate_options,
     generate_options,
+    plan_options,
 )
 from hwgen.cli._result import finish
 from hwgen.cli._slim import BUILD_SLIM_OPTIONS, build_slim_options
@@ -31,6 +33,7 @@ __all__ = ["build"]
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Output directory.")
 @add_options(APPROXIMATE_OPTIONS)
 @add_options(BUILD_SLIM_OPTIONS)
+@add_options(RATE_OPTIONS)
 @add_options(GENERATE_OPTIONS)
 @add_options(VERIFY_OPTIONS)
 @add_options(SYNTH_OPTIONS)
@@ -41,6 +44,8 @@ def build(
     slimmed: bool,
     slim_budget: float | None,
     slim_objective: SlimObjective | None,
+    fps: float | None,
+    fit: bool,
     effort: int,
     forms: str,
     backend: Backend,
@@ -70,6 +75,7 @@ def build(
     \b
         hwgen build face.onnx --data train.npz --test test.npz --board ulx3s-25f --out out/face
         hwgen build face.onnx --data train.npz --board ulx3s-25f --backend nfu --out out/face-nfu
+        hwgen build face.onnx --data train.npz --board icebreaker --fps 30 --out out/face-30
     """
     hardware = generate_options(
         effort=effort,
@@ -79,6 +85,7 @@ def build(
         memory=memory,
         size=size,
     )
+    planned = plan_options(fps, fit=fit, others=bool(forms) or backend != "stream")
     workspace = Workspace.create(out)
     options = approximate_options(workspace)
     slim_options = build_slim_options(
@@ -102,5 +109,6 @@ def build(
                 route=not no_route,
             ),
             progress,
+            plan_options=planned,
         )
     finish(workspace, as_json=as_json)

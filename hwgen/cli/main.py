@@ -14,12 +14,14 @@ from hwgen.cli.boards import boards
 from hwgen.cli.build import build
 from hwgen.cli.complexity import complexity
 from hwgen.cli.doctor import doctor
+from hwgen.cli.estimate import estimate
 from hwgen.cli.fit import fit
 from hwgen.cli.front import front
 from hwgen.cli.generate import generate
 from hwgen.cli.import_model import import_model
 from hwgen.cli.nfu import nfu
 from hwgen.cli.optimize import optimize
+from hwgen.cli.plan import plan
 from hwgen.cli.report import report
 from hwgen.cli.run import run
 from hwgen.cli.slim import slim
@@ -59,6 +61,8 @@ for command in (
     slim,
     approximate,
     front,
+    estimate,
+    plan,
     generate,
     verify,
     synth,

@@ -91,9 +91,7 @@ def verify_formal(workspace: Workspace, options: FormalOptions, progress: Progre
     network, design = built_network(workspace), _design(workspace)
     found, others = products(network, plan, design.verilog)
     if not found:
-        raise UnsupportedError(
-            "The design has no adder graph to prove: leave out --formal"
-        )
+        raise UnsupportedError("The design has no adder graph to prove: leave out --formal")
 
     def work() -> None:
         result = f"results/{FORMAL}.json"

@@ -28,6 +28,7 @@ __all__ = [
     "GenerateOptions",
     "Memory",
     "NetlistOptions",
+    "PlanOptions",
     "RunOptions",
     "SlimImportance",
     "SlimObjective",
@@ -168,6 +169,13 @@ class GenerateOptions:
     tile: tuple[int, int] | None = None
     memory: Memory | None = None
     size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions:
+    """How forms are planned: for ``rate`` images a second, None for the most that fits."""
+
+    rate: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,10 +30,12 @@ from hwgen.flow.options import (
     ApproximateOptions,
     GenerateOptions,
     Memory,
+    PlanOptions,
     SlimOptions,
     SynthOptions,
     VerifyOptions,
 )
+from hwgen.flow.planning import PLANNED, plan_folding, planned_options
 from hwgen.flow.progress import Progress
 from hwgen.flow.results import write_result
 from hwgen.flow.simulation import Simulation, check_layers, fault
@@ -89,6 +91,7 @@ def generate(workspace: Workspace, options: GenerateOptions, progress: Progress)
     if options.size is not None:
         integer = resized(integer, options.size)
 
+    options = planned_options(workspace, options)
     writes = GENERATED[options.backend]
 
     def work() -> None:
@@ -226,12 +229,15 @@ def build(
     verify_options: VerifyOptions,
     synth_options: SynthOptions,
     progress: Progress,
+    *,
+    plan_options: PlanOptions | None = None,
 ) -> None:
     """Run every stage; those whose inputs have not changed are skipped.
 
-    Without ``slim_options`` the network is not slimmed. The hardware is for the family of the
-    board, and an NFU has the board's tile and memory if none is given; what slimming saves is what
-    that hardware would take.
+    Without ``slim_options`` the network is not slimmed. With ``plan_options`` the forms of its
+    layers, or the tile of an NFU, are those that fit the board. The hardware is for the family of
+    the board, and an NFU has the board's tile and memory if none is given; what slimming saves is
+    what that hardware would take.
 
     Raises
     ------
@@ -263,6 +269,10 @@ def build(
             f"slim {workspace.root} --undo'"
         )
     approximate(workspace, approximate_options, progress)
+    if plan_options is not None:
+        plan_folding(workspace, board.name, progress, rate=plan_options.rate)
+        generate_options = planned_options(workspace, replace(generate_options, forms=PLANNED))
+        check_layers(generate_options.backend, verify_options)
     generate(workspace, generate_options, progress)
     check_memories(load_plan(workspace), board)
     verify(workspace, verify_options, progress)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
@@ -13,7 +13,7 @@ from joblib import Parallel, delayed
 
 from hwgen.integer.types import Conv, IntegerNetwork
 from hwgen.network.types import Shape
-from hwgen.numeric import Range
+from hwgen.numeric import IntArray, Range
 from hwgen.shiftadd.graph import AdderGraph
 from hwgen.shiftadd.luts import PROFILES
 from hwgen.shiftadd.optimise import optimize
@@ -25,7 +25,10 @@ from hwgen.stream.digits import digit_count
 from hwgen.stream.forms import LayerForm, check_layers, form_of
 from hwgen.stream.planner import Planner, fixed_interval
 
-__all__ = ["PipelinePlan", "plan_pipeline"]
+__all__ = ["GraphKey", "PipelinePlan", "plan_pipeline", "plan_stages"]
+
+GraphKey = tuple[bytes, tuple[Range, ...]]
+"""What decides an adder graph: its matrix and the ranges of its inputs."""
 
 
 @dataclass(frozen=True)
@@ -104,52 +107,15 @@ def plan_pipeline(
     ValueError
         If there is no profile of this family.
     """
-    if family is not None and family not in PROFILES:
-        raise ValueError(f"Family must be one of {', '.join(PROFILES)}, not {family!r}")
-    complement = family is not None and PROFILES[family].inverters
-    planner = Planner(network, adders_per_stage, folding)
-    output = planner.run()
-    check_layers(folding, [node.origin for node in planner.nodes if isinstance(node.op, Conv)])
-    choices = open_layers(network, planner.stages, folding) if family is not None else ()
-    other = Planner(network, adders_per_stage, {**folding, **dict.fromkeys(choices, ROWS)})
-    if choices:
-        other.run()
-    searches = [
-        (each, stage)
-        for each in (planner, other)
-        for stage in each.stages
-        if stage.name in each.matrices and (each is planner or stage.layer in choices)
-    ]
-    objective = "adders" if family is None else f"luts:{family}"
-    found = Parallel(n_jobs=jobs)(
-        delayed(optimize)(
-            each.matrices[stage.name], inputs=stage.ranges[0], objective=objective, effort=effort
-        )
-        for each, stage in searches
+    stages, output = plan_stages(
+        network,
+        adders_per_stage=adders_per_stage,
+        slack=slack,
+        jobs=jobs,
+        family=family,
+        effort=effort,
+        folding=folding,
     )
-    graphs: dict[str, AdderGraph] = {}
-    by_rows: dict[str, AdderGraph] = {}
-    for (each, stage), graph in zip(searches, found, strict=True):
-        graph.verify(each.matrices[stage.name])
-        (graphs if each is planner else by_rows)[stage.name] = graph
-    if family is not None:
-        cost = partial(layer_luts, profile=PROFILES[family], adders_per_stage=adders_per_stage)
-        chosen = [
-            layer
-            for layer in choices
-            if cost(other.stages, by_rows, layer) < cost(planner.stages, graphs, layer)
-        ]
-        planner = Planner(network, adders_per_stage, {**folding, **dict.fromkeys(chosen, ROWS)})
-        output = planner.run()
-        turned = {stage.name for stage in planner.stages if stage.layer in chosen}
-        graphs |= {name: graph for name, graph in by_rows.items() if name in turned}
-    stages = [
-        replace(stage, graph=graphs.get(stage.name), complement=complement and stage.name in graphs)
-        for stage in planner.stages
-    ]
-    stages = _with_digits(stages)
-    busiest = int(fixed_interval(network, stages, folding) * (1 + slack))
-    stages = [_timed(stage, busiest, folding) for stage in stages]
     balanced = balance(stages)
     return PipelinePlan(
         name=network.name,
@@ -160,6 +126,92 @@ def plan_pipeline(
         output=output,
         timing=predict(balanced),
     )
+
+
+def plan_stages(
+    network: IntegerNetwork,
+    *,
+    adders_per_stage: int = 1,
+    slack: float = 1 / 16,
+    jobs: int = 1,
+    family: str | None = None,
+    effort: int = 0,
+    folding: Mapping[str, LayerForm] = MappingProxyType({}),
+    known: MutableMapping[GraphKey, AdderGraph] | None = None,
+) -> tuple[list[Stage], str]:
+    """The stages of a pipeline and where its output comes from, before buffers get their depths.
+
+    Parameters are those of :func:`plan_pipeline`, which raises the same. Graphs in ``known``, from
+    plans with the same family and effort, are not looked for again, and new ones are added.
+    """
+    if family is not None and family not in PROFILES:
+        raise ValueError(f"Family must be one of {', '.join(PROFILES)}, not {family!r}")
+    complement = family is not None and PROFILES[family].inverters
+    planner = Planner(network, adders_per_stage, folding)
+    output = planner.run()
+    check_layers(folding, [node.origin for node in planner.nodes if isinstance(node.op, Conv)])
+    choices = open_layers(network, planner.stages, folding) if family is not None else ()
+    other = Planner(network, adders_per_stage, {**folding, **dict.fromkeys(choices, ROWS)})
+    if choices:
+        other.run()
+    objective = "adders" if family is None else f"luts:{family}"
+    find = partial(
+        _graphs,
+        jobs=jobs,
+        objective=objective,
+        effort=effort,
+        known={} if known is None else known,
+    )
+    layers = {stage.name: stage.layer for stage in other.stages}
+    turned = [name for name in other.matrices if layers[name] in choices]
+    graphs, by_rows = find([(planner, list(planner.matrices)), (other, turned)])
+    if family is not None:
+        cost = partial(layer_luts, profile=PROFILES[family], adders_per_stage=adders_per_stage)
+        chosen = [
+            layer
+            for layer in choices
+            if cost(other.stages, by_rows, layer) < cost(planner.stages, graphs, layer)
+        ]
+        planner = Planner(network, adders_per_stage, {**folding, **dict.fromkeys(chosen, ROWS)})
+        output = planner.run()
+        graphs |= {name: graph for name, graph in by_rows.items() if layers[name] in chosen}
+    stages = [
+        replace(stage, graph=graphs.get(stage.name), complement=complement and stage.name in graphs)
+        for stage in planner.stages
+    ]
+    stages = _with_digits(stages)
+    busiest = int(fixed_interval(network, stages, folding) * (1 + slack))
+    stages = [_timed(stage, busiest, folding) for stage in stages]
+    return stages, output
+
+
+def _graphs(
+    wanted: Sequence[tuple[Planner, Sequence[str]]],
+    *,
+    jobs: int,
+    objective: str,
+    effort: int,
+    known: MutableMapping[GraphKey, AdderGraph],
+) -> list[dict[str, AdderGraph]]:
+    """The graphs of the named matrices of each planner; what is not ``known`` is looked for."""
+    keys: list[dict[str, GraphKey]] = []
+    missing: dict[GraphKey, IntArray] = {}
+    for planner, names in wanted:
+        ranges = {stage.name: stage.ranges[0] for stage in planner.stages}
+        keys.append({name: (planner.matrices[name].tobytes(), ranges[name]) for name in names})
+        for name, key in keys[-1].items():
+            if key not in known:
+                missing[key] = planner.matrices[name]
+    found = Parallel(n_jobs=jobs)(
+        delayed(optimize)(matrix, inputs=ranges, objective=objective, effort=effort)
+        for (_, ranges), matrix in missing.items()
+    )
+    known.update(zip(missing, found, strict=True))
+    graphs = [{name: known[key] for name, key in each.items()} for each in keys]
+    for (planner, _), each in zip(wanted, graphs, strict=True):
+        for name, graph in each.items():
+            graph.verify(planner.matrices[name])
+    return graphs
 
 
 def _with_digits(stages: Sequence[Stage]) -> list[Stage]:

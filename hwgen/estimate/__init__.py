@@ -1,0 +1,1 @@
+"""What a streaming design costs before it is synthesised: LUTs, registers, memories, clock."""

@@ -1,0 +1,78 @@
+"""Predicted cost and clock of a whole streaming design, stage by stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache, reduce
+from operator import add
+
+from hwgen.estimate.model import Cost, model_of
+from hwgen.estimate.structure import Structure, structure
+from hwgen.stream.blocks import Stage
+from hwgen.stream.plan import PipelinePlan
+
+__all__ = ["Prediction", "StageCost", "predict", "stage_cost"]
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """A stage of a plan: its name, layer and form, its cost, and the cycles of a frame."""
+
+    name: str
+    layer: str
+    form: str
+    cost: Cost
+    cycles: int
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a design takes on a family of FPGAs.
+
+    ``interval`` are cycles an image, exact.
+    """
+
+    family: str
+    stages: tuple[StageCost, ...]
+    interval: float
+
+    @property
+    def total(self) -> Cost:
+        """All stages together."""
+        return reduce(add, (stage.cost for stage in self.stages), Cost())
+
+    @property
+    def layers(self) -> dict[str, Cost]:
+        """Cost of the stages of each layer, in order."""
+        found: dict[str, Cost] = {}
+        for stage in self.stages:
+            found[stage.layer] = found.get(stage.layer, Cost()) + stage.cost
+        return found
+
+    def clock_mhz(self, speed: str) -> float | None:
+        """Clock after place and route on a device of this speed, in MHz; None if unknown."""
+        return model_of(self.family).clock_mhz(self.total, speed)
+
+
+def predict(plan: PipelinePlan, family: str) -> Prediction:
+    """Prediction for a plan on an FPGA family.
+
+    Raises
+    ------
+    DataError
+        If there is no model of the family.
+    """
+    stages = tuple(
+        StageCost(s.name, s.layer, s.form, stage_cost(s, family), s.cycles) for s in plan.stages
+    )
+    return Prediction(family, stages, plan.timing.interval)
+
+
+def stage_cost(stage: Stage, family: str) -> Cost:
+    """Predicted cost of a stage; parts of a stage that was counted before are remembered."""
+    return model_of(family).cost(_structure(stage, family), stage.form)
+
+
+@lru_cache(maxsize=4096)
+def _structure(stage: Stage, family: str) -> Structure:
+    return structure(stage, family)

@@ -1,0 +1,206 @@
+"""Words of a block before synthesis: its adders, multiplexers, registers and memories, counted."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import zip_longest
+from types import MappingProxyType
+
+from hwgen.estimate.memories import Memory
+
+__all__ = ["OPERATORS", "Words", "count_words"]
+
+OPERATORS: Mapping[str, str] = MappingProxyType(
+    {
+        "$add": "add",
+        "$sub": "add",
+        "$neg": "add",
+        "$lt": "compare",
+        "$le": "compare",
+        "$gt": "compare",
+        "$ge": "compare",
+        "$eq": "equal",
+        "$ne": "equal",
+        "$mux": "mux",
+        "$and": "logic",
+        "$or": "logic",
+        "$xor": "logic",
+        "$reduce_or": "logic",
+        "$reduce_and": "logic",
+        "$reduce_bool": "logic",
+        "$reduce_xor": "logic",
+    }
+)
+"""Kind of each word-level cell; an inverter is none, it becomes part of what reads it."""
+
+_MODULE = re.compile(r"^module .*?^end$", re.MULTILINE | re.DOTALL)
+_WIRE = re.compile(r"^  wire width (\d+) .*?(\S+)$", re.MULTILINE)
+_CELL = re.compile(r"^  cell (\S+) .*?\n(.*?)^  end$", re.MULTILINE | re.DOTALL)
+_PROCESS = re.compile(r"^  process .*?\n(.*?)^  end$", re.MULTILINE | re.DOTALL)
+_ASSIGN = re.compile(r"^( +)assign (\S+(?: \[\S+\])?) (.+)$", re.MULTILINE)
+_CONNECT = re.compile(r"^    connect \\(\w+) (.+)$", re.MULTILINE)
+_MEMORY = re.compile(r"^  memory width (\d+) size (\d+) \\(\S+)$", re.MULTILINE)
+_WRITTEN = re.compile(r"cell \$memwr_v2 .*?\n    parameter \\MEMID \"\\\\(\S+)\"")
+_PIECE = re.compile(r"\d+'([01x-]*)|([^\s{}]+)(?: \[(\d+)(?::(\d+))?\])?")
+_CONSTANTS = frozenset("01x-")
+_RESET = "    switch \\rst [0]\n"
+
+
+@dataclass(frozen=True)
+class Words:
+    """Bits of each kind of word, by :data:`OPERATORS` and some more, and the memories.
+
+    ``register`` counts bits of registers, ``control`` those of them that a reset clears;
+    ``increment`` adders and ``threshold`` comparisons with a constant, ``gate`` multiplexers
+    one of whose inputs is constant, ``cleared`` those of them that a register holds, ``table``
+    bits that are constant for each value of an index.
+    ``chain`` is the width of the widest adder or comparison, in bits.
+    """
+
+    bits: Mapping[str, int]
+    memories: tuple[Memory, ...]
+    chain: int
+
+
+def count_words(rtlil: str) -> Words:
+    """Words of a design in RTLIL, as :func:`amaranth.back.rtlil.convert` writes it.
+
+    Bits that are computed twice from the same inputs count once.
+    """
+    bits: Counter[str] = Counter()
+    memories: list[Memory] = []
+    chain = 0
+    for text in _MODULE.findall(rtlil):
+        module = _Module(text)
+        memories += module.memories()
+        cells = [(kind, dict(_CONNECT.findall(body))) for kind, body in _CELL.findall(text)]
+        for kind, ports in cells:
+            if kind == "$dff":
+                bits["register"] += module.register(ports["D"], ports["Q"])
+        for process in _PROCESS.findall(text):
+            bits.update(module.process(process))
+        for kind, ports in cells:
+            if kind in OPERATORS:
+                found = module.operator(kind, ports)
+                bits.update(found)
+                chain = max(chain, found["add"], found["compare"])
+    return Words({k: n for k, n in sorted(bits.items()) if n}, tuple(memories), chain)
+
+
+class _Module:
+    """A module of RTLIL, and what of it was counted already."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._widths = {name: int(width) for width, name in _WIRE.findall(text)}
+        self._seen: set[tuple[str, ...]] = set()
+        self._same: dict[str, str] = {}
+        self._kept: dict[str, str] = {}
+        self._stored: set[str] = set()
+
+    def memories(self) -> Iterator[Memory]:
+        written = set(_WRITTEN.findall(self._text))
+        for width, words, name in _MEMORY.findall(self._text):
+            yield Memory(int(words), int(width), name not in written)
+
+    def register(self, d: str, q: str) -> int:
+        """Bits of a register."""
+        self._kept[_bare(d)] = _bare(q)
+        bits = self._expand(d)
+        self._stored.update(bits)
+        return len(bits)
+
+    def operator(self, kind: str, ports: Mapping[str, str]) -> Counter[str]:
+        name = OPERATORS[kind]
+        a, b = (self._expand(ports.get(port, "")) for port in ("A", "B"))
+        if name == "mux":
+            return self._chosen(ports["S"], a, b, self._expand(ports["Y"]))
+        constant = bool(b) and (_CONSTANTS.issuperset(a) or _CONSTANTS.issuperset(b))
+        if name == "logic" and b:
+            pairs = zip_longest(a, b, fillvalue="0")
+            return Counter(logic=sum(self._new(kind, *sorted(pair)) for pair in pairs))
+        if not self._new(kind, *a, "|", *b):
+            return Counter()
+        if name == "add":
+            return Counter({"increment" if constant else name: _summed(a, b)})
+        width = max(len(a), len(b))
+        return Counter({"threshold" if name == "compare" and constant else name: width})
+
+    def _chosen(self, select: str, a: list[str], b: list[str], y: list[str]) -> Counter[str]:
+        """Bits of a multiplexer; one whose inputs are the same, or those of another, is a wire."""
+        found: Counter[str] = Counter()
+        for zero, one, result in zip(a, b, y, strict=True):
+            constants = (zero in _CONSTANTS) + (one in _CONSTANTS)
+            same = zero if zero == one else f"{zero}?{one}?{select}"
+            self._same[result] = same
+            if zero != one and constants < 2 and self._new("mux", same):
+                name = "cleared" if result in self._stored else "gate"
+                found[name if constants else "mux"] += 1
+        return found
+
+    def process(self, body: str) -> Counter[str]:
+        """Multiplexers of a process: one for each value that replaces the one before it.
+
+        The first that replaces what a register holds is its clock enable, and takes no logic;
+        neither does a reset, the last.
+        """
+        found: Counter[str] = Counter()
+        body, reset, cleared = body.partition(_RESET)
+        if reset:
+            found["control"] = sum(len(self._expand(t)) for _, t, _ in _ASSIGN.findall(cleared))
+        enabled: dict[str, bool] = {}
+        for indent, target, value in _ASSIGN.findall(body):
+            name = _bare(target)
+            if len(indent) == 4:
+                enabled[name] = name in self._kept and self._kept[name] == _bare(value)
+            elif enabled.get(name):
+                enabled[name] = False
+                self._stored.update(self._expand(value))
+            else:
+                for bit in self._expand(value):
+                    found["table" if bit in _CONSTANTS else "mux"] += 1
+        return found
+
+    def _expand(self, signal: str) -> list[str]:
+        """Names of the bits of a signal, the lowest first."""
+        bits: list[str] = []
+        for digits, name, high, low in reversed(_PIECE.findall(signal)):
+            if not name:
+                bits += reversed(digits)
+                continue
+            last = int(high) if high else self._widths.get(name, 1) - 1
+            first = (int(low) if low else last) if high else 0
+            names = (f"{name}:{k}" for k in range(first, last + 1))
+            bits += [self._same.get(bit, bit) for bit in names]
+        return bits
+
+    def _new(self, *key: str) -> bool:
+        if key in self._seen:
+            return False
+        self._seen.add(key)
+        return True
+
+
+def _summed(a: list[str], b: list[str]) -> int:
+    """Bits of a carry chain; the carry out of it is nearly always cut off again."""
+    if not b:
+        return len(a)
+    # copies of the sign are the chain's last bit again
+    widths = [len(x) - _repeated(x) for x in (a, b)]
+    low = next((k for k, bit in enumerate(b) if bit != "0"), 0)
+    return max(max(widths) - low, 1)
+
+
+def _repeated(bits: list[str]) -> int:
+    """Copies of the highest bit beside itself."""
+    count = 0
+    while count + 1 < len(bits) and bits[-count - 2] == bits[-1]:
+        count += 1
+    return count
+
+
+def _bare(signal: str) -> str:
+    return signal.partition(" [")[0]

@@ -1,0 +1,92 @@
+"""What a stage is made of: bits of each kind of part, counted without synthesis.
+
+The parts of a stage are read off its block (:mod:`hwgen.estimate.netlist`), whatever its form, so
+that a new form needs nothing here. Only a form whose parts can be counted from its plan, quicker or
+better, has a function of its own in :data:`COUNTERS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from amaranth.back import rtlil
+from amaranth.lib import wiring
+
+from hwgen.estimate.memories import GEOMETRIES, Memory, mapped
+from hwgen.estimate.netlist import count_words
+from hwgen.shiftadd.build import with_bias
+from hwgen.shiftadd.luts import PROFILES
+from hwgen.shiftadd.polarity import polarities
+from hwgen.shiftadd.schedule import schedule
+from hwgen.stream.blocks import Stage, component
+
+__all__ = ["COUNTERS", "Structure", "of_component", "structure"]
+
+_APART = frozenset({"window"})
+"""Forms whose memories are written where they were read before."""
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Bits of each kind of part, and the memories of a stage.
+
+    ``chain`` is the longest carry chain in bits, ``words`` as in :class:`hwgen.estimate.netlist`.
+    ``meets`` if Yosys cannot prove that no word is read while it is written: a memory block then
+    has registers and multiplexers beside it that give the old word.
+    """
+
+    words: Mapping[str, int]
+    memories: tuple[Memory, ...] = ()
+    chain: int = 0
+    meets: bool = True
+
+    def parts(self, family: str) -> dict[str, int]:
+        """Bits of each kind of part once memories have become what ``family`` has for them."""
+        found = dict(self.words)
+        for memory in self.memories:
+            taken = mapped(memory, GEOMETRIES[family])
+            for name in ("blocks", "lutrams", "rom_bits", "ram_bits"):
+                if bits := getattr(taken, name):
+                    found[name] = found.get(name, 0) + bits
+            kind, held = ("block_bits", memory.bits) if taken.blocks else ("read", memory.width)
+            found[kind] = found.get(kind, 0) + held
+            if taken.blocks and not memory.constant and self.meets:
+                found["bypass"] = found.get("bypass", 0) + memory.width
+        return found
+
+
+def structure(stage: Stage, family: str) -> Structure:
+    """Parts of a stage on an FPGA family."""
+    counter = COUNTERS.get(stage.form)
+    if counter is not None:
+        return counter(stage, family)
+    return replace(of_component(component(stage), stage.name), meets=stage.form not in _APART)
+
+
+def of_component(block: wiring.Component, name: str) -> Structure:
+    """Parts of a block of any kind, as its words."""
+    words = count_words(rtlil.convert(block, name=name, emit_src=False))
+    return Structure({**words.bits, "stage": 1}, words.memories, words.chain)
+
+
+def _of_graph(stage: Stage, family: str) -> Structure:
+    """Parts of a pipelined adder graph, as :mod:`hwgen.shiftadd.luts` counts them."""
+    assert stage.graph is not None
+    network = with_bias(stage.graph, stage.bias or [0] * len(stage.graph.outputs))
+    plan = schedule(network, adders_per_stage=stage.depth)
+    profile = PROFILES[family]
+    step = profile.step
+    words = {
+        "graph_adder": sum(step * -(-bits // step) for bits in network.node_bits),
+        "register": plan.registers(network) + plan.stages,
+        "stage": 1,
+    }
+    if stage.complement:
+        words["inverter"] = polarities(network, plan).inverters
+    return Structure(words, chain=max(network.node_bits, default=0))
+
+
+COUNTERS: Mapping[str, Callable[[Stage, str], Structure]] = MappingProxyType({"adders": _of_graph})
+"""Forms that are counted from their plan."""

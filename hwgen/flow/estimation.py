@@ -1,0 +1,130 @@
+"""Predictions of what a streaming design takes on a board or a family, before it is synthesised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hwgen.boards import Board, find_board
+from hwgen.errors import DataError, UnsupportedError
+from hwgen.estimate.design import Prediction, predict
+from hwgen.estimate.model import Cost, model_of
+from hwgen.flow.backends import backend_of
+from hwgen.flow.options import GenerateOptions
+from hwgen.flow.progress import Progress
+from hwgen.flow.workspace import Workspace
+from hwgen.integer import store as integer_store
+from hwgen.stream import store as stream_store
+from hwgen.stream.forms import parse_folding
+from hwgen.stream.plan import PipelinePlan, plan_pipeline
+
+__all__ = ["Estimate", "device_speed", "estimate", "estimate_plan"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A prediction, and what it means on a board (None: on any FPGA of the family)."""
+
+    prediction: Prediction
+    board: Board | None
+
+    @property
+    def clock_mhz(self) -> float | None:
+        """Predicted clock after place and route; None without a board, or if none was measured."""
+        if self.board is None:
+            return None
+        return self.prediction.clock_mhz(device_speed(self.board))
+
+    @property
+    def images_per_second(self) -> float | None:
+        """At the predicted clock; None if that is not known."""
+        clock = self.clock_mhz
+        return None if clock is None else clock * 1e6 / self.prediction.interval
+
+    def as_json(self) -> dict[str, Any]:
+        """The estimate as plain values; the keys are those of ``hwgen estimate --json``."""
+        board = self.board
+        cycles: dict[str, int] = {}
+        for stage in self.prediction.stages:
+            cycles[stage.layer] = max(cycles.get(stage.layer, 0), stage.cycles)
+        capacity = board and {
+            "luts": board.capacity.luts,
+            "ffs": board.capacity.ffs,
+            "brams": board.capacity.brams,
+        }
+        return {
+            "family": self.prediction.family,
+            "board": board and board.name,
+            "layers": [
+                {"name": name, **_plain(cost), "cycles": cycles[name]}
+                for name, cost in self.prediction.layers.items()
+            ],
+            "total": _plain(self.prediction.total),
+            "capacity": capacity,
+            "cycles_per_image": self.prediction.interval,
+            "clock_mhz": self.clock_mhz,
+            "images_per_second": self.images_per_second,
+        }
+
+
+def estimate(
+    workspace: Workspace,
+    progress: Progress,
+    *,
+    board: str | None = None,
+    family: str | None = None,
+    forms: str | None = None,
+) -> Estimate:
+    """Predict the design that was generated, or the one that ``forms`` would give.
+
+    Parameters
+    ----------
+    board, family
+        What it would be synthesised for; one of them.
+    forms
+        A folding as text; None for the design in the workspace.
+
+    Raises
+    ------
+    DataError
+        If neither board nor family is known, the network is not approximated, or there is no model.
+    UnsupportedError
+        If the design is not a streaming one.
+    """
+    chosen = find_board(board) if board else None
+    family = chosen.family if chosen else family
+    if family is None:
+        raise DataError("Estimate needs a board or a family: add --board or --family")
+    model_of(family)
+    return Estimate(predict(_plan(workspace, family, forms, progress), family), chosen)
+
+
+def estimate_plan(plan: PipelinePlan, board: Board) -> Estimate:
+    """Prediction of a plan on a board."""
+    return Estimate(predict(plan, board.family), board)
+
+
+def device_speed(board: Board) -> str:
+    """What the clock model calls the device of a board."""
+    return "up5k" if "--up5k" in board.device.options else board.family
+
+
+def _plan(workspace: Workspace, family: str, forms: str | None, progress: Progress) -> PipelinePlan:
+    if forms is None and workspace.path("design.json").exists():
+        if backend_of(workspace) != "stream":
+            raise UnsupportedError(
+                "Estimate must have a streaming design, not an NFU; add --forms '*=parallel' to "
+                "see what a streaming one would take"
+            )
+        return stream_store.plan_from_json(workspace.read("plan.json", made_by="generate"))
+    integer = integer_store.from_json(workspace.read("integer.json", made_by="approximate"))
+    progress("Adder graphs", 0.0)
+    effort = GenerateOptions().effort
+    folding = parse_folding(forms or "")
+    plan = plan_pipeline(integer, jobs=-1, family=family, effort=effort, folding=folding)
+    progress("Adder graphs", 1.0)
+    return plan
+
+
+def _plain(cost: Cost) -> dict[str, int]:
+    return {"luts": round(cost.luts), "ffs": round(cost.ffs), "brams": cost.brams}

@@ -1,0 +1,109 @@
+"""Words counted in RTLIL, against blocks whose words can be counted by hand."""
+
+import numpy as np
+from amaranth.back import rtlil
+from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hwgen.estimate.memories import Memory
+from hwgen.estimate.netlist import Words, count_words
+from hwgen.estimate.structure import structure
+from hwgen.integer.types import Conv
+from hwgen.numeric import Range
+from hwgen.shiftadd import csd_graph
+from hwgen.stream.blocks import Stage, component
+from hwgen.stream.scan import Scan
+
+
+class Sample(wiring.Component):
+    """A registered sum, a choice that is written twice, a counter with enable, a masked word."""
+
+    a: In(signed(8))
+    b: In(signed(8))
+    pick: In(1)
+    total: Out(signed(9))
+    chosen: Out(signed(8))
+    again: Out(signed(8))
+    masked: Out(8)
+    count: Out(4)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.d.sync += self.total.eq(self.a + self.b)
+        m.d.comb += self.chosen.eq(Mux(self.pick, self.a, self.b))
+        m.d.comb += self.again.eq(Mux(self.pick, self.a, self.b))
+        masked = Signal(8, reset_less=True)
+        m.d.sync += masked.eq(Mux(self.pick, self.a, 0))
+        m.d.comb += self.masked.eq(masked)
+        with m.If(self.pick):
+            m.d.sync += self.count.eq(self.count + 1)
+        return m
+
+
+def words_of(block: wiring.Component) -> Words:
+    return count_words(rtlil.convert(block, name="sample", emit_src=False))
+
+
+def test_words_are_counted_once() -> None:
+    words = words_of(Sample())
+    assert words.bits == {
+        "add": 8,
+        "cleared": 8,
+        "control": 13,
+        "increment": 4,
+        "mux": 8,
+        "register": 21,
+    }
+    assert words.chain == 8
+    assert words.memories == ()
+
+
+def test_registers_and_memory_of_a_window() -> None:
+    scan = Scan(6, 5, (3, 3), pads=(1, 1, 1, 1))
+    pixel = (Range(0, 255),) * 2
+    stage = Stage("w", "window", "t", "l", ("",), (2, 6, 5), (pixel,), (18, 6, 5), (), scan=scan)
+    stage = Stage(**{**vars(stage), "fill": (0, 0)})
+    found = structure(stage, "ecp5")
+    words = words_of(component(stage))
+    assert found.memories == (Memory(5, 32, False),)
+    # two columns of three taps are kept, the one that enters is masked into taps of its own
+    assert words.bits["register"] >= 3 * 3 * 16
+    assert dict(found.words) == {**words.bits, "stage": 1}
+
+
+def test_adder_graphs_are_counted_from_their_plan() -> None:
+    matrix = np.array([[3], [5]])
+    ranges = (Range(0, 15),) * 2
+    graph = csd_graph(matrix, inputs=ranges)
+    stage = Stage(
+        "a", "adders", "t", "l", ("",), (2, 1, 1), (ranges,), (1, 1, 1), (), graph=graph, depth=1
+    )
+    found = structure(stage, "ice40")
+    assert found.words["graph_adder"] == graph.bits
+    assert found.chain == max(graph.node_bits)
+    doubled = structure(stage, "ecp5")
+    assert doubled.words["graph_adder"] == sum(2 * -(-b // 2) for b in graph.node_bits)
+
+
+def test_codes_and_frames_of_a_layer_in_memory() -> None:
+    weight = np.array([[1, 2, -4], [8, 3, 0], [5, 1, 1], [2, 0, 9]]).reshape(4, 3, 1, 1)
+    ranges = (Range(0, 255),) * 3
+    stage = Stage(
+        "d",
+        "dense",
+        "t",
+        "l",
+        ("",),
+        (3, 1, 1),
+        (ranges,),
+        (4, 1, 1),
+        (),
+        op=Conv(weight, np.zeros(4)),
+        lanes=2,
+        scan=Scan(1, 1, (1, 1)),
+    )
+    found = structure(stage, "ice40")
+    block = component(stage)
+    codes = [memory for memory in found.memories if memory.constant]
+    assert [memory.bits for memory in codes] == [6 * 2 * block.code.width]
