@@ -13,7 +13,7 @@ from streambench import run_stream
 from hwgen.integer.types import MaxPool, SumPool
 from hwgen.numeric import Range
 from hwgen.stream.common import pixel_signature
-from hwgen.stream.pool import MaxTree, pool_window, sum_matrix
+from hwgen.stream.pool import MaxTree, pool_fields, pool_window, sum_matrix
 
 RANGES = (Range(0, 255), Range(-8, 7), Range(-9, -3), Range(5, 5))
 
@@ -23,8 +23,9 @@ class Pool(wiring.Component):
 
     def __init__(self, op: MaxPool, shape: tuple[int, int, int]) -> None:
         self.window = pool_window(op, ranges=RANGES[: shape[0]], shape=shape)
-        taps = op.kernel[0] * op.kernel[1]
-        self.tree = MaxTree(taps, ranges=self.window.output_ranges, shape=self.window.output_shape)
+        fields = pool_fields(op, shape)
+        window = self.window
+        self.tree = MaxTree(fields, ranges=window.output_ranges, shape=window.output_shape)
         self.latency = self.window.latency + self.tree.latency
         super().__init__(
             {
@@ -97,5 +98,6 @@ def test_sum_matrix() -> None:
 
 
 def test_bad_taps() -> None:
-    with pytest.raises(ValueError, match="do not hold 3 taps a channel"):
-        MaxTree(3, ranges=RANGES, shape=(4, 2, 2))
+    for fields in ([], [()], [(0, 4)], [(0, 1), (2,)]):
+        with pytest.raises(ValueError, match=r"do not hold \d taps for each"):
+            MaxTree(fields, ranges=RANGES, shape=(4, 2, 2))

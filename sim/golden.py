@@ -6,6 +6,7 @@ every definition from their docstrings, so that an error in hwgen's algorithms c
 
 from __future__ import annotations
 
+from math import gcd
 from typing import assert_never
 
 import numpy as np
@@ -77,8 +78,11 @@ def _apply(network: IntegerNetwork, node: IntNode, xs: list[Array]) -> Array:
             y = _piecewise_linear(op, xs[0])
         case MaxPool() as op:
             lowest = np.iinfo(np.int64).min
-            taps = _taps(_pad(xs[0], op.pads, lowest), op.kernel, op.strides, op.dilations)
+            x = _columns_apart(xs[0], op.pixels)
+            taps = _taps(_pad(x, op.pads, lowest), op.kernel, op.strides, op.dilations)
             y = np.max(taps, axis=0)
+            together = 1 if y.shape[3] == 1 else op.pixels // gcd(op.pixels, op.strides[1])
+            y = _columns_together(y, together)
         case SumPool() as op:
             y = np.sum(_taps(_pad(xs[0], op.pads, 0), op.kernel, op.strides, (1, 1)), axis=0)
         case Add() as op:
@@ -98,6 +102,18 @@ def _pad(x: Array, pads: tuple[int, int, int, int], value: int) -> Array:
         return x
     widths = ((0, 0), (0, 0), (top, bottom), (left, right))
     return np.pad(x, widths, constant_values=value)
+
+
+def _columns_apart(x: Array, pixels: int) -> Array:
+    """(N, C, H, W) of x (N, pixels * C, H, W / pixels), the columns of a group in turn."""
+    count, channels, height, width = x.shape
+    split = x.reshape(count, pixels, channels // pixels, height, width)
+    return np.moveaxis(split, 1, 4).reshape(count, channels // pixels, height, width * pixels)
+
+
+def _columns_together(x: Array, pixels: int) -> Array:
+    """The inverse of :func:`_columns_apart`."""
+    return np.concatenate([x[:, :, :, k::pixels] for k in range(pixels)], axis=1)
 
 
 def _taps(

@@ -7,6 +7,7 @@ Across operators the operands count as independent.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import assert_never
 
 import numpy as np
@@ -48,7 +49,9 @@ def output_ranges(
         case PiecewiseLinear():
             return tuple(_piecewise_range(op, c, r) for c, r in enumerate(inputs[0]))
         case MaxPool():
-            return inputs[0]
+            channels = len(inputs[0]) // op.pixels
+            spans = tuple(reduce(Range.union, inputs[0][c::channels]) for c in range(channels))
+            return spans * (output_shape[0] // channels)
         case SumPool():
             counts = _window_counts(op, input_shape, output_shape)
             fewest, most = min(counts), max(counts)

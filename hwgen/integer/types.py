@@ -103,12 +103,18 @@ class PiecewiseLinear:
 
 @dataclass(frozen=True)
 class MaxPool:
-    """``y`` = greatest x in the window; positions in the padding do not take part."""
+    """``y`` = greatest x in the window; positions in the padding do not take part.
+
+    If x holds ``pixels`` columns of a row at each position, channel ``j * C + c`` at position b is
+    channel c of column ``b * pixels + j``. Kernel, strides and pads are of columns all the same,
+    and y holds ``pixels / gcd(pixels, strides[1])`` columns at each position, or one if it has one.
+    """
 
     kernel: Pair
     strides: Pair
     pads: Pads = (0, 0, 0, 0)
     dilations: Pair = (1, 1)
+    pixels: int = 1
 
 
 @dataclass(frozen=True)

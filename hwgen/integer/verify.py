@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hwgen.errors import VerifyError
+from hwgen.integer.columns import window_columns
 from hwgen.integer.ranges import output_ranges
 from hwgen.integer.types import (
     Add,
@@ -77,10 +78,10 @@ def node_shape(network: IntegerNetwork, node: IntNode) -> Shape:
             rows, columns = window_shape(size, op.kernel, op.strides, op.pads, op.dilations)
             return (len(op.weight), rows, columns)
         case MaxPool() as op:
-            return (
-                channels,
-                *window_shape(size, op.kernel, op.strides, op.pads, op.dilations),
-            )
+            whole = (size[0], size[1] * op.pixels)
+            rows, columns = window_shape(whole, op.kernel, op.strides, op.pads, op.dilations)
+            pixels = window_columns(op, whole[1]).pixels_out
+            return (channels // op.pixels * pixels, rows, columns // pixels)
         case SumPool() as op:
             return (
                 channels,

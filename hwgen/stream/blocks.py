@@ -105,8 +105,10 @@ class Stage:
     complement : bool
         Whether ``adders`` keep complements where that saves inverters.
     depth : int
-        Items that a ``buffer`` holds; branches of a ``fork``; taps of a ``max``; adders between
-        two registers of ``adders``.
+        Items that a ``buffer`` holds; branches of a ``fork``; adders between two registers of
+        ``adders``.
+    fields : tuple of tuples of int
+        Of a ``max``: the input fields that each output is the greatest of.
     digit, digits : int
         Bits of a digit, and digits of a word that such a block gives or, for ``digit_adders``,
         takes.
@@ -131,6 +133,7 @@ class Stage:
     values: tuple[Range, ...] = ()
     lanes: int = 0
     depth: int = 0
+    fields: tuple[tuple[int, ...], ...] = ()
     complement: bool = False
     digit: int = 0
     digits: int = 0
@@ -194,7 +197,7 @@ def component(stage: Stage) -> wiring.Component:
                 complement=stage.complement,
             )
         case "max":
-            return MaxTree(stage.depth, ranges=ranges, shape=stage.shape)
+            return MaxTree(stage.fields, ranges=ranges, shape=stage.shape)
         case "requantise":
             assert isinstance(op, Requantise)
             offset = stage.bias or None

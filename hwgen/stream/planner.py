@@ -34,7 +34,7 @@ from hwgen.stream.dense import Dense, dense_cycles, is_dense, lanes_for, takes_t
 from hwgen.stream.digits import digit_ranges
 from hwgen.stream.forms import LayerForm, form_of
 from hwgen.stream.matrix import conv_matrix, linear_ranges
-from hwgen.stream.pool import pool_window, sum_matrix
+from hwgen.stream.pool import pool_fields, pool_window, sum_matrix
 from hwgen.stream.requantise import Requantise as RequantiseBlock
 from hwgen.stream.scan import Scan
 from hwgen.stream.serial import SerialRequantise
@@ -439,7 +439,7 @@ class Planner:
             layer=node.origin,
             inputs=[self._windowed(node, read, window)],
             output_shape=node.shape,
-            depth=op.kernel[0] * op.kernel[1],
+            fields=pool_fields(op, read[1]),
         )
 
     def _sum_pool(self, node: IntNode, op: SumPool) -> str:

@@ -10,13 +10,14 @@ from amaranth.hdl import Module, Mux, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hwgen.integer.columns import window_columns
 from hwgen.integer.types import MaxPool, SumPool
 from hwgen.network.types import Shape
 from hwgen.numeric import IntArray, Range
 from hwgen.stream.common import Pipeline, pixel_layout, pixel_signature, range_shape
 from hwgen.stream.window import Window
 
-__all__ = ["MaxTree", "pool_window", "sum_matrix"]
+__all__ = ["MaxTree", "pool_fields", "pool_window", "sum_matrix"]
 
 
 def pool_window(op: MaxPool | SumPool, *, ranges: Sequence[Range], shape: Shape) -> Window:
@@ -25,11 +26,37 @@ def pool_window(op: MaxPool | SumPool, *, ranges: Sequence[Range], shape: Shape)
     The padding of a maximum is each channel's least value, which never wins; that of a sum is 0.
     """
     if isinstance(op, MaxPool):
-        least = [r.lo for r in ranges]
-        return Window(
-            shape, op.kernel, op.strides, op.pads, op.dilations, ranges=ranges, fill=least
-        )
+        channels = shape[0] // op.pixels
+        least = [min(r.lo for r in ranges[c::channels]) for c in range(channels)] * op.pixels
+        kernel, strides, pads, dilations = op.kernel, op.strides, op.pads, op.dilations
+        if op.pixels > 1:
+            columns = window_columns(op, shape[2] * op.pixels)
+            kernel, dilations = (kernel[0], columns.kernel_out), (dilations[0], 1)
+            strides = (strides[0], columns.stride_out)
+            pads = (pads[0], columns.left_out, pads[2], columns.right_out)
+        return Window(shape, kernel, strides, pads, dilations, ranges=ranges, fill=least)
     return Window(shape, op.kernel, op.strides, op.pads, ranges=ranges)
+
+
+def pool_fields(op: MaxPool, shape: Shape) -> tuple[tuple[int, ...], ...]:
+    """Fields of a window of :func:`pool_window` that each output is the greatest of.
+
+    ``shape`` is that of the tensor before the window.
+    """
+    columns = window_columns(op, shape[2] * op.pixels)
+    channels, kh = shape[0] // op.pixels, op.kernel[0]
+    places = [
+        [columns.place(k, tap) for tap in range(op.kernel[1])] for k in range(columns.pixels_out)
+    ]
+    return tuple(
+        tuple(
+            ((column * channels + c) * kh + r) * columns.kernel_out + group
+            for r in range(kh)
+            for group, column in row
+        )
+        for row in places
+        for c in range(channels)
+    )
 
 
 def sum_matrix(op: SumPool, channels: int) -> IntArray:
@@ -46,10 +73,10 @@ class MaxTree(wiring.Component):
 
     Parameters
     ----------
-    taps : int
-        Values of one channel in a window.
+    fields : sequence of sequences of int
+        Fields of a window that each output is the greatest of, as many for each.
     ranges : sequence of :class:`Range`
-        Range of each field of a window, ``taps`` consecutive ones a channel.
+        Range of each field of a window.
     shape : (int, int, int)
         Fields, rows and columns of the windows of one frame.
 
@@ -61,13 +88,18 @@ class MaxTree(wiring.Component):
         Pixels, fields ``c0, c1, ...``.
     """
 
-    def __init__(self, taps: int, *, ranges: Sequence[Range], shape: Shape) -> None:
-        if taps < 1 or len(ranges) != shape[0] or shape[0] % taps:
+    def __init__(
+        self, fields: Sequence[Sequence[int]], *, ranges: Sequence[Range], shape: Shape
+    ) -> None:
+        self.fields = tuple(map(tuple, fields))
+        self.taps = len(self.fields[0]) if self.fields else 0
+        most = max(map(max, self.fields), default=0) if self.taps else 0
+        even = all(len(each) == self.taps for each in self.fields)
+        if not self.taps or not even or len(ranges) != shape[0] or most >= shape[0]:
             raise ValueError(
-                f"Windows of {shape[0]} fields and {len(ranges)} ranges do not hold {taps} taps "
-                f"a channel"
+                f"Windows of {shape[0]} fields and {len(ranges)} ranges do not hold {self.taps} "
+                f"taps for each of {len(self.fields)} outputs"
             )
-        self.taps = taps
         self.ranges = tuple(ranges)
         self.shape = shape
         super().__init__(
@@ -80,14 +112,12 @@ class MaxTree(wiring.Component):
     @property
     def output_ranges(self) -> tuple[Range, ...]:
         """Exact range of each channel."""
-        return tuple(
-            _greatest(self.ranges[k : k + self.taps]) for k in range(0, self.shape[0], self.taps)
-        )
+        return tuple(_greatest([self.ranges[k] for k in each]) for each in self.fields)
 
     @property
     def output_shape(self) -> Shape:
         """Channels, rows and columns of the frames given."""
-        return (self.shape[0] // self.taps, *self.shape[1:])
+        return (len(self.fields), *self.shape[1:])
 
     @property
     def latency(self) -> int:
@@ -95,18 +125,16 @@ class MaxTree(wiring.Component):
         return max(1, (self.taps - 1).bit_length())
 
     def model(self, x: IntArray) -> IntArray:
-        """Maxima (N, C, H, W) of windows ``x`` (N, C * taps, H, W)."""
-        grouped = x.reshape(len(x), -1, self.taps, *x.shape[2:])
-        maxima: IntArray = grouped.max(axis=2)
+        """Maxima (N, outputs, H, W) of windows ``x`` (N, fields, H, W)."""
+        maxima: IntArray = x[:, np.array(self.fields)].max(axis=2)
         return maxima
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         pipeline = Pipeline(m, self.i, self.o, latency=self.latency)
-        for channel in range(self.output_shape[0]):
-            start = channel * self.taps
+        for channel, fields in enumerate(self.fields):
             nodes: list[tuple[Value, Range]] = [
-                (self.i.payload[f"w{k}"], self.ranges[k]) for k in range(start, start + self.taps)
+                (self.i.payload[f"w{k}"], self.ranges[k]) for k in fields
             ]
             for level in range(self.latency):
                 pairs = [nodes[k : k + 2] for k in range(0, len(nodes), 2)]
