@@ -56,7 +56,7 @@ def predict(stages: Sequence[Stage]) -> Timing:
     VerifyError
         If the pipeline stops: a branch buffer is too small.
     """
-    run = _Run(Control(stages))
+    run = _Run(stages)
     while run.timing is None:
         run.step()
     return run.timing
@@ -77,20 +77,14 @@ def balance(stages: Sequence[Stage]) -> tuple[Stage, ...]:
     boundless = [replace(s, depth=_AMPLE) if s.name in names else s for s in stages]
     pace = max(stage.cycles for stage in stages)
     while True:
-        control = Control(boundless)
-        skew, most = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
-        run = _Run(control, pace=pace)
+        run = _Run(boundless, pace=pace, joins=joins)
         while run.timing is None and not run.falls_behind:
             run.step()
-            for join in joins:
-                held = {name: control.held(name) for name in join}
-                least = min(held.values())
-                for name, count in held.items():
-                    skew[name] = max(skew[name], count - least)
-                    most[name] = max(most[name], count)
         if run.timing is not None:
             break
         pace = max(pace + 1, run.last_interval)
+    skew = {name: run.control.skew(name) for name in names}
+    most = {name: run.control.most(name) for name in names}
     extra = 0
     while True:
         depths = {name: max(2, min(skew[name] + extra, most[name] + 2)) for name in names}
@@ -132,23 +126,20 @@ class _Run:
     With ``pace``, image k is offered from cycle ``k * pace`` on, otherwise as soon as possible.
     """
 
-    def __init__(self, control: Control, *, pace: int = 0) -> None:
-        self.control, self.pace = control, pace
+    def __init__(
+        self, stages: Sequence[Stage], *, pace: int = 0, joins: Sequence[Sequence[str]] = ()
+    ) -> None:
+        self.control = Control(stages, pace=pace, joins=joins)
+        self.pace = pace
         self.timing: Timing | None = None
-        self._pixels = control.stages[0].shape[1] * control.stages[0].shape[2]
-        self._results = control.output_shape[1] * control.output_shape[2]
-        self._cycle = self._taken = 0
         self._given: list[int] = []
         self._first = -1
-        self._count = 0
         self._seen: dict[object, tuple[int, int]] = {}
-        self._before: object = None
 
     @property
     def falls_behind(self) -> bool:
         """Whether many images came in and out without the pipeline repeating itself."""
-        images = self._taken // self._pixels
-        return len(self._given) > _PATIENCE and images > 2 * _PATIENCE
+        return len(self._given) > _PATIENCE and self.control.images_in > 2 * _PATIENCE
 
     @property
     def last_interval(self) -> int:
@@ -156,31 +147,21 @@ class _Run:
         return self._given[-1] - self._given[-2]
 
     def step(self) -> None:
-        image, pixel = divmod(self._taken, self._pixels)
-        offer = pixel > 0 or self._cycle >= image * self.pace
-        came_in, came_out = self.control.step(offer=offer)
-        if came_out:
-            self._first = self._cycle if self._count == 0 else self._first
-            self._count += 1
-            if self._count % self._results == 0:
-                self._given.append(self._cycle)
-        self._cycle += 1
-        if came_in:
-            self._before = None
-            self._taken += 1
-            if self._taken % self._pixels == 0 and self._given:
-                self._compare(image + 1)
-        elif offer:
-            state = self.control.state()
-            if state == self._before and not came_out:
-                raise VerifyError(
-                    f"The pipeline stops in cycle {self._cycle}: a buffer is too small"
-                )
-            self._before = state
+        """Go on to the next image in or out."""
+        control = self.control
+        images = control.images_in
+        control.run()
+        if self._first < 0 and control.results:
+            self._first = control.cycles - 1
+        if control.images_out > len(self._given):
+            self._given.append(control.cycles - 1)
+        if control.images_in > images and self._given:
+            self._compare(control.images_in)
 
     def _compare(self, images: int) -> None:
-        key = (self.control.state(), self._cycle - images * self.pace if self.pace else 0)
+        cycle = self.control.cycles
+        key = (self.control.state(), cycle - images * self.pace if self.pace else 0)
         if key in self._seen:
-            cycle, before = self._seen[key]
-            self.timing = Timing(self._first, self._given[0], self._cycle - cycle, images - before)
-        self._seen[key] = (self._cycle, images)
+            then, before = self._seen[key]
+            self.timing = Timing(self._first, self._given[0], cycle - then, images - before)
+        self._seen[key] = (cycle, images)
