@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from networks import NETWORKS, images_for
 from streambench import run_stream
 
-from hwgen.integer.types import Conv
+from hwgen.integer.types import Conv, MaxPool, SumPool
 from hwgen.numeric import Range
 from hwgen.sim.golden import run as golden_run
 from hwgen.stream.dense import Dense, takes_turns
@@ -19,6 +19,7 @@ from hwgen.stream.patches import Supply
 from hwgen.stream.pipeline import Pipeline
 from hwgen.stream.plan import plan_pipeline
 from hwgen.stream.scan import Scan
+from hwgen.stream.serial_pool import SerialPool
 
 KINDS = (Range(-128, 127), Range(0, 255), Range(3, 9))
 
@@ -173,6 +174,30 @@ def test_supply_holds_what_patches_need(size, kernel, strides, dilations, data) 
                 assert arrived <= image * frame + frame
         arrived += int(supply.advances[position])
     assert supply.slack >= 1
+
+
+POOLS = {
+    "halved": (MaxPool((2, 2), (2, 2)), (3, 4, 6)),
+    "overlapping": (MaxPool((3, 3), (2, 2), (1, 1, 1, 1)), (2, 5, 5)),
+    "narrow": (MaxPool((1, 3), (1, 1), (0, 1, 0, 1)), (1, 3, 2)),
+    "mean": (SumPool((3, 4), (1, 1)), (3, 3, 4)),
+    "padded sum": (SumPool((2, 2), (1, 2), (1, 0, 0, 1)), (2, 3, 3)),
+}
+
+
+@pytest.mark.parametrize(("number", "name"), enumerate(POOLS))
+def test_serial_pools(number: int, name: str) -> None:
+    op, shape = POOLS[name]
+    ranges = [KINDS[k % 3] for k in range(shape[0])]
+    block = SerialPool(op, ranges=ranges, shape=shape)
+    rng = np.random.default_rng(number)
+    frames = [rng.integers(r.lo, r.hi, (3, *shape[1:]), endpoint=True) for r in ranges]
+    items = _turns(np.stack(frames, axis=1))
+    result = run_stream(block, items, deadline=4000)
+    needed = Supply(block.scan, shape[0]).first
+    assert result.produced[0] - result.accepted[0][needed - 1] == block.latency
+    stalls = {"stall_in": 0.4, "stall_out": (0.8, 0.2)[number % 2], "seed": number}
+    run_stream(block, items, deadline=20_000, reset_at=items[0].size // 2 * number, **stalls)
 
 
 FOLDINGS = {

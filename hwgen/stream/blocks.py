@@ -3,12 +3,22 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from amaranth.lib import wiring
 
-from hwgen.integer.types import Add, Concat, Conv, IntOp, PiecewiseLinear, Requantise, SumPool
+from hwgen.integer.types import (
+    Add,
+    Concat,
+    Conv,
+    IntOp,
+    MaxPool,
+    PiecewiseLinear,
+    Requantise,
+    SumPool,
+)
 from hwgen.network.types import Shape
 from hwgen.numeric import Range
 from hwgen.shiftadd.graph import AdderGraph
@@ -28,6 +38,7 @@ from hwgen.stream.pool import MaxTree
 from hwgen.stream.requantise import Requantise as RequantiseBlock
 from hwgen.stream.scan import Scan
 from hwgen.stream.serial import Gather, SerialRequantise
+from hwgen.stream.serial_pool import SerialPool
 from hwgen.stream.window import Window
 
 __all__ = ["FORMS", "Stage", "component"]
@@ -48,6 +59,7 @@ FORMS = (
     "gather",
     "max",
     "piecewise",
+    "pool",
     "requantise",
     "serialise",
     "window",
@@ -97,7 +109,7 @@ class Stage:
         Constants that ``adders``, ``digit_adders`` or ``requantise`` add to each channel, or that a
         ``chain`` starts from; empty for none.
     scan : Scan, optional
-        Of ``window``, ``column``, ``chain``, ``digit_window`` and ``dense``.
+        Of ``window``, ``column``, ``chain``, ``digit_window``, ``dense`` and ``pool``.
     fill : tuple of int
         Padding of a ``window``.
     lanes : int
@@ -144,7 +156,7 @@ class Stage:
         if self.form == "dense":
             assert isinstance(self.op, Conv)
             return self.output_shape[0] < self.op.weight.shape[0]
-        return bool(self.values) and self.form in ("add", "piecewise", "requantise")
+        return bool(self.values) and self.form in ("add", "piecewise", "pool", "requantise")
 
     @property
     def cycles(self) -> int:
@@ -154,14 +166,15 @@ class Stage:
             return beats * self.digits
         if self.scan is None:
             return beats
+        positions = math.prod(self.scan.out_size)
         if self.form == "digit_window":
-            windows = self.output_shape[1] * self.output_shape[2]
-            rest = (self.scan.beats - windows) * digit_count(self.values, self.digit)
-            return windows * self.digits + rest
+            rest = (self.scan.beats - positions) * digit_count(self.values, self.digit)
+            return positions * self.digits + rest
         if self.form == "dense":
             assert isinstance(self.op, Conv)
-            rows, columns = self.scan.out_size
-            return max(beats, rows * columns * dense_cycles(self.op, lanes=self.lanes))
+            return max(beats, positions * dense_cycles(self.op, lanes=self.lanes))
+        if self.form == "pool":
+            return max(beats, positions * math.prod(self.scan.kernel) * len(self.values))
         return self.scan.beats
 
 
@@ -228,6 +241,11 @@ def component(stage: Stage) -> wiring.Component:
         case "digit_adders":
             assert stage.graph is not None
             return DigitSerial(stage.graph, digit=stage.digit, bias=stage.bias or None, op=op)
+        case "pool":
+            assert isinstance(op, MaxPool | SumPool)
+            assert stage.scan is not None
+            size = (stage.scan.height, stage.scan.width)
+            return SerialPool(op, ranges=stage.values, shape=(len(stage.values), *size))
         case "gather":
             return Gather(stage.values)
         case "accumulate":

@@ -6,6 +6,7 @@ simulation cycle for cycle.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -182,6 +183,8 @@ def _machine(stage: Stage, numbers: dict[str, int]) -> _Machine:
             return _window(*_beats(Scan(height, width, (height, width))))
         case "dense":
             return _dense(stage)
+        case "pool":
+            return _pool(stage)
         case "add" | "concat":
             inputs = [numbers[source] for source in stage.sources]
             return Kind.JOIN, [len(inputs)], [0], inputs
@@ -218,12 +221,22 @@ def _window(takes: _Beats, gives: _Beats, *, digits: int = 1, entering: int = 1)
 def _dense(stage: Stage) -> _Machine:
     assert isinstance(stage.op, Conv)
     assert stage.scan is not None
-    supply = Supply(stage.scan, len(stage.values) or 1)
-    advances = supply.advances.tolist()
     gives = _batches(stage.op, stage)
     cycles = dense_cycles(stage.op, lanes=stage.lanes)
     length = cycles // len(gives)
     delay = stage.latency - (length if stage.serial_out else cycles) - 1
+    return _reader(Supply(stage.scan, len(stage.values) or 1), length, gives, delay)
+
+
+def _pool(stage: Stage) -> _Machine:
+    assert stage.scan is not None
+    channels, length = len(stage.values), math.prod(stage.scan.kernel)
+    return _reader(Supply(stage.scan, channels), length, [1] * channels, stage.latency - length - 1)
+
+
+def _reader(supply: Supply, length: int, gives: list[int], delay: int) -> _Machine:
+    """Machine that takes ``length`` steps for each of the batches that give so many items."""
+    advances = supply.advances.tolist()
     parameters = [supply.slack, length, len(gives), delay, len(advances)]
     return Kind.DENSE, parameters, [-supply.first, 0, 0, 0, 0, 0, *_line(delay)], gives + advances
 

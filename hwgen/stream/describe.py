@@ -28,6 +28,7 @@ _WHAT = {
     "gather": "collects pixels that come one channel at a time",
     "max": "takes the greatest value of each channel's window",
     "piecewise": "piecewise-linear function with dyadic slopes",
+    "pool": "greatest value or sum of each patch, one channel after the other",
     "requantise": "scales, rounds and saturates each channel",
     "serialise": "gives pixels a digit at a time",
     "window": "collects the window of each output position",

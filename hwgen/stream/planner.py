@@ -38,6 +38,7 @@ from hwgen.stream.pool import pool_fields, pool_window, sum_matrix
 from hwgen.stream.requantise import Requantise as RequantiseBlock
 from hwgen.stream.scan import Scan
 from hwgen.stream.serial import SerialRequantise
+from hwgen.stream.serial_pool import SerialPool, pool_scan
 from hwgen.stream.window import Window
 
 __all__ = ["Planner", "fixed_interval"]
@@ -101,6 +102,8 @@ class Planner:
         match node.op:
             case Conv() as op:
                 source = self._conv(node, op)
+            case MaxPool() | SumPool() as op if self._turns(node, node.inputs[0]):
+                source = self._pool_in_turns(node, op)
             case MaxPool() as op:
                 source = self._max_pool(node, op)
             case SumPool() as op:
@@ -189,8 +192,11 @@ class Planner:
                 form = form_of(self.folding, node.origin)
                 lanes = _lanes(op, form) if form else op.weight.shape[0]
                 return self._in_memory(node, op) and takes_turns(op, lanes=lanes)
+            case MaxPool() | SumPool() as op:
+                scan = pool_scan(op, self.network.shape(node.inputs[0]))
+                return all(scan.inside(axis).any(axis=0).all() for axis in (0, 1))
             case Add():
-                return all(self._gives_turns(name) for name in node.inputs)
+                return all(map(self._gives_turns, node.inputs))
             case _:
                 return False
 
@@ -429,6 +435,20 @@ class Planner:
             return ()
         return tuple(bias.tolist())
 
+    def _pool_in_turns(self, node: IntNode, op: MaxPool | SumPool) -> str:
+        """A pool of pixels that come and go one channel a beat."""
+        return self._append(
+            name=self._name(node.origin, "pool"),
+            form="pool",
+            node=node.name,
+            layer=node.origin,
+            inputs=[self._queued(node, node.inputs[0])],
+            output_shape=(1, math.prod(node.shape), 1),
+            values=self._turns(node, node.inputs[0]),
+            op=op,
+            scan=pool_scan(op, self.network.shape(node.inputs[0])),
+        )
+
     def _max_pool(self, node: IntNode, op: MaxPool) -> str:
         read = self._queued(node, node.inputs[0])
         window = pool_window(op, ranges=read[2], shape=read[1])
@@ -565,7 +585,7 @@ def _length(op: Conv) -> int:
 def _value_ranges(stage: Stage) -> tuple[Range, ...]:
     """Range of each channel of pixels that a stage gives one channel a beat."""
     block = component(stage)
-    if isinstance(block, Dense | SerialRequantise):
+    if isinstance(block, Dense | SerialPool | SerialRequantise):
         return block.value_ranges
     return stage.output_ranges * len(stage.values)
 
