@@ -119,9 +119,10 @@ GENERATE_OPTIONS = (
         default=_G.forms,
         metavar="FORMS",
         help="How layers of the streaming datapath are built, such as 'conv1=parallel,*=memory:4': "
-        "parallel, every constant wired in, or memory:P, P accumulators with weights in memory. "
-        "Layers that are not named get what suits a pipeline as fast as its input. 'planned' is "
-        "what 'hwgen plan' chose.",
+        "parallel, every constant wired in; rows, the same but a column of pixels multiplied once "
+        "for all windows it is in; serial:D, every constant wired in, D bits a cycle; or memory:P, "
+        "P accumulators with weights in memory. Layers that are not named get what suits a "
+        "pipeline as fast as its input. 'planned' is what 'hwgen plan' chose.",
     ),
     click.option(
         "--backend",
@@ -149,6 +150,14 @@ GENERATE_OPTIONS = (
         metavar="HxW",
         help="Build for larger pictures than the network was trained on, such as 120x160: it "
         "slides over them and gives the map of its scores.",
+    ),
+    click.option(
+        "--pixels",
+        type=click.IntRange(1, 64),
+        default=_G.pixels,
+        show_default=True,
+        help="Pixels of a row that the streaming datapath takes in a cycle; larger, and as many "
+        "times faster. They must divide the width of every layer they reach.",
     ),
 )
 
@@ -335,6 +344,7 @@ def generate_options(
     tile: tuple[int, int] | None,
     memory: Memory | None,
     size: tuple[int, int] | None,
+    pixels: int,
     family: str | None = None,
 ) -> GenerateOptions:
     """The options of the hardware.
@@ -346,6 +356,8 @@ def generate_options(
     """
     if forms and backend != "stream":
         raise click.UsageError("--forms says how a streaming datapath is built")
+    if pixels > 1 and backend != "stream":
+        raise click.UsageError("--pixels says how a streaming datapath is built")
     for option, value in (("--tile", tile), ("--memory", memory)):
         if value is not None and backend != "nfu":
             raise click.UsageError(f"{option} says how an NFU is built; add --backend nfu")
@@ -357,6 +369,7 @@ def generate_options(
         tile=tile,
         memory=memory,
         size=size,
+        pixels=pixels,
     )
 
 

@@ -52,6 +52,7 @@ def build(
     tile: tuple[int, int] | None,
     memory: Memory | None,
     size: tuple[int, int] | None,
+    pixels: int,
     images: int,
     fast_images: int | None,
     layers: bool,
@@ -84,6 +85,7 @@ def build(
         tile=tile,
         memory=memory,
         size=size,
+        pixels=pixels,
     )
     planned = plan_options(fps, fit=fit, others=bool(forms) or backend != "stream")
     workspace = Workspace.create(out)

@@ -37,6 +37,7 @@ def generate(
     tile: tuple[int, int] | None,
     memory: Memory | None,
     size: tuple[int, int] | None,
+    pixels: int,
     as_json: bool,
 ) -> None:
     """Build hardware for the integer network in DIR and write DIR/design.v.
@@ -49,6 +50,7 @@ def generate(
         hwgen generate out/face --family ice40
         hwgen generate out/face --effort 1000    # fewer adders, slower
         hwgen generate out/face --forms 'conv1=parallel,*=memory:2'
+        hwgen generate out/face --pixels 4       # four pixels a cycle
         hwgen generate out/face --backend nfu --tile 4x8
         hwgen generate out/face --size 120x160   # scans pictures of 120 rows of 160 pixels
     """
@@ -60,6 +62,7 @@ def generate(
         tile=tile,
         memory=memory,
         size=size,
+        pixels=pixels,
     )
     workspace = Workspace.open(directory)
     with progress_bars(quiet=as_json) as progress:

@@ -9,6 +9,7 @@ from hwgen.flow.workspace import Workspace
 from hwgen.integer import store as integer_store
 from hwgen.integer.resize import resized
 from hwgen.integer.types import IntegerNetwork
+from hwgen.integer.widen import grouped, widen
 from hwgen.network.types import FloatArray, Pair
 
 __all__ = ["built_images", "built_network", "mosaics"]
@@ -22,13 +23,13 @@ def built_network(workspace: Workspace) -> IntegerNetwork:
     DataError
         If there is none, or it is damaged.
     """
-    network = integer_store.from_json(workspace.read("integer.json", made_by="approximate"))
-    size = workspace.record("generate").get("options", {}).get("size")
-    return network if size is None else resized(network, (size[0], size[1]))
+    return widen(_scanning(workspace), _pixels(workspace))
 
 
 def built_images(workspace: Workspace) -> FloatArray:
     """Test images (N, C, H, W) for :func:`built_network`; mosaics of them if it is larger.
+
+    Columns come in groups if it takes several pixels at once (:mod:`hwgen.integer.widen`).
 
     Raises
     ------
@@ -36,8 +37,21 @@ def built_images(workspace: Workspace) -> FloatArray:
         If the stage that keeps them has not run.
     """
     network = integer_store.from_json(workspace.read("integer.json", made_by="approximate"))
-    _, height, width = built_network(workspace).input_shape
-    return mosaics(load_test_set(workspace, network.input_shape), (height, width))
+    _, height, width = _scanning(workspace).input_shape
+    pictures = mosaics(load_test_set(workspace, network.input_shape), (height, width))
+    return grouped(pictures, _pixels(workspace))
+
+
+def _scanning(workspace: Workspace) -> IntegerNetwork:
+    """The integer network for the pictures that are built for, a pixel at a time."""
+    network = integer_store.from_json(workspace.read("integer.json", made_by="approximate"))
+    size = workspace.record("generate").get("options", {}).get("size")
+    return network if size is None else resized(network, (size[0], size[1]))
+
+
+def _pixels(workspace: Workspace) -> int:
+    """Pixels of a row that the design takes at once."""
+    return int(workspace.record("generate").get("options", {}).get("pixels", 1))
 
 
 def mosaics(images: FloatArray, size: Pair) -> FloatArray:

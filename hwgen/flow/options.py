@@ -160,6 +160,7 @@ class GenerateOptions:
     datapath (:mod:`hwgen.stream.forms`). ``backend`` that makes it, and ``tile``, (Tn, Ti) of an
     NFU (None: what suits small FPGAs), and the ``memory`` of its activations (None: block RAM).
     ``size``, height and width of larger pictures that it scans (None: the network's own).
+    ``pixels`` of a row that the streaming datapath takes at once.
     """
 
     family: str | None = None
@@ -169,6 +170,7 @@ class GenerateOptions:
     tile: tuple[int, int] | None = None
     memory: Memory | None = None
     size: tuple[int, int] | None = None
+    pixels: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

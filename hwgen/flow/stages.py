@@ -46,6 +46,7 @@ from hwgen.flow.testset import TEST_SET
 from hwgen.flow.workspace import Workspace
 from hwgen.integer import store as integer_store
 from hwgen.integer.resize import resized
+from hwgen.integer.widen import widen
 from hwgen.link.uart import BAUDS, choose_baud
 from hwgen.network import storage as network_store
 from hwgen.network.onnx_import import import_onnx
@@ -90,6 +91,7 @@ def generate(workspace: Workspace, options: GenerateOptions, progress: Progress)
     approx = approx_store.from_json(workspace.read("approx.json", made_by="approximate"))
     if options.size is not None:
         integer = resized(integer, options.size)
+    integer = widen(integer, options.pixels)
 
     options = planned_options(workspace, options)
     writes = GENERATED[options.backend]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import assert_never
+from typing import TypeVar, assert_never
 
 import numpy as np
+import numpy.typing as npt
 
 from hwgen.errors import UnsupportedError
 from hwgen.integer.columns import Columns, window_columns
@@ -28,8 +29,10 @@ from hwgen.numeric import IntArray
 
 __all__ = ["grouped", "ungrouped", "widen"]
 
+_T = TypeVar("_T", bound=np.generic)
 
-def grouped(x: IntArray, pixels: int) -> IntArray:
+
+def grouped(x: npt.NDArray[_T], pixels: int) -> npt.NDArray[_T]:
     """Tensors (N, pixels * C, H, W / pixels) of ``x`` (N, C, H, W).
 
     Channel ``j * C + c`` of column b is channel c of column ``b * pixels + j``.
@@ -39,7 +42,7 @@ def grouped(x: IntArray, pixels: int) -> IntArray:
     return columns.transpose(0, 4, 1, 2, 3).reshape(count, -1, height, width // pixels)
 
 
-def ungrouped(x: IntArray, pixels: int) -> IntArray:
+def ungrouped(x: npt.NDArray[_T], pixels: int) -> npt.NDArray[_T]:
     """The inverse of :func:`grouped`."""
     count, channels, height, width = x.shape
     columns = x.reshape(count, pixels, channels // pixels, height, width)
