@@ -38,6 +38,7 @@ from hwgen.stream.design import StreamDesign
 __all__ = ["BoardRun", "ImageRun", "fastest_baud", "load_inputs", "run_on_board"]
 
 _SIMULATED_CLOCK = 12_000_000
+_TIMEOUT = 2.0  # seconds
 _SIMULATED_TIMEOUT = 120.0  # seconds; a simulated image takes about one
 _MARGIN = 2  # a design that takes a pixel in half of the time that it comes in never falls behind
 
@@ -188,14 +189,16 @@ def _link(
     workspace: Workspace, design: StreamDesign, options: RunOptions, progress: Progress
 ) -> Iterator[tuple[Link, str, int]]:
     """The link, the port and its baud rate."""
+    plan = load_plan(workspace)
+    clock = _SIMULATED_CLOCK
     if options.port is not None:
         built = read_result(workspace, "synth") or {}
         baud = options.baud or built.get("baud") or BAUDS[0]
-        with Link.open(options.port, baud=baud) as link:
+        # a design that takes long for an image answers late
+        timeout = _TIMEOUT + 2 * interval(plan) / (built.get("clock_mhz", clock / 1e6) * 1e6)
+        with Link.open(options.port, baud=baud, timeout=timeout) as link:
             yield link, options.port, baud
         return
-    plan = load_plan(workspace)
-    clock = _SIMULATED_CLOCK
     divisor = max(MIN_DIVISOR, math.ceil(clock / fastest_baud(plan, design, clock)))
     top = BoardTop(core=design.name, parameters=DeviceParameters.of(design, clock), divisor=divisor)
     name = top_name(design)

@@ -11,7 +11,17 @@ from typing import Protocol, Self, TypeVar
 
 from hwgen.errors import LinkError
 from hwgen.link.payload import decode_result, design_info, encode_image, frame_sizes
-from hwgen.link.protocol import VERSION, Command, Decoder, ErrorCode, Frame, Info, Result
+from hwgen.link.protocol import (
+    MAX_PAYLOAD,
+    OVERHEAD,
+    VERSION,
+    Command,
+    Decoder,
+    ErrorCode,
+    Frame,
+    Info,
+    Result,
+)
 from hwgen.numeric import IntArray
 from hwgen.stream.design import StreamDesign
 
@@ -58,10 +68,14 @@ class Link:
 
     A request that is not answered within ``timeout`` seconds, or that arrived damaged, is repeated
     up to ``retries`` times. Every request may be repeated, as none changes what the next one does.
+    ``baud`` is the rate of the port, if it has one: what is sent takes its time.
     """
 
-    def __init__(self, port: Port, *, timeout: float = 2.0, retries: int = 3) -> None:
+    def __init__(
+        self, port: Port, *, baud: int | None = None, timeout: float = 2.0, retries: int = 3
+    ) -> None:
         self._port = port
+        self._byte = 0.0 if baud is None else 10 / baud  # seconds
         self._timeout = timeout
         self._retries = retries
         self._sequence = 0
@@ -78,13 +92,18 @@ class Link:
         import serial
 
         try:
-            port = serial.Serial(device, baud, timeout=0.05, write_timeout=timeout)
+            port = serial.Serial(
+                device,
+                baud,
+                timeout=0.05,
+                write_timeout=timeout + 10 * (MAX_PAYLOAD + OVERHEAD) / baud,
+            )
         except (serial.SerialException, ValueError) as error:
             raise LinkError(_why_closed(device, baud, error)) from None
         # without it a USB adapter keeps short answers for 16 ms; not every port has it
         with contextlib.suppress(NotImplementedError, AttributeError, OSError, ValueError):
             port.set_low_latency_mode(True)
-        return cls(port, timeout=timeout, retries=retries)
+        return cls(port, baud=baud, timeout=timeout, retries=retries)
 
     def __enter__(self) -> Self:
         return self
@@ -177,7 +196,9 @@ class Link:
         for tries in range(1, self._retries + 2):
             self._sequence = (self._sequence + 1) % 256
             self._send(Frame(command, self._sequence, payload))
-            answer = self._receive(self._sequence)
+            answer = self._receive(
+                self._sequence, self._timeout + self._byte * (len(payload) + OVERHEAD)
+            )
             if answer is None:
                 why = f"no answer came within {self._timeout:g} s"
                 continue
@@ -214,10 +235,10 @@ class Link:
             with contextlib.suppress(OSError):
                 reset()
 
-    def _receive(self, sequence: int) -> Frame | None:
-        """The answer to request ``sequence``, or None if it does not come in time."""
+    def _receive(self, sequence: int, timeout: float) -> Frame | None:
+        """The answer to request ``sequence``, None if it is not there in ``timeout`` seconds."""
         decoder = Decoder()
-        deadline = time.monotonic() + self._timeout
+        deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             try:
                 data = self._port.read(decoder.wanted)
