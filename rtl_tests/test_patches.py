@@ -201,16 +201,16 @@ def test_serial_pools(number: int, name: str) -> None:
 
 
 FOLDINGS = {
-    "chain": "*=memory:2",
+    "chain": "*=memory:4",
     "classifier": "*=memory:8",
     "bare": "*=memory:1",
-    "depthwise": "*=memory:1",
+    "depthwise": "*=memory:2",
     "mean": "*=memory:2",
     "tanh": "*=memory:2",
-    "residual": "*=memory:3",
-    "inception": "*=memory:2",
+    "residual": "*=memory:4",
+    "inception": "*=memory:4",
     "twice": "*=memory:2",
-    "vectors": "*=memory:4",
+    "vectors": "*=memory:6",
 }
 
 
@@ -221,7 +221,7 @@ def test_networks_in_memory(number: int, name: str) -> None:
     plan = plan_pipeline(network, folding=parse_folding(FOLDINGS[name]))
     assert not any(stage.graph for stage in plan.stages)
     stalls = (0.0, 0.0) if number % 2 else (0.3, 0.3)
-    images = images_for(network, 3)
+    images = images_for(network, 2 if any(stalls) else 3)
     golden = golden_run(network, images)
     result = run_stream(
         Pipeline(plan),
@@ -231,7 +231,7 @@ def test_networks_in_memory(number: int, name: str) -> None:
         stall_out=stalls[1],
         seed=1,
         deadline=int(9 * (plan.timing.image + 3 * plan.timing.interval)),
-        drain=int(2 * plan.timing.interval),
+        drain=int(plan.timing.interval),
     )
     if not any(stalls):
         per_image = golden[0, 0].size

@@ -70,7 +70,7 @@ def test_text_is_documented() -> None:
         "module conv1_adders(",
         "module fc1_dense(",
         "//   tap3  tensor fc1, 1 x 6 x 1: s8",
-        "//   A tensor of 1 x C x 1 is a vector that passes one channel a transfer.",
+        "//   A tensor of 1 x H*W*C x 1 passes one channel of a pixel a transfer.",
     ):
         assert any(found.startswith(line) for found in text.splitlines()), line
     assert [tap.node for tap in design.taps] == ["conv1", "t2", "conv2", "fc1", "fc2"]
