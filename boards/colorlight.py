@@ -35,6 +35,7 @@ def _colorlight(name: str, size: str, led: str) -> Board:
             *(Pin(site, (_BUFFER, ("PULLMODE", "DOWN"))) for site in ("C17", "B18", "B20", "F20"))
         ),
         connector="first Pmod of P3, pins 1 to 4",
+        loader=f"colorlight-{name}",
         uart=UartPins(rx=Pin("H18", (_BUFFER, ("PULLMODE", "UP"))), tx=Pin("J17", (_BUFFER,))),
     )
 

@@ -32,5 +32,6 @@ HX8K_EVN = Board(
         )
     ),
     connector="J2, pins 4 to 6 and 9",
+    loader="ice40_generic",
     uart=uart_pins(ICE40HX8KBEVNPlatform),
 )

@@ -32,5 +32,6 @@ ICEBREAKER = Board(
         )
     ),
     connector="PMOD 1A, pins 1 to 4",
+    loader="ice40_generic",
     uart=uart_pins(ICEBreakerPlatform),
 )

@@ -52,6 +52,7 @@ TANG_NANO_9K = Board(
     ),
     spi=_header("25", "26", "27", "28"),
     connector="J6, pins of the FPGA 25 to 28",
+    loader="tangnano9k",
     uart=uart_pins(TangNano9kPlatform),
 )
 
@@ -70,5 +71,6 @@ TANG_NANO_20K = Board(
     leds=tuple(Pin(str(site), (_BUFFER,), invert=True) for site in range(15, 21)),
     spi=_header("73", "74", "75", "77"),
     connector="J6, pins of the FPGA 73 to 75 and 77",
+    loader="tangnano20k",
     uart=UartPins(rx=Pin("70", (_BUFFER, _PULL_UP)), tx=Pin("69", (_BUFFER, _PULL_UP))),
 )

@@ -63,7 +63,7 @@ class Board:
     place and route aims at, so that its report says what the design could do. ``nfu_tile`` is
     (Tn, Ti) of an NFU that leaves room for its memory. ``leds`` start with the least significant
     bit; ``uart`` holds the pins of the board's own USB bridge, ``spi`` those on the connector that
-    ``connector`` names.
+    ``connector`` names; ``loader`` is the board's name in openFPGALoader.
     """
 
     name: str
@@ -81,6 +81,7 @@ class Board:
     uart: UartPins
     spi: SpiPins
     connector: str
+    loader: str
 
     @property
     def family(self) -> str:

@@ -36,6 +36,7 @@ def _ulx3s(size: str, platform: type[Any]) -> Board:
             )
         ),
         connector="J1, GP0 to GP3",
+        loader="ulx3s",
         uart=uart_pins(platform),
     )
 

@@ -15,7 +15,8 @@ __all__ = ["boards"]
 @click.command(short_help="List the boards.")
 @JSON
 def boards(as_json: bool) -> None:
-    """List the boards with the capacity of their FPGA and the clock of their oscillator.
+    """List the boards with the capacity of their FPGA, the clock of their oscillator, which a PLL
+    can multiply ('--clock'), and the FPGA's pins of the UART over which a host talks to them.
 
     No design uses a DSP block.
 
@@ -25,9 +26,9 @@ def boards(as_json: bool) -> None:
     if as_json:
         print_json({name: _row(name) for name in BOARDS})
         return
-    numbers = ("LUTs", "FFs", "BRAMs", "BRAM kbit", "DSPs (unused)", "clock MHz")
+    numbers = ("LUTs", "FFs", "BRAMs", "BRAM kbit", "SPRAM kbit", "DSPs (unused)", "clock MHz")
     rows = [_cells(board) for board in BOARDS.values()]
-    print_table(("board", "name", "FPGA", *numbers), rows, numbers=numbers)
+    print_table(("board", "name", "FPGA", *numbers, "UART rx/tx"), rows, numbers=numbers)
 
 
 def _cells(board: Board) -> tuple[str, ...]:
@@ -37,10 +38,12 @@ def _cells(board: Board) -> tuple[str, ...]:
         capacity.ffs,
         capacity.brams,
         capacity.bram_bits // 1024,
+        capacity.spram_bits // 1024,
         capacity.dsps,
     )
     clock = f"{board.clock_hz / 1e6:g}"
-    return (board.name, board.title, board.part, *(f"{count:,}" for count in counts), clock)
+    link = f"{board.uart.rx.site}/{board.uart.tx.site}"
+    return (board.name, board.title, board.part, *(f"{count:,}" for count in counts), clock, link)
 
 
 def _row(name: str) -> dict[str, object]:
@@ -58,4 +61,5 @@ def _row(name: str) -> dict[str, object]:
         "spram_bits": capacity.spram_bits,
         "dsps": capacity.dsps,
         "clock_mhz": board.clock_hz / 1e6,
+        "uart": {"rx": board.uart.rx.site, "tx": board.uart.tx.site},
     }

@@ -16,6 +16,7 @@ from hwgen.cli.complexity import complexity
 from hwgen.cli.doctor import doctor
 from hwgen.cli.estimate import estimate
 from hwgen.cli.fit import fit
+from hwgen.cli.flash import flash
 from hwgen.cli.front import front
 from hwgen.cli.generate import generate
 from hwgen.cli.import_model import import_model
@@ -66,6 +67,7 @@ for command in (
     generate,
     verify,
     synth,
+    flash,
     report,
     run,
     complexity,

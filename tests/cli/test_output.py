@@ -58,6 +58,8 @@ def test_boards():
     assert list(found) == sorted(BOARDS)
     assert found["ulx3s-25f"]["luts"] == 24_288
     assert found["ulx3s-25f"]["clock_mhz"] == 25.0
+    assert found["icebreaker"]["spram_bits"] == 1 << 20
+    assert found["tang-nano-20k"]["uart"] == {"rx": "70", "tx": "69"}
 
 
 def test_the_summary_as_json_is_the_summary(tmp_path, capsys):
