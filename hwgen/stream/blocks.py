@@ -118,7 +118,7 @@ class Stage:
         Whether ``adders`` keep complements where that saves inverters.
     depth : int
         Items that a ``buffer`` holds; branches of a ``fork``; adders between two registers of
-        ``adders``.
+        ``adders``; flags of the digits that ``digit_adders`` takes.
     fields : tuple of tuples of int
         Of a ``max``: the input fields that each output is the greatest of.
     digit, digits : int
@@ -240,7 +240,13 @@ def component(stage: Stage) -> wiring.Component:
             return DigitWindow(stage.scan, stage.values, digit=stage.digit, digits=stage.digits)
         case "digit_adders":
             assert stage.graph is not None
-            return DigitSerial(stage.graph, digit=stage.digit, bias=stage.bias or None, op=op)
+            return DigitSerial(
+                stage.graph,
+                digit=stage.digit,
+                bias=stage.bias or None,
+                op=op,
+                flags=stage.depth,
+            )
         case "pool":
             assert isinstance(op, MaxPool | SumPool)
             assert stage.scan is not None

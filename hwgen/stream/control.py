@@ -170,7 +170,8 @@ def _machine(stage: Stage, numbers: dict[str, int]) -> _Machine:
             entering = digit_count(stage.values, stage.digit)
             return _window(takes, gives, digits=stage.digits, entering=entering)
         case "digit_adders":
-            return Kind.DIGITS, [stage.latency, stage.digits], [0, *_line(stage.latency)], []
+            length = stage.latency - 1
+            return Kind.DIGITS, [length, stage.digits], [0, 0, *_line(length)], []
         case "buffer" if stage.depth == 2:
             return Kind.QUEUE, [], [0], []
         case "buffer":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
@@ -32,9 +33,9 @@ class DigitSerial(wiring.Component):
     Computes ``y = x @ graph.matrix + bias``, or with ``op`` the requantisation of that, exactly.
     Every adder adds a digit a cycle and keeps its carry; a shift to the left moves a word in time
     and in its digits (:mod:`hwgen.shiftadd.digit_serial`), and the shift of a requantisation leaves
-    low digits out. Saturation sees the whole value in the end. Accepts a word every
-    :py:`interval` cycles; ``o`` is valid :py:`latency` cycles after the first digit. Everything
-    stalls while ``o`` holds a vector and is not ready.
+    low digits out. Saturation sees the whole value in the end, on its way into a register. Accepts
+    a word every :py:`interval` cycles; ``o`` is valid :py:`latency` cycles after the first digit.
+    Everything stalls while ``o`` holds a vector that is not taken and the next is complete.
 
     Parameters
     ----------
@@ -46,10 +47,12 @@ class DigitSerial(wiring.Component):
         A constant added to each output, by default zeros.
     op : :class:`Requantise`, optional
         Multipliers and shifts of shape (C, 1, 1) or (1, 1, 1), and bounds.
+    flags : int
+        Flags that come with the digits.
 
     Members
     -------
-    i : :py:`In(digit_signature(len(graph.inputs), digit))`
+    i : :py:`In(digit_signature(len(graph.inputs), digit, flags=flags))`
         Words of :py:`interval` digits.
     o : :py:`Out(pixel_signature(ranges))`
         Output vector.
@@ -62,19 +65,21 @@ class DigitSerial(wiring.Component):
         digit: int,
         bias: Sequence[int] | None = None,
         op: Requantise | None = None,
+        flags: int = 0,
     ) -> None:
         count = len(graph.outputs)
         self.graph = graph
         self.digit = digit
         self.bias = (0,) * count if bias is None else tuple(int(b) for b in bias)
         self.op = op
+        self.flags = flags
         if len(self.bias) != count:
             raise ValueError(f"Bias must have {count} entries, not {len(self.bias)}")
         if op is not None and max(op.multiplier[0].size, op.shift[0].size) > 1:
             raise ValueError("Requantisation must not depend on the position")
         super().__init__(
             {
-                "i": In(digit_signature(len(graph.inputs), digit)),
+                "i": In(digit_signature(len(graph.inputs), digit, flags=flags)),
                 "o": Out(pixel_signature(self.ranges)),
             }
         )
@@ -94,7 +99,7 @@ class DigitSerial(wiring.Component):
     @property
     def latency(self) -> int:
         """Cycles from the first digit of a word to ``o`` being valid with its result."""
-        return self._layer.alignment.latency
+        return self._layer.alignment.latency + 1
 
     @cached_property
     def _layer(self) -> _Layer:
@@ -111,13 +116,23 @@ class DigitSerial(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         layer = self._layer
-        go = Signal()
-        m.d.comb += [go.eq(~self.o.valid | self.o.ready), self.i.ready.eq(go)]
-        words = _Words(m, go, self.i, layer)
+        i, o = self.i, self.o
+        go, load, done = Signal(), Signal(), Signal()
+        # With one digit a word, results follow each other at once, and what is taken makes room.
+        room = ~o.valid | o.ready if self.interval == 1 else ~o.valid
+        m.d.comb += [load.eq(done & room), go.eq(~done | load), i.ready.eq(go)]
+        words = _Words(m, go, i, self.flags, layer)
         words.build()
-        m.d.comb += self.o.valid.eq(words.token(layer.alignment.latency))
+        m.d.comb += done.eq(words.token(layer.alignment.latency))
+        with m.If(load):
+            m.d.sync += o.valid.eq(1)
+        with m.Elif(o.ready):
+            m.d.sync += o.valid.eq(0)
         for k, output in enumerate(layer.outputs):
-            m.d.comb += self.o.payload[f"c{k}"].eq(words.output(output))
+            held = Signal(range_shape(output.range), name=f"y{k}", reset_less=True)
+            with m.If(load):
+                m.d.sync += held.eq(words.output(output))
+            m.d.comb += o.payload[f"c{k}"].eq(held)
         return m
 
 
@@ -193,7 +208,8 @@ class _Words:
 
     m: Module
     go: Value
-    i: wiring.PureInterface
+    i: Any
+    flags: int
     layer: _Layer
     tokens: list[Value] = field(default_factory=list)
     masks: dict[tuple[int, int], Value] = field(default_factory=dict)
@@ -207,9 +223,10 @@ class _Words:
         for value, span in enumerate(graph.ranges):
             if span.lo == span.hi:
                 continue
-            if value < len(self.i.payload.shape().members) - 1:
-                name = f"x{value}"
-                self._keep(value, name, self.i.payload[name])
+            name = f"x{value}"
+            if name in self.i.payload.shape().members:
+                flag = self.i.payload.flags[value % self.flags] if self.flags else None
+                self._keep(value, name, self.i.payload[name], flag)
             else:
                 index = value - len(graph.inputs)
                 self._keep(value, f"n{index}", self._sum(index))
@@ -236,8 +253,11 @@ class _Words:
             value = value.as_signed()
         return clamped(value, output.raw, output.lo, output.hi)
 
-    def _keep(self, value: int, name: str, digit: Value) -> None:
-        """The digit and its delays, each bit as long as it is needed."""
+    def _keep(self, value: int, name: str, digit: Value, flag: Value | None = None) -> None:
+        """The digit and its delays, each bit as long as it is needed.
+
+        A flag clears the first of its registers, behind which all its readers are.
+        """
         depths = self.layer.alignment.depth[value]
         for bit, now in enumerate(digit):
             self.chains[value, bit] = [now]
@@ -246,6 +266,9 @@ class _Words:
             register = Signal(len(bits), name=f"{name}_d{k + 1}", reset_less=True)
             with self.m.If(self.go):
                 self.m.d.sync += register.eq(Cat(self.chains[value, bit][k] for bit in bits))
+                if flag is not None and k == 0:
+                    with self.m.If(~flag):
+                        self.m.d.sync += register.eq(0)
             for place, bit in enumerate(bits):
                 self.chains[value, bit].append(register[place])
 
@@ -255,22 +278,18 @@ class _Words:
         node = graph.nodes[index]
         first, second = sorted(node.operands, key=lambda operand: operand.negate)
         a, b = self._operand(index, first), self._operand(index, second)
-        negate = second.negate
-        if negate:
-            b = ~b
         start = plan.begin[len(graph.inputs) + index] - 1
-        carry: Value = Const(int(negate), 1)
         register = Signal(plan.digit, name=f"n{index}", reset_less=True)
+        kept: Value = Const(0, 1)
         if plan.digits > 1:
             kept = Signal(name=f"carry{index}", reset_less=True)
-            total, after = _added(a, b, kept, plan.digit)
+        total, carry = _added(a, b, kept, negated=second.negate)
+        if plan.digits > 1:
             with m.If(self.go):
                 with m.If(self.token(start - 1)):
-                    m.d.sync += kept.eq(carry)
+                    m.d.sync += kept.eq(0)
                 with m.Else():
-                    m.d.sync += kept.eq(after)
-        else:
-            total, _ = _added(a, b, carry, plan.digit)
+                    m.d.sync += kept.eq(carry)
         with m.If(self.go):
             m.d.sync += register.eq(total)
         return register
@@ -329,13 +348,15 @@ class _Words:
         return Cat(digit, Const(0, plan.digit - len(digit)))
 
 
-def _added(a: Value, b: Value, carry: Value, width: int) -> tuple[Value, Value]:
-    """Sum of two digits and a carry, and the carry out."""
-    if width >= _CARRY_CHAIN:
-        total = Cat(Const(1, 1), a) + Cat(carry, b)
-        return total[1 : width + 1], total[width + 1]
+def _added(a: Value, b: Value, carry: Value, *, negated: bool) -> tuple[Value, Value]:
+    """Sum of two digits and a carry, and the carry out; of a difference, it is a borrow."""
+    if len(a) >= _CARRY_CHAIN:
+        low, high = Cat(Const(not negated, 1), a), Cat(carry, b)
+        total = low - high if negated else low + high
+        return total[1 : len(a) + 1], total[len(a) + 1]
     bits = []
     for x, y in zip(a, b, strict=True):
         bits.append(x ^ y ^ carry)
-        carry = (x & y) | (carry & (x | y))
+        less = ~x if negated else x
+        carry = (less & y) | (carry & (less | y))
     return Cat(bits), carry

@@ -13,7 +13,12 @@ from hwgen.stream.digits import digit_count, digit_ranges, digit_signature
 from hwgen.stream.position import Position
 from hwgen.stream.scan import Scan
 
-__all__ = ["DigitWindow"]
+__all__ = ["DigitWindow", "window_flags"]
+
+
+def window_flags(scan: Scan, ranges: Sequence[Range]) -> int:
+    """Flags of the digits of windows over channels of the given ranges."""
+    return 0 if any(r.signed for r in ranges) else scan.kernel[0] * scan.kernel[1]
 
 
 class DigitWindow(wiring.Component):
@@ -23,7 +28,8 @@ class DigitWindow(wiring.Component):
     buffer and taps that hold digits: the taps of a row are one shift register, of which each tap
     sees the digit that its own column's delay has reached. A beat of the scan takes as many cycles
     as a pixel has digits, and ``digits`` cycles if it gives a window, in the last of which nothing
-    shifts and each tap repeats its sign.
+    shifts and each tap repeats its sign. If no pixel is negative, taps have flags, which are low in
+    the padding and past the last digit; else the taps themselves are zero in the padding.
 
     Parameters
     ----------
@@ -40,7 +46,7 @@ class DigitWindow(wiring.Component):
     -------
     i : :py:`In(digit_signature(channels, digit))`
         Words of as many digits as the widest channel has.
-    o : :py:`Out(digit_signature(taps, digit))`
+    o : :py:`Out(digit_signature(taps, digit, flags=flags))`
         Field ``x((c * KH + r) * KW + s)`` is channel c, row r, column s.
     """
 
@@ -55,7 +61,7 @@ class DigitWindow(wiring.Component):
         super().__init__(
             {
                 "i": In(digit_signature(len(self.ranges), digit)),
-                "o": Out(digit_signature(self.taps, digit)),
+                "o": Out(digit_signature(self.taps, digit, flags=self.flags)),
             }
         )
 
@@ -65,9 +71,14 @@ class DigitWindow(wiring.Component):
         return len(self.ranges) * self.scan.kernel[0] * self.scan.kernel[1]
 
     @property
+    def flags(self) -> int:
+        """Flags of the output, one a tap of the kernel or none."""
+        return window_flags(self.scan, self.ranges)
+
+    @property
     def output_ranges(self) -> tuple[Range, ...]:
         """Ranges of what a beat carries."""
-        return digit_ranges(self.taps, self.digit)
+        return digit_ranges(self.taps, self.digit, flags=self.flags)
 
     @property
     def latency(self) -> int:
@@ -118,34 +129,33 @@ class DigitWindow(wiring.Component):
                     field = (c * kh + r) * kw + s
                     bits = found[c * self.digit : (c + 1) * self.digit]
                     tap = o.payload[f"x{field}"]
-                    if not span.signed:
-                        m.d.comb += tap.eq(bits & masks[r, s].replicate(self.digit))
+                    if self.flags:
+                        m.d.comb += tap.eq(bits)
                         continue
                     sign = Signal(name=f"sign{field}", reset_less=True)
                     with m.If(ce & active):
-                        m.d.sync += sign.eq(bits[-1])
+                        m.d.sync += sign.eq(bits[-1] if span.signed else 0)
                     now = Mux(active, bits, sign.replicate(self.digit))
-                    m.d.comb += tap.eq(now & masks[r, s].replicate(self.digit))
+                    m.d.comb += tap.eq(now & masks[r * kw + s].replicate(self.digit))
+        if self.flags:
+            m.d.comb += o.payload.flags.eq(Cat(masks))
         return m
 
-    def _masks(
-        self, m: Module, ce: Value, enters: Value, position: Position
-    ) -> dict[tuple[int, int], Value]:
-        """For each tap, whether it is in the frame; of unsigned values, and has digits left.
+    def _masks(self, m: Module, ce: Value, enters: Value, position: Position) -> list[Value]:
+        """For each tap, whether it is in the frame; as a flag, and has digits left.
 
         In the cycles of the window's digits, one after the digits enter.
         """
-        signed = any(r.signed for r in self.ranges)
-        masks: dict[tuple[int, int], Value] = {}
+        masks: list[Value] = []
         for r in range(self.scan.kernel[0]):
             row = position.window_row_mask(r)
             for s in range(self.scan.kernel[1]):
                 inside = Signal(name=f"inside_r{r}_s{s}", reset_less=True)
                 with m.If(ce):
                     m.d.sync += inside.eq(
-                        row & position.column_mask(s) & (Const(1) if signed else enters)
+                        row & position.column_mask(s) & (enters if self.flags else Const(1))
                     )
-                masks[r, s] = inside
+                masks.append(inside)
         return masks
 
     def _line_buffer(self, m: Module, shift: Value, pixel: Value) -> list[Value]:

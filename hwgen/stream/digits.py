@@ -8,6 +8,7 @@ a word follow each other without a gap while the reader takes them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
@@ -24,21 +25,27 @@ def digit_count(ranges: Sequence[Range], digit: int) -> int:
     return -(-max(r.width for r in ranges) // digit)
 
 
-def digit_ranges(fields: int, digit: int) -> tuple[Range, ...]:
-    """Ranges of what a beat of a stream of digits carries: ``first`` and a digit a field."""
-    return (Range(0, 1), *[Range(0, (1 << digit) - 1)] * fields)
+def digit_ranges(fields: int, digit: int, *, flags: int = 0) -> tuple[Range, ...]:
+    """Ranges of what a beat of a stream of digits carries."""
+    return (*[Range(0, 1)] * (1 + flags), *[Range(0, (1 << digit) - 1)] * fields)
 
 
-def digit_signature(fields: int, digit: int) -> stream.Signature:
-    """Stream of digits of fields ``x0, x1, ...``."""
-    layout = {"first": 1, **{f"x{k}": digit for k in range(fields)}}
+def digit_signature(fields: int, digit: int, *, flags: int = 0) -> stream.Signature:
+    """Stream of digits of fields ``x0, x1, ...``.
+
+    With flags, field k is zero where flag ``k % flags`` is low, whatever its digit is.
+    """
+    layout: dict[str, Any] = {"first": 1}
+    if flags:
+        layout["flags"] = flags
+    layout |= {f"x{k}": digit for k in range(fields)}
     return stream.Signature(data.StructLayout(layout))
 
 
 class Serialise(wiring.Component):
-    """Pixels to digits: each pixel loads registers that shift by a digit a beat.
+    """Pixels to digits: one digit of each channel of the pixel that waits at the input.
 
-    Accepts a pixel every ``digits`` cycles; its first digit follows one cycle after it.
+    Takes a pixel with its last digit, every ``digits`` cycles; there is no register between.
 
     Parameters
     ----------
@@ -55,7 +62,7 @@ class Serialise(wiring.Component):
     o : :py:`Out(digit_signature(len(ranges), digit))`
     """
 
-    latency = 1
+    latency = 0
     """Cycles from a pixel to its first digit."""
 
     def __init__(self, ranges: Sequence[Range], *, digit: int, digits: int) -> None:
@@ -81,30 +88,21 @@ class Serialise(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         i, o = self.i, self.o
-        last, load = Signal(), Signal()
-        m.d.comb += [
-            i.ready.eq(~o.valid | (o.ready & last)),
-            load.eq(i.valid & i.ready),
-        ]
-        with m.If(i.ready):
-            m.d.sync += o.valid.eq(i.valid)
-        if self.digits == 1:
-            m.d.comb += [last.eq(1), o.payload.first.eq(1)]
-        else:
-            place = Signal(range(self.digits))
-            m.d.comb += last.eq(place == self.digits - 1)
-            with m.If(load):
-                m.d.sync += [place.eq(0), o.payload.first.eq(1)]
-            with m.Elif(o.ready):
-                m.d.sync += [place.eq(place + 1), o.payload.first.eq(0)]
+        place = Signal(range(self.digits))
+        last = place == self.digits - 1
+        m.d.comb += [o.valid.eq(i.valid), o.payload.first.eq(place == 0)]
+        m.d.comb += i.ready.eq(o.ready & last)
+        with m.If(i.valid & o.ready):
+            m.d.sync += place.eq(Mux(last, 0, place + 1))
         for k, r in enumerate(self.ranges):
             value: Value = i.payload[f"c{k}"]
             sign = value[-1] if r.signed else Const(0, 1)
-            width = -(-r.width // self.digit) * self.digit
-            rest = Signal(width, name=f"x{k}", reset_less=True)
-            fill = (rest[-1] if r.signed else Const(0, 1)).replicate(self.digit)
-            extended = Cat(value, sign.replicate(width - r.width))
-            with m.If(load | o.ready):
-                m.d.sync += rest.eq(Mux(load, extended, Cat(rest[self.digit :], fill)))
-            m.d.comb += o.payload[f"x{k}"].eq(rest[: self.digit])
+            count = -(-r.width // self.digit)
+            extended = Cat(value, sign.replicate(count * self.digit - r.width))
+            digit = o.payload[f"x{k}"]
+            m.d.comb += digit.eq(sign.replicate(self.digit))
+            with m.Switch(place):
+                for n in range(count):
+                    with m.Case(n):
+                        m.d.comb += digit.eq(extended.word_select(n, self.digit))
         return m

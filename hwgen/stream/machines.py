@@ -59,13 +59,14 @@ class Kind(IntEnum):
     words the next position needs. State: words ahead, batch that comes out, items left, position,
     batch, step, the line."""
     SERIALISE = 7
-    """The digits of one item after the other.
+    """The digits of the item at the input.
 
-    ``A``: digits. State: digits left."""
+    ``A``: digits. State: digit."""
     DIGITS = 8
-    """Pipeline of fixed latency from the first digit of a word to its result.
+    """Pipeline of fixed latency from the first digit of a word to a register for its result.
 
-    ``A``: latency. ``B``: digits of a word. State: digit, the line."""
+    ``A``: latency before the register. ``B``: digits of a word. State: digit, whether the register
+    is full, the line."""
 
 
 class Field(IntEnum):
@@ -118,14 +119,14 @@ def _line_shift(state: IntArray, at: int, length: int, item: bool) -> None:
 
 @numba.njit(cache=True)
 def _offer(rows: IntArray, state: IntArray, table: IntArray, valid: Flags) -> None:
-    """Set ``valid`` of all outputs, from the state and, for a fork, the input's."""
+    """Set ``valid`` of all outputs, from the state and, of forks and digits, the input's."""
     for m in range(len(rows)):
         kind, o, s, t = rows[m, _KIND], rows[m, _O], rows[m, _S], rows[m, _T]
         if kind == _FIXED:
             valid[o] = _line_end(state, s, rows[m, _A])
-        elif kind == _WINDOW or kind == _BUFFER:
+        elif kind == _WINDOW or kind == _BUFFER or kind == _DIGITS:
             valid[o] = state[s + 1] == 1
-        elif kind == _JOIN or kind == _QUEUE or kind == _SERIALISE:
+        elif kind == _JOIN or kind == _QUEUE:
             valid[o] = state[s] > 0
         elif kind == _FORK:
             for k in range(rows[m, _A]):
@@ -133,7 +134,7 @@ def _offer(rows: IntArray, state: IntArray, table: IntArray, valid: Flags) -> No
         elif kind == _DENSE:
             valid[o] = state[s + 2] > 0
         else:
-            valid[o] = _line_end(state, s + 1, rows[m, _A])
+            valid[o] = valid[rows[m, _I]]
 
 
 @numba.njit(cache=True)
@@ -145,7 +146,7 @@ def _accept(
         kind, i, s, t = rows[m, _KIND], rows[m, _I], rows[m, _S], rows[m, _T]
         free = ready[rows[m, _O]] or not valid[rows[m, _O]]
         enable[m] = free
-        if kind == _FIXED or kind == _DIGITS:
+        if kind == _FIXED:
             ready[i] = free
         elif kind == _WINDOW:
             ready[i] = free and table[t + state[s]] == 1
@@ -169,8 +170,13 @@ def _accept(
             left = state[s + 2]
             room = left == 0 or (left == 1 and ready[rows[m, _O]])
             enable[m] = room or not _line_end(state, s + 6, rows[m, _D])
+        elif kind == _SERIALISE:
+            ready[i] = ready[rows[m, _O]] and state[s] + 1 == rows[m, _A]
         else:
-            ready[i] = state[s] == 0 or (state[s] == 1 and ready[rows[m, _O]])
+            # With one digit a word, what is taken from the register makes room at once.
+            room = state[s + 1] == 0 or (rows[m, _B] == 1 and ready[rows[m, _O]])
+            enable[m] = room or not _line_end(state, s + 2, rows[m, _A])
+            ready[i] = enable[m]
 
 
 @numba.njit(cache=True)
@@ -216,14 +222,17 @@ def _tick(
         elif kind == _DENSE:
             _tick_dense(rows, m, state, table, valid, ready, enable[m])
         elif kind == _SERIALISE:
-            if valid[i] and ready[i]:
-                state[s] = rows[m, _A]
-            elif state[s] > 0 and ready[rows[m, _O]]:
-                state[s] -= 1
-        elif enable[m]:
-            _line_shift(state, s + 1, rows[m, _A], valid[i] and state[s] == 0)
-            if valid[i]:
-                state[s] = state[s] + 1 if state[s] + 1 < rows[m, _B] else 0
+            if valid[i] and ready[rows[m, _O]]:
+                state[s] = state[s] + 1 if state[s] + 1 < rows[m, _A] else 0
+        else:
+            if enable[m] and _line_end(state, s + 2, rows[m, _A]):
+                state[s + 1] = 1
+            elif ready[rows[m, _O]]:
+                state[s + 1] = 0
+            if enable[m]:
+                _line_shift(state, s + 2, rows[m, _A], valid[i] and state[s] == 0)
+                if valid[i]:
+                    state[s] = state[s] + 1 if state[s] + 1 < rows[m, _B] else 0
 
 
 @numba.njit(cache=True)

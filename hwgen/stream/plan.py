@@ -27,8 +27,8 @@ from hwgen.stream.planner import Planner, fixed_interval
 
 __all__ = ["GraphKey", "PipelinePlan", "plan_pipeline", "plan_stages"]
 
-GraphKey = tuple[bytes, tuple[Range, ...]]
-"""What decides an adder graph: its matrix and the ranges of its inputs."""
+GraphKey = tuple[bytes, tuple[Range, ...], str]
+"""What decides an adder graph: its matrix, the ranges of its inputs, and what it saves."""
 
 
 @dataclass(frozen=True)
@@ -154,11 +154,10 @@ def plan_stages(
     other = Planner(network, adders_per_stage, {**folding, **dict.fromkeys(choices, ROWS)})
     if choices:
         other.run()
-    objective = "adders" if family is None else f"luts:{family}"
     find = partial(
         _graphs,
         jobs=jobs,
-        objective=objective,
+        family=family,
         effort=effort,
         known={} if known is None else known,
     )
@@ -189,7 +188,7 @@ def _graphs(
     wanted: Sequence[tuple[Planner, Sequence[str]]],
     *,
     jobs: int,
-    objective: str,
+    family: str | None,
     effort: int,
     known: MutableMapping[GraphKey, AdderGraph],
 ) -> list[dict[str, AdderGraph]]:
@@ -197,14 +196,24 @@ def _graphs(
     keys: list[dict[str, GraphKey]] = []
     missing: dict[GraphKey, IntArray] = {}
     for planner, names in wanted:
-        ranges = {stage.name: stage.ranges[0] for stage in planner.stages}
-        keys.append({name: (planner.matrices[name].tobytes(), ranges[name]) for name in names})
+        stages = {stage.name: stage for stage in planner.stages}
+        # an adder of digits costs the same whatever the width of its words
+        saved = {
+            name: "adders" if family is None or stages[name].digit else f"luts:{family}"
+            for name in names
+        }
+        keys.append(
+            {
+                name: (planner.matrices[name].tobytes(), stages[name].ranges[0], saved[name])
+                for name in names
+            }
+        )
         for name, key in keys[-1].items():
             if key not in known:
                 missing[key] = planner.matrices[name]
     found = Parallel(n_jobs=jobs)(
         delayed(optimize)(matrix, inputs=ranges, objective=objective, effort=effort)
-        for (_, ranges), matrix in missing.items()
+        for (_, ranges, objective), matrix in missing.items()
     )
     known.update(zip(missing, found, strict=True))
     graphs = [{name: known[key] for name, key in each.items()} for each in keys]

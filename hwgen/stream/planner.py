@@ -31,6 +31,7 @@ from hwgen.stream.blocks import Stage, component
 from hwgen.stream.chain import row_matrix
 from hwgen.stream.column import Column
 from hwgen.stream.dense import Dense, dense_cycles, is_dense, lanes_for, takes_turns
+from hwgen.stream.digit_window import window_flags
 from hwgen.stream.digits import digit_ranges
 from hwgen.stream.forms import LayerForm, form_of
 from hwgen.stream.matrix import conv_matrix, linear_ranges
@@ -231,10 +232,21 @@ class Planner:
         return (port.sources[0], port.shape, port.ranges)
 
     def _queued(self, node: IntNode, name: str, *, suffix: str = "fifo") -> _Read:
-        """The tensor behind a queue of two items, which cuts the chain of ready signals."""
-        source, shape, ranges = self._read(node, name)
+        """The tensor behind a queue of two items, which cuts the chain of ready signals.
+
+        What comes a digit at a time needs none: its last register waits by itself.
+        """
+        read = self._read(node, name)
+        forms = {stage.name: stage.form for stage in self.stages}
+        if forms.get(read[0]) == "digit_adders":
+            return read
+        return self._buffered(node, read, suffix=suffix)
+
+    def _buffered(self, node: IntNode, read: _Read, *, suffix: str) -> _Read:
+        """What is read, behind a queue of two items if it is no input."""
+        source, shape, ranges = read
         if source == "":
-            return source, shape, ranges
+            return read
         queue = self._append(
             name=self._name(node.origin, suffix),
             form="buffer",
@@ -264,7 +276,7 @@ class Planner:
         source = self.tensors[inputs[0]].sources[0]
         values = self._turns(node, inputs[0])
         before = {stage.name: stage.form for stage in self.stages}.get(source, "fork")
-        queued = before in ("fork", "adders", "chain", "digit_adders", "requantise")
+        queued = before in ("fork", "adders", "chain", "requantise")
         read = self._queued(node, inputs[0]) if queued else self._read(node, inputs[0])
         return self._append(
             name=self._name(node.origin, form),
@@ -281,7 +293,8 @@ class Planner:
     def _join(self, node: IntNode, form: str, op: Add | Concat) -> str:
         values = self._turns(node, node.inputs[0])
         inputs = [
-            self._queued(node, name, suffix=f"buffer{k}") for k, name in enumerate(node.inputs)
+            self._buffered(node, self._read(node, name), suffix=f"buffer{k}")
+            for k, name in enumerate(node.inputs)
         ]
         return self._append(
             name=self._name(node.origin, form),
@@ -321,13 +334,14 @@ class Planner:
             output_ranges=digit_ranges(len(read[2]), digit),
             **layer,
         )
+        flags = 0 if _is_pointwise(window) else window_flags(window.scan, read[2])
         if not _is_pointwise(window):
             source = self._append(
                 name=self._name(node.origin, "window"),
                 form="digit_window",
                 inputs=[(source, read[1], digit_ranges(len(read[2]), digit))],
                 output_shape=window.output_shape,
-                output_ranges=digit_ranges(window.output_shape[0], digit),
+                output_ranges=digit_ranges(window.output_shape[0], digit, flags=flags),
                 values=read[2],
                 scan=window.scan,
                 **layer,
@@ -354,6 +368,7 @@ class Planner:
             output_ranges=ranges,
             bias=bias,
             op=scaling,
+            depth=flags,
             **layer,
         )
         if reader is not None and scaling is not None:
