@@ -4,7 +4,7 @@
 
 The layer is a convolution of 8 to 8 channels, 3 x 3, padded, on frames of 32 x 32 unsigned bytes,
 with its requantisation to bytes: normally distributed weights, seeded, as the nearest filters of
-the dyadic set P4 (``--set``), whose scales become multipliers of two signed powers of two.
+the dyadic set P6 (``--set``), whose scales become multipliers of two signed powers of two.
 ``product`` is the constant matrix alone: in the parallel form with a register after every adder, in
 the others from digits to sums. ``layer`` is what ``hwgen generate`` writes: line buffer, window,
 product and requantisation. Every layer is compared with the golden model, bit for bit, in a
@@ -175,7 +175,7 @@ def plot(rows: list[Row], path: Path) -> None:
 @click.option("--plot", "figure", type=click.Path(path_type=Path))
 @click.option("--family", "families", multiple=True, type=click.Choice(list(DEVICES)))
 @click.option("--form", "forms", multiple=True, default=FORMS, show_default=True)
-@click.option("--set", "recipe", default="P4", show_default=True)
+@click.option("--set", "recipe", default="P6", show_default=True)
 @click.option("--route", is_flag=True, help="Place and route too.")
 def main(
     results: Path,

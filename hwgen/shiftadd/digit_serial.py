@@ -99,7 +99,9 @@ def without_right_shifts(graph: AdderGraph) -> AdderGraph:
     return AdderGraph(graph.inputs, tuple(nodes), outputs)
 
 
-def align(graph: AdderGraph, fields: Sequence[Field], digit: int, *, digits: int = 1) -> Alignment:
+def align(
+    graph: AdderGraph, fields: Sequence[Field], digit: int, *, digits: int = 1, wait: int = 0
+) -> Alignment:
     """Begin every word of ``graph`` so that the fewest bits of registers delay digits.
 
     A value is kept until the last of its readers has it, bit by bit; choosing the cycles is then a
@@ -117,6 +119,8 @@ def align(graph: AdderGraph, fields: Sequence[Field], digit: int, *, digits: int
         Bits of a digit, at least 1.
     digits
         Fewest digits of a word.
+    wait
+        Registers behind which each field has its last digit.
 
     Raises
     ------
@@ -139,7 +143,7 @@ def align(graph: AdderGraph, fields: Sequence[Field], digit: int, *, digits: int
     bounds[:, 1] = (graph.depth + 2) * (digits + 1)
     bounds[:nodes, 0] = 2
     bounds[nodes, 0] = 1
-    rows = [*_node_rows(graph, digit), *_field_rows(graph, fields, digit)]
+    rows = [*_node_rows(graph, digit), *_field_rows(graph, fields, digit, wait)]
     begin = [0] * count + [2] * nodes
     latency, depth = 1, np.zeros((values, digit), dtype=np.int64)
     if rows:
@@ -191,7 +195,9 @@ def _node_rows(graph: AdderGraph, digit: int) -> Iterator[_Row]:
                 yield [(value, 1), (source, -1), (column, -1)], 1 - late - before
 
 
-def _field_rows(graph: AdderGraph, fields: Sequence[Field], digit: int) -> Iterator[_Row]:
+def _field_rows(
+    graph: AdderGraph, fields: Sequence[Field], digit: int, wait: int
+) -> Iterator[_Row]:
     """Each field is complete in the end, and comes from registers."""
     count, end = len(graph.inputs), len(graph.ranges)
     for field in fields:
@@ -200,6 +206,6 @@ def _field_rows(graph: AdderGraph, fields: Sequence[Field], digit: int) -> Itera
             continue
         for bit in range(field.low, field.stop):
             place, at = divmod(bit, digit)
-            yield [(source, 1), (end, -1)], -place - (source < count)
+            yield [(source, 1), (end, -1)], -place - max(wait, source < count)
             column = end + 1 + source * digit + at
             yield [(end, 1), (source, -1), (column, -1)], place

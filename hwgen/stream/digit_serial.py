@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -138,13 +138,17 @@ class DigitSerial(wiring.Component):
 
 @dataclass(frozen=True)
 class _Output:
-    """``saturate(field << pad, lo, hi)``; ``raw`` is the range before the saturation."""
+    """``saturate(field << pad, lo, hi)``; ``raw`` is the range before the saturation.
+
+    With ``clears``, the registers in which a negative value ends are cleared in the last cycle.
+    """
 
     field: Field | None
     pad: int
     raw: Range
     lo: int
     hi: int
+    clears: bool = False
 
     @property
     def range(self) -> Range:
@@ -180,9 +184,19 @@ def _layer(graph: AdderGraph, digit: int, bias: Sequence[int], op: Requantise | 
     for scaling, operand in zip(scalings, whole.outputs, strict=True):
         lo, hi = (op.lo, op.hi) if op else (scaling.range.lo, scaling.range.hi)
         outputs.append(_output(whole, operand, scaling, lo, hi))
+    reads = [o.source for node in whole.nodes for o in node.operands]
+    reads += [o.source for o in whole.outputs if o is not None]
+    outputs = [
+        replace(output, clears=output.lo == 0 and output.raw.signed)
+        if output.field is not None and reads.count(output.field.source) == 1
+        else output
+        for output in outputs
+    ]
     fields = [output.field for output in outputs if output.field is not None]
     least = digit_count(graph.inputs, digit)
-    return _Layer(whole, tuple(outputs), align(whole, fields, digit, digits=least))
+    wait = int(any(output.clears for output in outputs))
+    alignment = align(whole, fields, digit, digits=least, wait=wait)
+    return _Layer(whole, tuple(outputs), alignment)
 
 
 def _output(
@@ -249,6 +263,8 @@ class _Words:
         places = self.layer.alignment.places(output.field)
         bits = [self.chains[output.field.source, bit][delay] for bit, delay in places]
         value: Value = Cat(Const(0, output.pad), *bits)
+        if output.clears:
+            return clamped(value[:-1], Range(0, max(output.raw.hi, 0)), output.lo, output.hi)
         if output.raw.signed:
             value = value.as_signed()
         return clamped(value, output.raw, output.lo, output.hi)
@@ -261,16 +277,29 @@ class _Words:
         depths = self.layer.alignment.depth[value]
         for bit, now in enumerate(digit):
             self.chains[value, bit] = [now]
+        negative: Value | None = None
         for k in range(max(depths)):
             bits = [bit for bit, depth in enumerate(depths) if depth > k]
             register = Signal(len(bits), name=f"{name}_d{k + 1}", reset_less=True)
+            negative = self._negative(value, k) if negative is None else negative
+            clear = negative if flag is None or k else ~flag
             with self.m.If(self.go):
                 self.m.d.sync += register.eq(Cat(self.chains[value, bit][k] for bit in bits))
-                if flag is not None and k == 0:
-                    with self.m.If(~flag):
+                if clear is not None:
+                    with self.m.If(clear):
                         self.m.d.sync += register.eq(0)
             for place, bit in enumerate(bits):
                 self.chains[value, bit].append(register[place])
+
+    def _negative(self, value: int, delay: int) -> Value | None:
+        """High when the register behind ``delay`` others is the first to hold an output below 0."""
+        for output in self.layer.outputs:
+            if output.clears and output.field is not None and output.field.source == value:
+                bit, last = self.layer.alignment.places(output.field)[-1]
+                if last == delay + 1:
+                    token = self.token(self.layer.alignment.latency - 1)
+                    return token & self.chains[value, bit][delay]
+        return None
 
     def _sum(self, index: int) -> Signal:
         """The digits of a node, registered."""
