@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ from hwgen.sim.golden import run
 from hwgen.sim.types import Stall
 from hwgen.stream.datapath import ShiftAdd
 from hwgen.stream.digit_serial import DigitSerial
-from hwgen.stream.forms import LayerForm, parse_form
+from hwgen.stream.forms import parse_form
 from hwgen.stream.plan import PipelinePlan, plan_pipeline
 from hwgen.stream.verilog import emit
 from hwgen.toolchain.nextpnr import place_and_route
@@ -86,26 +87,27 @@ def _with(network: IntegerNetwork, op: IntOp, name: str) -> IntegerNetwork:
     )
 
 
-def point(network: IntegerNetwork, form: LayerForm, family: str, *, route: bool) -> Row:
-    """All that is measured of one form."""
-    plan = plan_pipeline(network, folding={"*": form}, family=family)
+def measure(part: str, plan: PipelinePlan, network: IntegerNetwork, family: str) -> Any:
+    """One part of what is known of a form."""
     design = emit(plan, name="layer")
-    images = np.random.default_rng(1).integers(0, 256, (2, *network.input_shape))
-    golden = run(network, images)
-    row: Row = {"form": form.name, "family": family, "adders": plan.adders}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for stall in (Stall(0.3, 0.3), Stall(0.0, 0.0)):
-            result = run_fast(design, images, stall=stall, build_dir=folder / "simulation")
-            if not np.array_equal(result.outputs, golden):
-                raise SystemExit(f"{form.name}: outputs differ from the golden model")
-        row["words"] = int(golden.size)
-        row["interval"] = plan.timing.interval / SIZE**2
-        row["layer"] = _area(design.verilog, "layer", family, folder / "layer")
-        if route:
-            row["mhz"] = _clock(family, folder / "layer")
-        row["product"] = _area(_product(plan), "product", family, folder / "product")
-    return row
+        match part:
+            case "layer":
+                return _area(design.verilog, "layer", family, folder)
+            case "product":
+                return _area(_product(plan), "product", family, folder)
+            case "words":
+                images = np.random.default_rng(1).integers(0, 256, (2, *network.input_shape))
+                golden = run(network, images)
+                for stall in (Stall(0.3, 0.3), Stall(0.0, 0.0)):
+                    result = run_fast(design, images, stall=stall, build_dir=folder)
+                    if not np.array_equal(result.outputs, golden):
+                        raise SystemExit(f"{plan.name}: outputs differ from the golden model")
+                return int(golden.size)
+            case _:
+                _area(design.verilog, "layer", family, folder)
+                return _clock(family, folder)
 
 
 def _product(plan: PipelinePlan) -> str:
@@ -136,16 +138,19 @@ def _clock(family: str, folder: Path) -> float | str:
 
 def table(rows: list[Row]) -> None:
     """Print what is stored."""
-    print("| family | form | cycles a window | product LUT4 | FF | layer LUT4 | FF | BRAM | MHz |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print(
+        "| family | form | adders | cycles a window | product LUT4 | FF | layer LUT4 | FF | BRAM "
+        "| words equal | MHz |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
     for row in rows:
-        product, whole = row["product"], row["layer"]
+        matrix, whole = row["product"], row["layer"]
         mhz = row.get("mhz", "")
         print(
-            f"| {row['family']} | {row['form']} | {row['interval']:g} "
-            f"| {product['luts']:,} | {product['ffs']:,} "
+            f"| {row['family']} | {row['form']} | {row['adders']} | {row['interval']:g} "
+            f"| {matrix['luts']:,} | {matrix['ffs']:,} "
             f"| {whole['luts']:,} | {whole['ffs']:,} | {whole['brams']} "
-            f"| {f'{mhz:.0f}' if isinstance(mhz, float) else mhz} |"
+            f"| {row.get('words', '')} | {f'{mhz:.0f}' if isinstance(mhz, float) else mhz} |"
         )
 
 
@@ -187,15 +192,21 @@ def main(
 ) -> None:
     rows: list[Row] = json.loads(results.read_text()) if results.exists() else []
     network = layer(recipe)
-    for family in families:
-        for form in forms:
-            known = [r for r in rows if (r["form"], r["family"]) == (form, family)]
-            if known and ("mhz" in known[0] or not route):
+    for part in ("layer", "product", "words", *(["mhz"] if route else [])):
+        for family, form in product(families, forms):
+            row = next((r for r in rows if (r["form"], r["family"]) == (form, family)), None)
+            if row is None:
+                row = {"form": form, "family": family}
+                rows.append(row)
+            if part in row:
                 continue
-            rows = [row for row in rows if row not in known]
-            rows.append(point(network, parse_form(form), family, route=route))
+            plan = plan_pipeline(network, folding={"*": parse_form(form)}, family=family)
+            row["adders"] = plan.adders
+            row["interval"] = plan.timing.interval / SIZE**2
+            row[part] = measure(part, plan, network, family)
             rows.sort(key=lambda row: (row["family"], FORMS.index(row["form"])))
             results.write_text(json.dumps(rows, indent=1) + "\n")
+    rows = [row for row in rows if "product" in row]
     table(rows)
     if figure is not None:
         plot(rows, figure)
