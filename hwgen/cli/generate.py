@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 import hwgen.flow.stages as stages
+import hwgen.flow.wrapping as wrapping
 from hwgen.cli._console import progress_bars
 from hwgen.cli._options import (
     DIRECTORY,
@@ -18,6 +19,7 @@ from hwgen.cli._options import (
 from hwgen.cli._result import finish
 from hwgen.flow.options import Backend, Memory
 from hwgen.flow.workspace import Workspace
+from hwgen.flow.wrapping import WRAPPERS, Wrapper
 from hwgen.toolchain.synthesis import FAMILIES
 
 __all__ = ["generate"]
@@ -27,6 +29,14 @@ __all__ = ["generate"]
 @DIRECTORY
 @click.option("--family", type=click.Choice(sorted(FAMILIES)), help="FPGA family to save LUTs on.")
 @add_options(GENERATE_OPTIONS)
+@click.option(
+    "--wrapper",
+    "wrappers",
+    type=click.Choice(WRAPPERS),
+    multiple=True,
+    help="Put the design on a bus too: DIR/design_axis.v has AXI4-Stream, DIR/design_wishbone.v is "
+    "a Wishbone slave. May be given twice.",
+)
 @JSON
 def generate(
     directory: Path,
@@ -38,12 +48,13 @@ def generate(
     memory: Memory | None,
     size: tuple[int, int] | None,
     pixels: int,
+    wrappers: tuple[Wrapper, ...],
     as_json: bool,
 ) -> None:
     """Build hardware for the integer network in DIR and write DIR/design.v.
 
     The NFU back end also writes its program, DIR/program.nfu, and what lies in its memory,
-    DIR/image.npz for 'hwgen nfu' and DIR/image.bin as bytes.
+    DIR/image.npz for 'hwgen nfu' and DIR/image.bin as bytes. DIR/design.core is for FuseSoC.
 
     \b
         hwgen generate out/face
@@ -53,6 +64,7 @@ def generate(
         hwgen generate out/face --pixels 4       # four pixels a cycle
         hwgen generate out/face --backend nfu --tile 4x8
         hwgen generate out/face --size 120x160   # scans pictures of 120 rows of 160 pixels
+        hwgen generate out/face --wrapper axis --wrapper wishbone
     """
     options = generate_options(
         family=family,
@@ -67,4 +79,5 @@ def generate(
     workspace = Workspace.open(directory)
     with progress_bars(quiet=as_json) as progress:
         stages.generate(workspace, options, progress)
+        wrapping.write_wrappers(workspace, wrappers)
     finish(workspace, as_json=as_json)

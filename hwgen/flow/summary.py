@@ -56,6 +56,7 @@ group             keys
 ``stages``        ``done``, ``failed``, ``out of date`` or ``not run``, by stage; ``slim`` only if
                   it has run
 ``files``         paths in the workspace of what exists: ``bitstream``, ``report``, ``verilog``,
+                  its wrappers ``axis`` and ``wishbone``, ``core`` for FuseSoC,
                   ``program`` of an NFU as text, its ``memory`` as bytes, ``script``, which repeats
                   synthesis by hand
 ``commands``      that make the workspace again
@@ -459,6 +460,9 @@ def _seconds(workspace: Workspace, synth: _Json | None) -> _Json:
 def _files(workspace: Workspace, synth: _Json | None) -> dict[str, str]:
     names = {
         "verilog": "design.v",
+        "axis": "design_axis.v",
+        "wishbone": "design_wishbone.v",
+        "core": "design.core",
         "program": "program.nfu",
         "memory": "image.bin",
         "report": "report.html",
