@@ -166,6 +166,17 @@ def test_serial(name: str, serial_in: bool, serial_out: bool) -> None:
         )
 
 
+def test_many_weights_are_packed() -> None:
+    """Many code words that are wider than the numbers of their weights."""
+    weights = [s * (a + b) for s in (-1, 1) for a in range(5) for b in (0, 8, 16, 24, 32)]
+    op = _conv(63, 36, 2, 2, values=[*weights, -64, 64], seed=3)
+    block = Dense(op, ranges=[Range(0, 255)] * 36, shape=(36, 2, 2), lanes=32)
+    assert len(block.code.weights) <= 64
+    assert op.weight.size * (block.code.width - 6) >= 1 << 14
+    frames = _frames(block.ranges, (2, 2), 2, seed=4)
+    run_stream(block, frames, expected=_by_definition(op, frames), deadline=2000)
+
+
 def test_output_ranges_are_reached() -> None:
     block = _case("groups of channels")
     outputs, per_group = block.op.weight.shape[:2]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
-from amaranth.hdl import Const, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -41,6 +41,9 @@ from hwgen.stream.scan import Scan
 from hwgen.stream.window import Window
 
 __all__ = ["Dense", "dense_cycles", "is_dense", "lanes_for", "takes_turns"]
+
+_WORTH_PACKING = 1 << 14
+"""Bits of memory that are worth a table a lane: those of a block."""
 
 
 def is_dense(op: Conv, shape: Shape) -> bool:
@@ -352,28 +355,45 @@ class Dense(wiring.Component):
         return inputs
 
     def _words(self, m: Module, registers: Registers, running: Value) -> Value:
-        """Code words of all lanes, two stages after ``running``: memories are slow to read."""
+        """Code words of all lanes, two stages after ``running``: memories are slow to read.
+
+        Where that saves blocks of memory, it holds numbers of weights, and logic makes code words.
+        """
         code = self.code
         outputs, per_group, height, width = self.op.weight.shape
         length = per_group * height * width
         if code.width == 0:
             return Const(0, 0)
-        words = np.zeros((self.batches * self.lanes, length), dtype=np.int64)
-        words[:outputs] = code.words(self.op.weight.transpose(0, 2, 3, 1).reshape(outputs, -1))
-        rows = words.reshape(self.batches, self.lanes, length).transpose(0, 2, 1)
+        weights = self.op.weight.transpose(0, 2, 3, 1).reshape(outputs, -1)
+        stored = np.zeros((self.batches * self.lanes, length), dtype=np.int64)
+        distinct = code.words(np.array(code.weights))
+        packed = (len(distinct) - 1).bit_length()
+        packs = stored.size * (code.width - packed) >= _WORTH_PACKING
+        bits = packed if packs else code.width
+        stored[:outputs] = np.searchsorted(code.weights, weights) if packs else code.words(weights)
+        rows = stored.reshape(self.batches, self.lanes, length).transpose(0, 2, 1)
         init = [
-            sum(word << (lane * code.width) for lane, word in enumerate(row))
+            sum(word << (lane * bits) for lane, word in enumerate(row))
             for row in rows.reshape(-1, self.lanes).tolist()
         ]
         m.submodules.codes = codes = memory.Memory(
-            shape=unsigned(self.lanes * code.width), depth=len(init), init=init
+            shape=unsigned(self.lanes * bits), depth=len(init), init=init
         )
         read = codes.read_port()
         address = Signal(range(len(init)))
         m.d.comb += [read.addr.eq(address), read.en.eq(registers.ce)]
         with m.If(running & registers.ce):
             m.d.sync += address.eq(next_count(address, len(init)))
-        return registers.register(read.data, len(read.data), name="words")
+        if not packs:
+            return registers.register(read.data, len(read.data), name="words")
+        return Cat(
+            registers.register(
+                lookup(m, read.data[lane * bits :][:bits], distinct, name=f"word{lane}"),
+                code.width,
+                name=f"words{lane}",
+            )
+            for lane in range(self.lanes)
+        )
 
     def _accumulators(
         self, m: Module, ce: Value, sums: dict[int, Partial], running: Value, last: Value
