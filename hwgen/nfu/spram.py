@@ -45,8 +45,9 @@ class SpramMemory(BlockMemory):
     """Like :class:`BlockMemory`, but activations share the one port of a single-port RAM.
 
     Loads have every even cycle of the program, stores every odd one. The RAM has no contents at
-    the start: after a reset it is filled with zeros, a word a cycle, before the first image is
-    taken.
+    the start: once the FPGA is configured it is filled with zeros, a word a cycle, before the first
+    image is taken. A reset does not repeat this: images and programs leave the zeros that others
+    need as they are.
 
     Raises
     ------
@@ -86,7 +87,8 @@ class SpramMemory(BlockMemory):
         depth = max(2, len(self.image.activations) // both)
         bits = (depth - 1).bit_length()
         server = self._server(m, "nbin")
-        clearing, cleared = Signal(init=1), Signal(range(depth))
+        clearing = Signal(init=1, reset_less=True)
+        cleared = Signal(range(depth), reset_less=True)
         odd, writes = Signal(), Signal()  # cycle of the program; whose turn it is
         enable, mask = Signal(), Signal(both // tn)
         address, data, word = Signal(bits), Signal(both * width), Signal(both * width)
