@@ -17,6 +17,8 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +36,7 @@ import hwgen.estimate
 from hwgen.boards import Board, find_board
 from hwgen.boards.build import build_board
 from hwgen.errors import ResourceError
-from hwgen.estimate.design import predict
-from hwgen.estimate.model import COEFFICIENTS, clock_features, model_of
+from hwgen.estimate.model import COEFFICIENTS, Cost, Model, clock_features
 from hwgen.estimate.structure import structure
 from hwgen.flow.estimation import device_speed
 from hwgen.shiftadd.luts import PROFILES
@@ -211,7 +212,7 @@ def dot(cost: Mapping[str, float], parts: Mapping[str, int]) -> float:
     return sum(cost.get(part, 0.0) * count for part, count in parts.items())
 
 
-def clocked(workspace: Path) -> tuple[str, Timed] | None:
+def clocked(workspace: Path, models: Mapping[str, Any]) -> tuple[str, Timed] | None:
     """The board and the clock of a workspace that was placed and routed."""
     found = built(workspace)
     if found is None:
@@ -220,7 +221,7 @@ def clocked(workspace: Path) -> tuple[str, Timed] | None:
     if done["fmax_mhz"] is None:
         return None
     plan = store.plan_from_json((workspace / "plan.json").read_text())
-    features = clock_features(predict(plan, found[0]).total)
+    features = clock_features(total(plan, models[found[0]], found[0]))
     return done["board"], Timed(workspace.name, features, done["fmax_mhz"])
 
 
@@ -236,7 +237,7 @@ def built(workspace: Path) -> tuple[str, Design] | None:
     return family, Design(workspace.name, rows, done["core"])
 
 
-def routed(seed: int, board: Board, cache: Path) -> Timed | None:
+def routed(seed: int, board: Board, cache: Path, models: Mapping[str, Any]) -> Timed | None:
     """Clock of a random network on a board after place and route, None if it is too large."""
     plan = plan_pipeline(random_network(seed), family=board.family)
     folder = cache / board.name / f"network{seed}"
@@ -252,8 +253,15 @@ def routed(seed: int, board: Board, cache: Path) -> Timed | None:
         click.echo(f"{board.name}: network {seed} {clock} MHz", err=True)
     clock = json.loads(file.read_text())
     return clock and Timed(
-        f"random{seed}", clock_features(predict(plan, board.family).total), clock
+        f"random{seed}", clock_features(total(plan, models[board.family], board.family)), clock
     )
+
+
+def total(plan: PipelinePlan, model: Mapping[str, Any], family: str) -> Cost:
+    """Predicted cost of a whole design."""
+    chosen = Model(family, **model)
+    costs = (chosen.cost(structure(stage, family), stage.form) for stage in plan.stages)
+    return reduce(add, costs, Cost())
 
 
 def period(timed: Sequence[Timed]) -> dict[str, float]:
@@ -316,10 +324,9 @@ def main(
             click.echo(f"  memory blocks of {design.name}: {blocks}, of {design.taken['brams']}")
     if write:
         PACKAGE.write_text(json.dumps(models, indent=1, sort_keys=True) + "\n")
-    routes = [found for found in map(clocked, workspaces) if found is not None]
+    routes = [found for found in (clocked(w, models) for w in workspaces) if found is not None]
     for board in map(find_board, boards):
-        model_of.cache_clear()
-        timed = [t for seed in TIMED if (t := routed(seed, board, cache)) is not None]
+        timed = [t for seed in TIMED if (t := routed(seed, board, cache, models)) is not None]
         found = period(timed)
         models[board.family]["period"][device_speed(board)] = found
         click.echo(f"{board.name}: clock {found}")

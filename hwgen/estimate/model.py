@@ -13,7 +13,7 @@ from typing import Any
 from hwgen.errors import DataError
 from hwgen.estimate.structure import Structure
 
-__all__ = ["COEFFICIENTS", "Cost", "Model", "clock_features", "model_of"]
+__all__ = ["COEFFICIENTS", "Cost", "Model", "clock_features", "model_of", "modelled_families"]
 
 COEFFICIENTS = "coefficients.json"
 """File of the package that ``benchmarks/fit_estimates.py`` writes."""
@@ -84,7 +84,6 @@ def clock_features(total: Cost) -> dict[str, float]:
     return {"base": 1.0, "chain": float(total.chain), "reach": math.log2(max(total.luts, 2.0))}
 
 
-@cache
 def model_of(family: str) -> Model:
     """The calibrated model of an FPGA family.
 
@@ -93,11 +92,22 @@ def model_of(family: str) -> Model:
     DataError
         If there is none.
     """
-    text = resources.files("hwgen.estimate").joinpath(COEFFICIENTS).read_text(encoding="utf-8")
-    found: Mapping[str, Any] = json.loads(text)
+    found = _models()
     if family not in found:
         raise DataError(f"Family must be one of {', '.join(found)}, not {family!r}")
     return Model(family, **found[family])
+
+
+def modelled_families() -> tuple[str, ...]:
+    """Families that there are models of."""
+    return tuple(_models())
+
+
+@cache
+def _models() -> Mapping[str, Any]:
+    text = resources.files("hwgen.estimate").joinpath(COEFFICIENTS).read_text(encoding="utf-8")
+    models: Mapping[str, Any] = json.loads(text)
+    return models
 
 
 def _dot(coefficients: Mapping[str, float], counts: Mapping[str, float]) -> float:

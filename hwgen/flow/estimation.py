@@ -8,8 +8,8 @@ from typing import Any
 from hwgen.boards import Board, find_board
 from hwgen.errors import DataError, UnsupportedError
 from hwgen.estimate.design import Prediction, predict
-from hwgen.estimate.model import Cost, model_of
-from hwgen.flow.backends import backend_of
+from hwgen.estimate.model import Cost, model_of, modelled_families
+from hwgen.flow.backends import Plan, backend_of
 from hwgen.flow.options import GenerateOptions
 from hwgen.flow.progress import Progress
 from hwgen.flow.workspace import Workspace
@@ -18,7 +18,7 @@ from hwgen.stream import store as stream_store
 from hwgen.stream.forms import parse_folding
 from hwgen.stream.plan import PipelinePlan, plan_pipeline
 
-__all__ = ["Estimate", "device_speed", "estimate", "estimate_plan"]
+__all__ = ["Estimate", "device_speed", "estimate", "estimate_plan", "predict_core"]
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,17 @@ def estimate(
 def estimate_plan(plan: PipelinePlan, board: Board) -> Estimate:
     """Prediction of a plan on a board."""
     return Estimate(predict(plan, board.family), board)
+
+
+def predict_core(plan: Plan, board: Board) -> dict[str, Any] | None:
+    """Resources and clock that are predicted of a design alone, without the ports of a board.
+
+    None for an NFU, and for a family without a model.
+    """
+    if not isinstance(plan, PipelinePlan) or board.family not in modelled_families():
+        return None
+    found = estimate_plan(plan, board)
+    return {**_plain(found.prediction.total), "clock_mhz": found.clock_mhz}
 
 
 def device_speed(board: Board) -> str:

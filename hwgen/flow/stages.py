@@ -25,6 +25,7 @@ from hwgen.flow.backends import (
     load_plan,
 )
 from hwgen.flow.built import built_images, built_network
+from hwgen.flow.estimation import predict_core
 from hwgen.flow.on_board import fastest_baud
 from hwgen.flow.options import (
     ApproximateOptions,
@@ -195,7 +196,8 @@ def synthesise(workspace: Workspace, options: SynthOptions, progress: Progress) 
             route=options.route,
             progress=progress,
         )
-        write_result(workspace, "synth", asdict(result))
+        predicted = predict_core(plan, board)
+        write_result(workspace, "synth", {**asdict(result), "predicted": predicted})
 
     workspace.run(
         "synth",

@@ -29,9 +29,11 @@ group             keys
                   otherwise); ``cycles_per_image``; ``latency_cycles`` from the first pixel in to
                   the last result out; ``board``, ``part``; ``luts``, ``ffs``,
                   ``brams``, ``dsps`` of all that is in the bitstream; ``core``, the same of the
-                  network alone; ``capacity``, the same of the FPGA; ``clock_mhz``, the highest
-                  that place and route achieved, ``target_mhz`` that it aimed at, ``board_mhz`` of
-                  the board's oscillator; ``images_per_second`` and ``latency_us`` at ``clock_mhz``
+                  network alone; ``predicted``, what was expected of that before synthesis, with
+                  its ``clock_mhz`` (None without a model); ``capacity``, the same of the FPGA;
+                  ``clock_mhz``, the highest that place and route achieved, ``target_mhz`` that it
+                  aimed at, ``board_mhz`` of the board's oscillator; ``images_per_second`` and
+                  ``latency_us`` at ``clock_mhz``
 ``verification``  ``passed``; ``images``; ``words_compared``, ``words_differed``; ``skipped``, why
                   a bench did not run; ``cycles`` of an image ``predicted`` and ``simulated``
                   without stalls (None if no simulation was held to it); ``runs``, each
@@ -357,6 +359,7 @@ def _hardware(plan: Plan | None, synth: _Json | None) -> _Json | None:
         "part": synth["part"] if synth else None,
         **area,
         "core": {key: synth["core"][key] for key in _AREA} if synth else None,
+        "predicted": synth.get("predicted") if synth else None,
         "capacity": {key: getattr(capacity, key) for key in _AREA} if capacity else None,
         "clock_mhz": clock,
         "target_mhz": synth["target_mhz"] if synth else None,

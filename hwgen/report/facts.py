@@ -81,6 +81,7 @@ def facts(summary: _Group) -> list[tuple[str, str]]:
         ("adders", _adders(summary["hardware"])),
         ("NFU", _nfu(summary["hardware"])),
         ("area", _area(summary["hardware"])),
+        ("predicted", _predicted(summary["hardware"])),
         ("speed", _speed(summary["hardware"])),
         ("verified", _verified(summary["verification"])),
         ("proved", _proved(summary["verification"])),
@@ -211,6 +212,21 @@ def _area(hardware: _Group | None) -> str:
         share = f" ({percent(used / there, 0)})" if used and there else ""
         parts.append(f"{number(used)} {name}{share}")
     return f"{', '.join(parts)} on {hardware['board']}"
+
+
+def _predicted(hardware: _Group | None) -> str:
+    """What was expected of the network alone, beside what it took."""
+    if hardware is None or not hardware.get("predicted"):
+        return ""
+    predicted, core = hardware["predicted"], hardware["core"]
+    parts = [
+        f"{number(predicted[key])} {name} (took {number(core[key])})"
+        for key, name in _RESOURCES
+        if key in predicted
+    ]
+    if predicted["clock_mhz"] and hardware["clock_mhz"]:
+        parts.append(f"{predicted['clock_mhz']:.1f} MHz (reached {hardware['clock_mhz']:.1f})")
+    return f"{', '.join(parts)} for the network alone"
 
 
 def _speed(hardware: _Group | None) -> str:
