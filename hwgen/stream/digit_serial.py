@@ -329,7 +329,7 @@ class _Words:
         start = plan.begin[len(graph.inputs) + index] - 1
         span = graph.ranges[operand.source]
         if span.lo == span.hi:
-            return self._constant(span.lo << operand.shift, start)
+            return self._constant(span.lo << operand.shift, index, start)
         late, rest = divmod(operand.shift, plan.digit)
         delay = plan.delay(graph, index, operand)
         bits = []
@@ -358,7 +358,32 @@ class _Words:
             self.masks[start, zeros] = ~mask
         return self.masks[start, zeros]
 
-    def _constant(self, constant: int, start: int) -> Value:
+    @cached_property
+    def _bases(self) -> dict[int, int]:
+        """For each node that adds a constant, when the counter of its digits starts.
+
+        It may start before the node, as long as it counts all digits that are read in the end.
+        """
+        graph, plan = self.layer.graph, self.layer.alignment
+        constant = [span.lo == span.hi for span in graph.ranges]
+        inner = {operand.source for node in graph.nodes for operand in node.operands}
+        fields = [output.field for output in self.layer.outputs if output.field is not None]
+        needed = {field.source: -(-field.stop // plan.digit) for field in fields}
+        starts = sorted(
+            (plan.begin[value] - 1, value)
+            for value, node in enumerate(graph.nodes, start=len(graph.inputs))
+            if any(constant[operand.source] for operand in node.operands)
+        )
+        bases: dict[int, int] = {}
+        base = -plan.digits
+        for start, value in starts:
+            digits = plan.digits if value in inner else needed.get(value, plan.digits)
+            if start - base + digits > plan.digits:
+                base = start
+            bases[value - len(graph.inputs)] = base
+        return bases
+
+    def _constant(self, constant: int, index: int, start: int) -> Value:
         """The digits of a constant, the first in the first cycle of the words of time ``start``."""
         plan = self.layer.alignment
         table = [
@@ -367,13 +392,15 @@ class _Words:
         ]
         if plan.digits == 1:
             return Const(table[0], plan.digit)
-        if start not in self.counters:
-            counter = Signal(range(plan.digits), name=f"place{start}", reset_less=True)
+        base = self._bases[index]
+        if base not in self.counters:
+            counter = Signal(range(plan.digits), name=f"place{base}", reset_less=True)
             with self.m.If(self.go):
-                self.m.d.sync += counter.eq(Mux(self.token(start - 1), 0, counter + 1))
-            self.counters[start] = counter
-        name = f"constant{start}_{len(self.chains)}"
-        digit = lookup(self.m, self.counters[start], np.array(table), name=name)
+                self.m.d.sync += counter.eq(Mux(self.token(base - 1), 0, counter + 1))
+            self.counters[base] = counter
+        late = start - base
+        shifted = np.array([*[0] * late, *table[: plan.digits - late]])
+        digit = lookup(self.m, self.counters[base], shifted, name=f"constant{index}")
         return Cat(digit, Const(0, plan.digit - len(digit)))
 
 
