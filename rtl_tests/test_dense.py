@@ -166,8 +166,9 @@ def test_serial(name: str, serial_in: bool, serial_out: bool) -> None:
         )
 
 
-def test_many_weights_are_packed() -> None:
+def test_many_weights_are_packed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many code words that are wider than the numbers of their weights."""
+    monkeypatch.setattr("hwgen.stream.dense._WORTH_PACKING", 1 << 14)
     weights = [s * (a + b) for s in (-1, 1) for a in range(5) for b in (0, 8, 16, 24, 32)]
     op = _conv(63, 36, 2, 2, values=[*weights, -64, 64], seed=3)
     block = Dense(op, ranges=[Range(0, 255)] * 36, shape=(36, 2, 2), lanes=32)

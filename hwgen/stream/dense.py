@@ -42,8 +42,8 @@ from hwgen.stream.window import Window
 
 __all__ = ["Dense", "dense_cycles", "is_dense", "lanes_for", "takes_turns"]
 
-_WORTH_PACKING = 1 << 14
-"""Bits of memory that are worth a table a lane: those of a block."""
+_WORTH_PACKING = 1 << 16
+"""Bits of memory that are worth a table a lane, of some 80 LUTs: those of four blocks."""
 
 
 def is_dense(op: Conv, shape: Shape) -> bool:
