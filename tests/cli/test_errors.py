@@ -309,7 +309,7 @@ def test_an_output_directory_that_cannot_be_made(run: Run, tmp_path: Path) -> No
 def test_ctrl_c_leaves_a_directory_that_goes_on(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hwgen.flow import stages
+    from hwgen.flow import approximating
 
     out, data = _imported(run, tmp_path), _data(tmp_path / "d.npz")
     with monkeypatch.context() as context:
@@ -317,7 +317,7 @@ def test_ctrl_c_leaves_a_directory_that_goes_on(
         def interrupt(*args: object, **kwargs: object) -> None:
             raise KeyboardInterrupt
 
-        context.setattr(stages, "search_recipes", interrupt)
+        context.setattr(approximating, "search_recipes", interrupt)
         status, error = run("approximate", out, "--data", data)
     assert status == 130
     assert "Interrupted" in error
