@@ -17,7 +17,7 @@ from hwgen.flow.progress import Progress
 from hwgen.integer.types import Conv, IntegerNetwork
 from hwgen.shiftadd.graph import AdderGraph
 from hwgen.stream.blocks import Stage
-from hwgen.stream.forms import KINDS, LayerForm, parse_form
+from hwgen.stream.forms import LayerForm
 from hwgen.stream.plan import GraphKey, plan_stages
 
 __all__ = ["Candidates", "find_candidates", "possible_forms"]
@@ -46,10 +46,9 @@ def possible_forms(op: Conv, *, room: float) -> Iterator[LayerForm]:
     adders = np.count_nonzero(op.weight) / _SHARING
     if adders * _BITS <= room:
         yield LayerForm("parallel")
-        if "rows" in KINDS and op.kernel[1] > 1:
-            yield parse_form("rows")
-    if "serial" in KINDS:
-        yield from (parse_form(f"serial:{d}") for d in _DIGITS if adders * (d + 1) <= room)
+        if op.kernel[1] > 1:
+            yield LayerForm("rows")
+    yield from (LayerForm("serial", d) for d in _DIGITS if adders * (d + 1) <= room)
     lanes = [1 << k for k in range(_WIDEST.bit_length()) if 1 << k < outputs]
     yield from (LayerForm("memory", p) for p in (*lanes, min(outputs, _WIDEST)))
 

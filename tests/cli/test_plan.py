@@ -12,7 +12,7 @@ from small_workspace import fill
 
 from hwgen.flow import nfu_candidates, planning
 from hwgen.flow.backends import load_plan
-from hwgen.flow.candidates import find_candidates
+from hwgen.flow.candidates import find_candidates, possible_forms
 from hwgen.flow.workspace import Workspace
 from hwgen.integer import store as integer_store
 from hwgen.stream.forms import parse_folding
@@ -127,5 +127,14 @@ def test_every_layer_has_candidates(approximated: Workspace) -> None:
         slow = next(c for c in candidates if c.form and c.form.name == "memory:1")
         fast = next(c for c in candidates if c.form and c.form.name == "parallel")
         assert slow.cycles >= fast.cycles, layer
-    tiny = find_candidates(integer, "ecp5", room=20, effort=0, progress=lambda *_: None)
+    # what a little room leaves out takes more than that, and no adder fits into none
+    ops = {node.origin: op for node, op in integer.convs()}
+    for layer, candidates in found.layers.items():
+        for room in (1, 5, 20, 50):
+            possible = set(possible_forms(ops[layer], room=room))
+            assert all(c.cost.luts > room for c in candidates if c.form not in possible)
+    left = {layer: {f.name for f in possible_forms(op, room=20)} for layer, op in ops.items()}
+    assert left["stem"] == {"serial:4", "serial:2", "serial:1", "memory:1", "memory:2"}
+    assert left["classes"] == {"memory:1", "memory:2", "memory:3"}
+    tiny = find_candidates(integer, "ecp5", room=1, effort=0, progress=lambda *_: None)
     assert all(c.form.kind == "memory" for some in tiny.layers.values() for c in some if c.form)
