@@ -21,6 +21,7 @@ RESOURCES: Mapping[str, str] = MappingProxyType(
     {
         "luts": "LUTs",
         "ffs": "flip-flops",
+        "cells": "logic cells",
         "brams": "memory blocks",
         "spram_bits": "bits of single-port RAM",
     }

@@ -10,6 +10,7 @@ from typing import Any
 from hwgen.boards import Board, find_board
 from hwgen.errors import DataError, ResourceError
 from hwgen.estimate.choose import RESOURCES, Choice, Room, choose, fastest, paces
+from hwgen.estimate.model import Cost
 from hwgen.flow.candidates import Candidates, find_candidates
 from hwgen.flow.estimation import Estimate, estimate_plan
 from hwgen.flow.nfu_candidates import NfuCandidate, nfu_candidates
@@ -31,6 +32,9 @@ PLANNED = "planned"
 
 MARGIN = 0.1
 """Share of every resource that stays free: for the error of the estimate, and for routing."""
+
+LINK = Cost(luts=311, ffs=137)
+"""The host link and the reset, as they were synthesised for iCE40."""
 
 _TRIES = 4
 
@@ -125,12 +129,12 @@ def planned_options(workspace: Workspace, options: GenerateOptions) -> GenerateO
 def _planned(
     network: IntegerNetwork, board: Board, progress: Progress, rate: float | None
 ) -> dict[str, Any]:
-    capacity = {name: float(getattr(board.capacity, name)) for name in RESOURCES}
+    capacity = _capacity(board)
     effort = GenerateOptions().effort
     found = find_candidates(
         network, board.family, room=2 * capacity["luts"], effort=effort, progress=progress
     )
-    room = Room(capacity, found.fixed, found.cycles, MARGIN)
+    room = Room(capacity, found.fixed + LINK, found.cycles, MARGIN)
     problem = _Problem(network, board, found, room)
     progress("NFU", 0.0)
     units = nfu_candidates(network, board)
@@ -210,6 +214,14 @@ def _streaming(
     raise ResourceError(f"No folding was found that keeps {interval:,.0f} cycles an image")
 
 
+def _capacity(board: Board) -> dict[str, float]:
+    """What the board has of each resource; only iCE40 makes a cell of a LUT and a flip-flop."""
+    there = board.capacity
+    cells = there.luts if board.family == "ice40" else there.luts + there.ffs
+    named = {name: float(getattr(there, name)) for name in RESOURCES if name != "cells"}
+    return named | {"cells": float(cells)}
+
+
 def _too_large(board: Board, share: float, scarcest: str) -> str:
     # shares are of what the margin leaves
     return (
@@ -239,7 +251,7 @@ def _is_better(
 
 
 def _share(unit: NfuCandidate, room: Room) -> float:
-    return max(room.share(name, unit.cost) for name in RESOURCES)
+    return max(room.share(name, unit.cost + LINK) for name in RESOURCES)
 
 
 def _refusal(

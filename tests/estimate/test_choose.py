@@ -20,7 +20,9 @@ CANDIDATES = st.builds(
     Candidate, layer=st.just("l"), form=st.none(), cost=COSTS, cycles=st.integers(1, 60)
 )
 LAYERS = st.lists(st.lists(CANDIDATES, min_size=1, max_size=5), min_size=1, max_size=4)
-ROOM = Room({"luts": 900.0, "ffs": 900.0, "brams": 8.0}, Cost(luts=20.0, ffs=9.0), 2, 0.1)
+ROOM = Room(
+    {"luts": 900.0, "ffs": 900.0, "cells": 1200.0, "brams": 8.0}, Cost(luts=20.0, ffs=9.0), 2, 0.1
+)
 
 
 def least(layers: list[list[Candidate]], interval: float) -> float | None:
