@@ -9,6 +9,7 @@ from streambench import run_stream
 
 from hwgen.integer.types import Conv
 from hwgen.numeric import Range
+from hwgen.stream.common import in_turns
 from hwgen.stream.dense import Dense, dense_cycles, lanes_for
 
 
@@ -142,9 +143,9 @@ def test_serial(name: str, serial_in: bool, serial_out: bool) -> None:
     frames = _frames(block.ranges, block.shape[1:], 4, seed=2)
     expected = _by_definition(block.op, frames)
     if serial_out:
-        expected = expected.transpose(0, 2, 1, 3)
+        expected = in_turns(expected)
     if serial_in:
-        frames = frames.transpose(0, 2, 1, 3)
+        frames = in_turns(frames)
     np.testing.assert_array_equal(block.model(frames), expected)
     beats = frames[0, 0].size
     deadline = 10 * (block.cycles + beats + outputs) + 200
