@@ -5,7 +5,8 @@ network; the graph itself, and all that made Verilog of it, need not be believed
 field of the module the proof gives an exact linear form of the input fields, as they were so many
 registers before (:mod:`hwgen.formal.netlist`), which must be the column of the matrix, the bias,
 and the number of registers that the valid bit passes; and the field must hold every number of the
-form's range. Inputs are any numbers within their ranges.
+form's range. Inputs are any numbers within their ranges. The matrix is that of a window, or of a
+column where a layer is built by rows.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from hwgen.formal.netlist import Words
 from hwgen.integer.types import Conv, IntegerNetwork, SumPool
 from hwgen.numeric import IntArray, Range
 from hwgen.stream.blocks import Stage
+from hwgen.stream.chain import row_matrix
 from hwgen.stream.matrix import conv_matrix
 from hwgen.stream.plan import PipelinePlan
 from hwgen.stream.pool import sum_matrix
@@ -97,6 +99,7 @@ def products(
     """
     texts = {found[1]: found[0] for found in _MODULE.finditer(verilog)}
     nodes = {node.name: node for node in network.nodes}
+    stages = {stage.name: stage for stage in plan.stages}
     found, others = [], []
     for stage in plan.stages:
         if stage.graph is None:
@@ -107,6 +110,10 @@ def products(
         if stage.name not in texts or stage.node not in nodes:
             raise VerifyError(f"The design has no module {stage.name!r} of tensor {stage.node!r}")
         matrix = _matrix(stage, nodes[stage.node].op)
+        source = stages.get(stage.sources[0])
+        if source is not None and source.form == "column" and source.scan is not None:
+            # a layer by rows: its graph multiplies a column, and a chain adds what columns give
+            matrix = row_matrix(matrix, source.scan)
         found.append(
             Product(
                 module=stage.name,
