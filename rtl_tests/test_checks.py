@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
-from small_workspace import fill
+from small_workspace import fill, tiny_network
 
 from hwgen.errors import DataError, UnsupportedError, VerifyError
 from hwgen.flow.checks import verify_formal, verify_netlist
@@ -15,6 +16,7 @@ from hwgen.flow.progress import Progress
 from hwgen.flow.stages import generate
 from hwgen.flow.summary import summarise
 from hwgen.flow.workspace import Workspace
+from hwgen.network.types import Conv, MaxPool, Network, Node, Softmax
 
 
 def _quiet(task: str, fraction: float) -> None:
@@ -36,9 +38,27 @@ def _result(workspace: Workspace, name: str) -> dict[str, object]:
     return found
 
 
-def test_netlist_of_a_family(workspace: Workspace) -> None:
-    verify_netlist(workspace, NetlistOptions(family="ice40"), _PROGRESS)
-    report = _result(workspace, "verify_netlist")["report"]
+def _one_pixel() -> Network:
+    """The largest of all pixels, and a class by it: the least logic that is a network."""
+    layer = Conv(np.array([0.5, -1.0, 2.0]).reshape(3, 1, 1, 1), np.array([0.0, 0.5, -0.5]))
+    nodes = (
+        Node("pool", MaxPool((6, 6), (6, 6)), ("image",), (1, 1, 1)),
+        Node("classes", layer, ("pool",), (3, 1, 1)),
+        Node("softmax", Softmax(), ("classes",), (3, 1, 1)),
+    )
+    return Network("pixel", "image", (1, 6, 6), nodes, "softmax")
+
+
+@pytest.mark.parametrize(
+    "network",
+    [_one_pixel(), pytest.param(tiny_network(), marks=pytest.mark.slow)],
+    ids=lambda n: n.name,
+)
+def test_netlist_of_a_family(tmp_path: Path, network: Network) -> None:
+    filled = fill(tmp_path, ("import", "approximate"), network=network)
+    generate(filled, GenerateOptions(), _PROGRESS)
+    verify_netlist(filled, NetlistOptions(family="ice40"), _PROGRESS)
+    report = _result(filled, "verify_netlist")["report"]
     assert isinstance(report, dict)
     assert report["mode"] == "netlist, ice40"
     assert (report["images"], report["fault"]) == (2, None)
