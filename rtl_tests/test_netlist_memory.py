@@ -30,7 +30,13 @@ def _netlist(design: StreamDesign, directory: Path) -> tuple[StreamDesign, int]:
     return replace(design, verilog=verilog, taps=()), result.area.brams
 
 
-@pytest.mark.parametrize(("depth", "width"), [(700, 12), (400, 36), (9000, 1)])
+_SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("depth", "width"),
+    [(700, 12), pytest.param(400, 36, marks=_SLOW), pytest.param(9000, 1, marks=_SLOW)],
+)
 def test_buffers(depth: int, width: int, tmp_path: Path) -> None:
     """A queue gives back what it took, through memories of 18, 36 and 1 bits a word."""
     from amaranth.back import rtlil
@@ -49,6 +55,7 @@ def test_buffers(depth: int, width: int, tmp_path: Path) -> None:
     np.testing.assert_array_equal(result.outputs, images)
 
 
+@pytest.mark.slow
 def test_codes_in_memory(tmp_path: Path) -> None:
     """Contents from the beginning: the codes of a dense layer."""
     sketch = Sketch((4, 6, 6), seed=3, exponents=6)
