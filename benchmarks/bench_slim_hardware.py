@@ -1,6 +1,7 @@
 """What slimming gains in hardware: cycles of an NFU, and LUTs of the streaming datapath.
 
     python benchmarks/bench_slim_hardware.py cycles DATA_FOLDER DIR
+    python benchmarks/bench_slim_hardware.py tile DATA_FOLDER DIR 16x16
     python benchmarks/bench_slim_hardware.py luts DATA_FOLDER DIR [--family ecp5] [--mix P4]
 
 Both read the networks that ``bench_slim.py`` left in ``DIR``. ``cycles`` compares, for each that
@@ -8,9 +9,10 @@ was slimmed to save cycles of a tile: the whole network; those that were slimmed
 multiplications in the same budget and know of no tile; itself. Each is compacted, takes weights of
 set P4, which are signed powers of two, so that a row holds one tap, and is compiled for an NFU of
 the tile; cycles are those of the cycle model, which simulations are asserted to agree with, on
-memory that gives a word a cycle and port, 4 cycles after a request. ``luts`` builds the streaming
-datapath of the whole network and of the slimmed one with the same recipe and synthesises both; the
-column "estimate" is what the search goes by.
+memory that gives a word a cycle and port, 4 cycles after a request. ``tile`` gives the cycles of
+every network in ``DIR`` on an NFU of one tile, whatever it was slimmed for. ``luts`` builds the
+streaming datapath of the whole network and of the slimmed one with the same recipe and synthesises
+both; the column "estimate" is what the search goes by.
 """
 
 from __future__ import annotations
@@ -159,6 +161,29 @@ def cycles(folder: Path, results: Path) -> None:
                 f"{loss_of(one.row)} |",
                 flush=True,
             )
+
+
+@main.command("tile")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("results", type=click.Path(path_type=Path))
+@click.argument("tile")
+def tile(folder: Path, results: Path, tile: str) -> None:
+    """Cycles on an NFU of one tile, before and after."""
+    size = tile_of(f"cycles:{tile}")
+    print("| network | moves | saved MACs | cycles before | after | speed-up | loss, test |")
+    print("|---|---|---|---|---|---|---|")
+    before: dict[str, int] = {}
+    for one in rows(folder, results, ""):
+        name = one.case.name
+        if name not in before:
+            before[name] = cycles_of(one.whole, one.images, size)
+        after = cycles_of(one.network, one.images, size)
+        left = MACS.total(one.network) / MACS.total(one.whole)
+        print(
+            f"| {name} | {one.row['moves']} | {1 - left:.1%} | {before[name]:,} | {after:,} | "
+            f"{before[name] / after:.2f} | {loss_of(one.row)} |",
+            flush=True,
+        )
 
 
 @main.command("luts")

@@ -16,6 +16,7 @@ from hwgen.sim.fast import run_fast
 from hwgen.sim.golden import run_all
 from hwgen.sim.types import Stall
 from hwgen.stream.cycles import balance, predict
+from hwgen.stream.forms import LayerForm
 from hwgen.stream.matrix import conv_matrix
 from hwgen.stream.plan import plan_pipeline
 from hwgen.stream.store import design_from_json, design_to_json, plan_from_json, plan_to_json
@@ -25,7 +26,12 @@ from hwgen.toolchain.yosys import run_yosys
 
 def test_the_family_decides_graphs_and_how_they_subtract_and_nothing_else() -> None:
     network = NETWORKS["chain"]()
-    plans = {family: plan_pipeline(network, family=family) for family in (None, "ecp5", "ice40")}
+    # it also chooses between windows and rows (test_rows.py), unless forms are given
+    windows = dict.fromkeys(("conv1", "conv2"), LayerForm("parallel"))
+    plans = {
+        family: plan_pipeline(network, family=family, folding=windows)
+        for family in (None, "ecp5", "ice40")
+    }
     for family, plan in plans.items():
         inverted = {stage.form for stage in plan.stages if stage.complement}
         assert inverted == ({"adders"} if family == "ice40" else set())

@@ -6,7 +6,6 @@ every definition from their docstrings, so that an error in hwgen's algorithms c
 
 from __future__ import annotations
 
-from math import gcd
 from typing import assert_never
 
 import numpy as np
@@ -81,7 +80,7 @@ def _apply(network: IntegerNetwork, node: IntNode, xs: list[Array]) -> Array:
             x = _columns_apart(xs[0], op.pixels)
             taps = _taps(_pad(x, op.pads, lowest), op.kernel, op.strides, op.dilations)
             y = np.max(taps, axis=0)
-            together = 1 if y.shape[3] == 1 else op.pixels // gcd(op.pixels, op.strides[1])
+            together = 1 if y.shape[3] == 1 else op.pixels // int(np.gcd(op.pixels, op.strides[1]))
             y = _columns_together(y, together)
         case SumPool() as op:
             y = np.sum(_taps(_pad(xs[0], op.pads, 0), op.kernel, op.strides, (1, 1)), axis=0)

@@ -28,6 +28,9 @@ RESOURCES: Mapping[str, str] = MappingProxyType(
 )
 """Fields of :class:`Cost` that an FPGA has only so many of, and what they are called."""
 
+_EXACT = ("brams", "spram_bits")
+"""Resources whose estimate is exact, so that no margin is needed."""
+
 _TIE = 1e-3
 """What the other resources weigh beside the scarcest, so that none is wasted."""
 
@@ -49,8 +52,9 @@ class Candidate:
 class Room:
     """What a design may take: the FPGA's ``capacity``, and the ``fixed`` cost of what has no form.
 
-    ``margin`` is the share of every resource that stays free, for what the estimate misses and for
-    place and route. ``cycles`` are those of the slowest part without a form.
+    ``margin`` is the share of LUTs, flip-flops and cells that stays free, for what the estimate
+    misses and for place and route; memories are counted exactly. ``cycles`` are those of the
+    slowest part without a form.
     """
 
     capacity: Mapping[str, float]
@@ -60,7 +64,8 @@ class Room:
 
     def share(self, resource: str, cost: Cost) -> float:
         """Part of the room that a cost takes of a resource; infinite if there is none of it."""
-        there = self.capacity.get(resource, 0.0) * (1 - self.margin)
+        margin = 0.0 if resource in _EXACT else self.margin
+        there = self.capacity.get(resource, 0.0) * (1 - margin)
         taken = float(getattr(cost, resource))
         if taken == 0:
             return 0.0

@@ -31,7 +31,7 @@ PLANNED = "planned"
 """Stands for the forms that were planned, where forms are given."""
 
 MARGIN = 0.1
-"""Share of every resource that stays free: for the error of the estimate, and for routing."""
+"""Share of LUTs, flip-flops and cells that stays free: for the estimate, and for routing."""
 
 LINK = Cost(luts=311, ffs=137)
 """The host link and the reset, as they were synthesised for iCE40."""

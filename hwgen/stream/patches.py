@@ -13,6 +13,7 @@ from amaranth.lib.wiring import In, Out
 
 from hwgen.numeric import IntArray, Range
 from hwgen.stream.common import lookup, next_count, pixel_layout, pixel_signature
+from hwgen.stream.product import with_carry
 from hwgen.stream.scan import Scan
 
 __all__ = ["Patches", "Supply"]
@@ -276,11 +277,13 @@ class Patches(wiring.Component):
         supply = self.supply
         most = int(supply.advances.max())
         ahead = Signal(signed(max(supply.slack, most).bit_length() + 1), init=-supply.first)
-        needs = self._by_position(m, supply.advances, position, name="needs")
+        # modulo its width, and with the word that came as a carry: one addition, not two
+        table = -supply.advances % (1 << len(ahead))
+        needs = self._by_position(m, table, position, name="needs")
         m.d.comb += [self.running.eq(ahead >= 0), self.i.ready.eq(ahead < supply.slack)]
         took = Signal()
         m.d.comb += took.eq(self.i.valid & self.i.ready)
-        m.d.sync += ahead.eq(ahead + took - Mux(moves, needs, 0))
+        m.d.sync += ahead.eq(with_carry(ahead, Mux(moves, needs, 0), took))
 
     def _by_position(
         self, m: Module, table: IntArray, position: tuple[Signal, Signal], *, name: str

@@ -193,6 +193,8 @@ class Planner:
                 form = form_of(self.folding, node.origin)
                 lanes = _lanes(op, form) if form else op.weight.shape[0]
                 return self._in_memory(node, op) and takes_turns(op, lanes=lanes)
+            case MaxPool(pixels=pixels) if pixels > 1:
+                return False
             case MaxPool() | SumPool() as op:
                 scan = pool_scan(op, self.network.shape(node.inputs[0]))
                 return all(scan.inside(axis).any(axis=0).all() for axis in (0, 1))
