@@ -16,8 +16,7 @@ from typing import Any
 import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge, with_timeout
-from cocotb_tools.check_results import get_results
-from cocotb_tools.runner import get_runner
+from cocotb_job import run_job
 from cocotbext.axi import AxiStreamBus, AxiStreamFrame, AxiStreamSink, AxiStreamSource
 
 
@@ -128,23 +127,5 @@ async def images(dut: Any) -> None:
     await {"axis": _axis, "wishbone": _wishbone}[job["bus"]](dut, job)
 
 
-def main(path: str) -> None:
-    """Run the job in the file ``path``; exit with an error unless its one test passes."""
-    job = json.loads(Path(path).read_text())
-    folder = Path(path).parent
-    results = folder / "results.xml"
-    get_runner("verilator").test(
-        test_module="cocotb_wrappers",
-        hdl_toplevel=job["top"],
-        hdl_toplevel_lang="verilog",
-        build_dir=job["model"],
-        test_dir=folder,
-        results_xml=str(results),
-        plusargs=[f"+job={path}"],
-    )
-    if get_results(results) != (1, 0):
-        sys.exit("The test failed")
-
-
 if __name__ == "__main__":
-    main(sys.argv[1])
+    run_job(sys.argv[1], module="cocotb_wrappers")

@@ -147,11 +147,15 @@ def plan_stages(
     if family is not None and family not in PROFILES:
         raise ValueError(f"Family must be one of {', '.join(PROFILES)}, not {family!r}")
     complement = family is not None and PROFILES[family].inverters
-    planner = Planner(network, adders_per_stage, folding)
+    planner = Planner(network, folding, adders_per_stage=adders_per_stage)
     output = planner.run()
     check_layers(folding, [node.origin for node in planner.nodes if isinstance(node.op, Conv)])
     choices = open_layers(network, planner.stages, folding) if family is not None else ()
-    other = Planner(network, adders_per_stage, {**folding, **dict.fromkeys(choices, ROWS)})
+    other = Planner(
+        network,
+        {**folding, **dict.fromkeys(choices, ROWS)},
+        adders_per_stage=adders_per_stage,
+    )
     if choices:
         other.run()
     find = partial(
@@ -171,7 +175,11 @@ def plan_stages(
             for layer in choices
             if cost(other.stages, by_rows, layer) < cost(planner.stages, graphs, layer)
         ]
-        planner = Planner(network, adders_per_stage, {**folding, **dict.fromkeys(chosen, ROWS)})
+        planner = Planner(
+            network,
+            {**folding, **dict.fromkeys(chosen, ROWS)},
+            adders_per_stage=adders_per_stage,
+        )
         output = planner.run()
         graphs |= {name: graph for name, graph in by_rows.items() if layers[name] in chosen}
     stages = [
