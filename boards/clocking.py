@@ -145,6 +145,7 @@ def _ice40(setting: PllSetting, oscillator: Signal, clock: Signal, lock: Signal)
 
 
 def _ecp5(setting: PllSetting, oscillator: Signal, clock: Signal, lock: Signal) -> Instance:
+    # nextpnr sets the charge pump and the loop filter as ecppll of Project Trellis does
     fed_back = Signal()
     return Instance(
         "EHXPLLL",

@@ -14,7 +14,7 @@ from hwgen.boards import Board, find_board
 from hwgen.boards.top import top_name, top_verilog
 from hwgen.errors import LinkError, ResourceError, UnsupportedError
 from hwgen.link.driver import Link
-from hwgen.link.payload import design_info
+from hwgen.link.payload import PixelFrames, design_info
 from hwgen.link.simulated import simulated_board
 from hwgen.stream.design import PixelLayout, StreamDesign
 from hwgen.toolchain.synthesis import SynthesisJob, synthesise
@@ -42,6 +42,23 @@ _DESIGN = StreamDesign(
     (1, 2, 4),
     PixelLayout(((12, False),)),
 )
+_LARGE = (1, 257, 256)
+_SUM = """
+module sum(input clk, input rst, input [7:0] i__payload, input i__valid, output i__ready,
+           output reg [23:0] o__payload, output o__valid, input o__ready);
+  reg [16:0] seen;
+  assign i__ready = seen != 65792;
+  assign o__valid = seen == 65792;
+  always @(posedge clk)
+    if (rst | (o__valid & o__ready)) begin
+      seen <= 0;
+      o__payload <= 0;
+    end else if (i__valid & i__ready) begin
+      seen <= seen + 1;
+      o__payload <= o__payload + i__payload;
+    end
+endmodule
+"""
 _BAUD = 3_000_000  # 4 cycles a bit at 12 MHz
 
 
@@ -52,11 +69,11 @@ def build_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def _board(form: str, build_dir: Path) -> Iterator[Link]:
+def _board(form: str, build_dir: Path, design: StreamDesign = _DESIGN) -> Iterator[Link]:
     """A link to an iCEBreaker with the core, simulated as it was written or as a netlist."""
     board = find_board("icebreaker")
-    name = top_name(_DESIGN)
-    verilog = _CORE + top_verilog(_DESIGN, board, baud=_BAUD)
+    name = top_name(design)
+    verilog = design.verilog + top_verilog(design, board, baud=_BAUD)
     if form != "verilog":
         job = SynthesisJob({"top.v": verilog}, name, form, build_dir / form)
         (result,) = synthesise(job)
@@ -73,10 +90,8 @@ def test_images_go_through_the_pins(form: str, build_dir: Path) -> None:
     images = np.random.default_rng(3).integers(256, size=(5, 3, 2, 4))
     with _board(form, build_dir) as link:
         assert link.check(_DESIGN) == design_info(_DESIGN, 12_000_000)
-        answers = list(link.run_all(_DESIGN, images))
-        with pytest.raises(LinkError, match="does not load programs"):
-            link.load(b"program")
-        again = link.run(_DESIGN, images[0])
+        answers = list(link.run_all(PixelFrames(_DESIGN), images))
+        again = link.run(PixelFrames(_DESIGN), images[0])
     assert len(answers) == len(images)
     for image, answer in zip(images, answers, strict=True):
         np.testing.assert_array_equal(answer.output, image.sum(axis=0, keepdims=True))
@@ -85,13 +100,23 @@ def test_images_go_through_the_pins(form: str, build_dir: Path) -> None:
     assert {answer.cycles for answer in answers} == {7 * 3 * 10 * 4 + 2}
 
 
+def test_an_image_may_have_more_than_65535_bytes(build_dir: Path) -> None:
+    one = PixelLayout(((8, False),))
+    design = StreamDesign("sum", _SUM, _LARGE, one, (1, 1, 1), PixelLayout(((24, False),)))
+    image = np.random.default_rng(5).integers(256, size=_LARGE)
+    with _board("verilog", build_dir, design) as link:
+        assert link.check(design).image_bytes == 65_792
+        answer = link.run(PixelFrames(design), image)
+    assert answer.output.item() == image.sum()
+
+
 def test_another_design_is_told_apart(build_dir: Path) -> None:
     other = replace(_DESIGN, verilog=_CORE.replace("plus", "minus"))
     with (
         _board("verilog", build_dir) as link,
         pytest.raises(LinkError, match=r"holds another design \(hash [0-9a-f]{16}, and plus has"),
     ):
-        next(link.run_all(other, np.zeros((1, 3, 2, 4), dtype=np.int64)))
+        link.check(other)
 
 
 def _slow(clock_hz: int) -> Board:
@@ -106,9 +131,9 @@ def test_a_clock_must_give_the_baud_rate() -> None:
 
 
 def test_images_larger_than_a_frame_are_refused() -> None:
-    large = replace(_DESIGN, input_shape=(3, 227, 227))
-    with pytest.raises(UnsupportedError, match=r"image of .* at most 65,535 bytes, not 154,587"):
+    large = replace(_DESIGN, input_shape=(3, 2048, 4096))
+    with pytest.raises(UnsupportedError, match=r"image of .* at most 16,777,215 .* 25,165,824"):
         top_verilog(large, find_board("icebreaker"))
-    large = replace(_DESIGN, output_shape=(1, 256, 128))
-    with pytest.raises(UnsupportedError, match=r"result of .* at most 65,535 bytes, not 65,540"):
+    large = replace(_DESIGN, output_shape=(1, 4096, 2048))
+    with pytest.raises(UnsupportedError, match=r"result of .* at most 16,777,215 .* 16,777,220"):
         top_verilog(large, find_board("icebreaker"))

@@ -103,7 +103,7 @@ def test_the_link_runs_over_it() -> None:
         request = Frame(Command.PING, 77).encode()
         answer.extend(await _transfer(ctx, spi, request, half))
         answer.extend(await _transfer(ctx, spi, bytes(10), half))
-        answer.extend(await _transfer(ctx, spi, bytes(20), half))
+        answer.extend(await _transfer(ctx, spi, bytes(32), half))
 
     simulator = Simulator(m)
     simulator.add_clock(_PERIOD)

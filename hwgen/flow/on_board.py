@@ -26,7 +26,7 @@ from hwgen.integer import store as integer_store
 from hwgen.integer.types import IntegerNetwork
 from hwgen.link.device import DeviceParameters
 from hwgen.link.driver import Answer, Link
-from hwgen.link.payload import byte_count
+from hwgen.link.payload import PixelFrames, byte_count
 from hwgen.link.protocol import Info
 from hwgen.link.simulated import simulated_board
 from hwgen.link.uart import BAUDS, MIN_DIVISOR
@@ -39,7 +39,7 @@ __all__ = ["BoardRun", "ImageRun", "fastest_baud", "load_inputs", "run_on_board"
 
 _SIMULATED_CLOCK = 12_000_000
 _TIMEOUT = 2.0  # seconds
-_SIMULATED_TIMEOUT = 120.0  # seconds; a simulated image takes about one
+_SIMULATED_TIMEOUT = 600.0  # seconds; a small simulated image takes about one
 _MARGIN = 2  # a design that takes a pixel in half of the time that it comes in never falls behind
 
 
@@ -157,7 +157,7 @@ def run_on_board(
         info = link.check(design)
         answers: list[Answer] = []
         progress(task, 0.0)
-        for answer in link.run_all(design, inputs):
+        for answer in link.run_all(PixelFrames(design), inputs):
             answers.append(answer)
             progress(task, len(answers) / len(images))
     outputs = np.stack([answer.output for answer in answers])

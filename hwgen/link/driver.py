@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Protocol, Self, TypeVar
 
 from hwgen.errors import LinkError
-from hwgen.link.payload import decode_result, design_info, encode_image, frame_sizes
+from hwgen.link.payload import Frames, design_info
 from hwgen.link.protocol import (
-    MAX_PAYLOAD,
+    CYCLES_BYTES,
     OVERHEAD,
     VERSION,
     Command,
@@ -29,6 +29,8 @@ __all__ = ["Answer", "Link", "Port"]
 
 _T = TypeVar("_T")
 _QUIET = 0.2  # seconds after which every device has forgotten a frame that stopped
+_CHUNK = 4096  # bytes that are written at once, so that a port that takes none is found soon
+_INFO_BYTES = len(Info(0, 0, 0, 0).encode())
 _AGAIN = (ErrorCode.CHECKSUM, ErrorCode.COMMAND, ErrorCode.LENGTH)  # what noise on the line can do
 
 
@@ -66,9 +68,10 @@ class Answer:
 class Link:
     """A board that answers requests, over a :class:`Port`.
 
-    A request that is not answered within ``timeout`` seconds, or that arrived damaged, is repeated
-    up to ``retries`` times. Every request may be repeated, as none changes what the next one does.
-    ``baud`` is the rate of the port, if it has one: what is sent takes its time.
+    A request that is not answered within ``timeout`` seconds and the time that its bytes take, or
+    that arrived damaged, is repeated up to ``retries`` times after a pause in which the board
+    forgets what it may have begun to hear. Every request may be repeated, as none changes what the
+    next one does. ``baud`` is the rate of the port, if it has one.
     """
 
     def __init__(
@@ -96,7 +99,7 @@ class Link:
                 device,
                 baud,
                 timeout=0.05,
-                write_timeout=timeout + 10 * (MAX_PAYLOAD + OVERHEAD) / baud,
+                write_timeout=timeout + 10 * 2 * _CHUNK / baud,
             )
         except (serial.SerialException, ValueError) as error:
             raise LinkError(_why_closed(device, baud, error)) from None
@@ -123,11 +126,12 @@ class Link:
         LinkError
             If it does not answer, or speaks another version of the protocol.
         """
-        payload, _ = self._request(Command.PING, b"", Command.INFO)
+        payload, _ = self._request(Command.PING, b"", Command.INFO, _INFO_BYTES)
         if payload[:1] != bytes([VERSION]):
             raise LinkError(
-                f"The board must speak version {VERSION} of the protocol, not {payload[0]}: build "
-                "it again with this version of hwgen"
+                f"The board must speak version {VERSION} of the protocol, not "
+                f"{int.from_bytes(payload[:1], 'little')}: build it again with this version of "
+                "hwgen"
             )
         return _decoded(Info.decode, payload)
 
@@ -148,18 +152,8 @@ class Link:
             )
         return info
 
-    def load(self, program: bytes) -> None:
-        """Load program and weights into a board that takes them.
-
-        Raises
-        ------
-        LinkError
-            If it does not answer, or does not load programs.
-        """
-        self._request(Command.LOAD, program, Command.LOAD | 0x80)
-
-    def run(self, design: StreamDesign, image: IntArray) -> Answer:
-        """Result of the integer ``image`` (C, H, W) on a board that holds ``design``.
+    def run(self, frames: Frames, image: IntArray) -> Answer:
+        """Result of the integer ``image`` (C, H, W), whose bytes are those of ``frames``.
 
         Raises
         ------
@@ -168,37 +162,38 @@ class Link:
         LinkError
             If the board does not answer, or not as it should.
         """
-        request = encode_image(design, image)
+        request, expected = frames.encode(image), frames.result_bytes
         start = time.monotonic()
-        payload, tries = self._request(Command.IMAGE, request, Command.RESULT)
+        payload, tries = self._request(
+            Command.IMAGE, request, Command.RESULT, CYCLES_BYTES + expected
+        )
         seconds = time.monotonic() - start
         result = _decoded(Result.decode, payload)
-        expected = frame_sizes(design)[1]
         if len(result.words) != expected:
             raise LinkError(f"A result must have {expected} bytes, not {len(result.words)}")
-        return Answer(decode_result(design, result.words), result.cycles, seconds, tries)
+        return Answer(frames.decode(result.words), result.cycles, seconds, tries)
 
-    def run_all(self, design: StreamDesign, images: IntArray) -> Iterator[Answer]:
+    def run_all(self, frames: Frames, images: IntArray) -> Iterator[Answer]:
         """Results of integer ``images`` (N, C, H, W), each as soon as it is there.
 
         Raises
         ------
         DataError, LinkError
-            As :meth:`run`, and :class:`LinkError` if the board holds another design.
+            As :meth:`run`.
         """
-        self.check(design)
         for image in images:
-            yield self.run(design, image)
+            yield self.run(frames, image)
 
-    def _request(self, command: int, payload: bytes, wanted: int) -> tuple[bytes, int]:
-        """Payload of the answer, and the number of tries that it took."""
+    def _request(self, command: int, payload: bytes, wanted: int, size: int) -> tuple[bytes, int]:
+        """Payload of the answer, of about ``size`` bytes, and the number of tries that it took."""
         why = ""
         for tries in range(1, self._retries + 2):
+            if tries > 1:
+                time.sleep(_QUIET)
             self._sequence = (self._sequence + 1) % 256
             self._send(Frame(command, self._sequence, payload))
-            answer = self._receive(
-                self._sequence, self._timeout + self._byte * (len(payload) + OVERHEAD)
-            )
+            moved = len(payload) + size + 2 * OVERHEAD
+            answer = self._receive(self._sequence, self._timeout + self._byte * moved)
             if answer is None:
                 why = f"no answer came within {self._timeout:g} s"
                 continue
@@ -215,16 +210,17 @@ class Link:
             why = code.sentence
             if code not in _AGAIN:
                 raise LinkError(f"The board refused: {why}")
-            time.sleep(_QUIET)
         raise LinkError(
             f"The board did not do as asked in {self._retries + 1} tries: {why}. Check the port, "
-            "the baud rate, and that the board is configured"
+            "its rate, and that the board is configured"
         )
 
     def _send(self, frame: Frame) -> None:
         self._drain()
+        data = frame.encode()
         try:
-            self._port.write(frame.encode())
+            for start in range(0, len(data), _CHUNK):
+                self._port.write(data[start : start + _CHUNK])
         except OSError as error:
             raise LinkError(f"Writing to the board failed: {error}") from None
 
@@ -239,17 +235,19 @@ class Link:
         """The answer to request ``sequence``, None if it is not there in ``timeout`` seconds."""
         decoder = Decoder()
         deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
+        late = False
+        while not late:
+            late = time.monotonic() >= deadline
             try:
-                data = self._port.read(decoder.wanted)
+                data = self._port.read(min(decoder.wanted, _CHUNK))
             except OSError as error:
                 raise LinkError(f"Reading from the board failed: {error}") from None
-            for frame in decoder.feed(data) if data else decoder.search():
+            frames = decoder.feed(data)
+            # noise may look like the start of a frame that never ends
+            for frame in frames + (decoder.search() if late or not data else []):
                 # the sequence number of a damaged request may be damaged too
                 if frame.sequence == sequence or frame.payload == bytes([ErrorCode.CHECKSUM]):
                     return frame
-            if data:
-                deadline = time.monotonic() + self._timeout
         return None
 
 

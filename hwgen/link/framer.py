@@ -12,7 +12,7 @@ from hwgen.link.protocol import SYNC
 __all__ = ["Framer"]
 
 # where in a frame the next byte is
-_SYNC, _COMMAND, _SEQUENCE, _LOW, _HIGH, _PAYLOAD, _CRC = range(7)
+_SYNC, _COMMAND, _SEQUENCE, _LOW, _MIDDLE, _HIGH, _PAYLOAD, _CRC = range(8)
 
 
 class Framer(wiring.Component):
@@ -34,7 +34,7 @@ class Framer(wiring.Component):
         Bytes to the host.
     command : :py:`Out(8)`
         Command of the frame that came last.
-    left : :py:`Out(16)`
+    left : :py:`Out(24)`
         Bytes of the payload that are still to come or go; when ``opened``, all of them.
     opened : :py:`Out(1)`
         High for a cycle after the header of a frame.
@@ -46,7 +46,7 @@ class Framer(wiring.Component):
         Whether a frame is coming or going.
     start : :py:`In(1)`
         Begins an answer; may be high when ``busy`` is low.
-    answer : :py:`In(8)`, size : :py:`In(16)`
+    answer : :py:`In(8)`, size : :py:`In(24)`
         Command of the answer and bytes of its payload, both held until it is sent.
     payload : :py:`In(stream.Signature(8))`
         Payload of the answer.
@@ -61,7 +61,7 @@ class Framer(wiring.Component):
                 "rx": In(stream.Signature(8, always_ready=True)),
                 "tx": Out(stream.Signature(8)),
                 "command": Out(8),
-                "left": Out(16),
+                "left": Out(24),
                 "opened": Out(1),
                 "data": Out(stream.Signature(8, always_ready=True)),
                 "closed": Out(1),
@@ -69,14 +69,14 @@ class Framer(wiring.Component):
                 "busy": Out(1),
                 "start": In(1),
                 "answer": In(8),
-                "size": In(16),
+                "size": In(24),
                 "payload": In(stream.Signature(8)),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        step = Signal(3)
+        step = Signal(range(_CRC + 2))
         sending = Signal()
         sequence = Signal(8, reset_less=True)
         idle = Signal(range(self.timeout + 1))
@@ -112,16 +112,18 @@ class Framer(wiring.Component):
                     m.d.sync += sequence.eq(byte)
                 with m.Case(_LOW):
                     m.d.sync += self.left[:8].eq(byte)
+                with m.Case(_MIDDLE):
+                    m.d.sync += self.left[8:16].eq(byte)
                 with m.Case(_HIGH):
-                    m.d.sync += self.left[8:].eq(byte)
-                    with m.If((self.left[:8] == 0) & (byte == 0)):
+                    m.d.sync += self.left[16:].eq(byte)
+                    with m.If((self.left[:16] == 0) & (byte == 0)):
                         m.d.sync += step.eq(_CRC)
                 with m.Case(_PAYLOAD):
                     m.d.sync += self.left.eq(self.left - 1)
                     with m.If(self.left[1:] != 0):
                         m.d.sync += step.eq(_PAYLOAD)
                 with m.Case(_CRC + 1):
-                    m.d.sync += sending.eq(0)
+                    m.d.sync += [sending.eq(0), step.eq(_SYNC)]
         with m.If(self.start):
             m.d.sync += sending.eq(1)
 
@@ -145,8 +147,10 @@ class Framer(wiring.Component):
                 m.d.comb += self.tx.payload.eq(sequence)
             with m.Case(_LOW):
                 m.d.comb += self.tx.payload.eq(self.size[:8])
+            with m.Case(_MIDDLE):
+                m.d.comb += self.tx.payload.eq(self.size[8:16])
             with m.Case(_HIGH):
-                m.d.comb += self.tx.payload.eq(self.size[8:])
+                m.d.comb += self.tx.payload.eq(self.size[16:])
             with m.Case(_PAYLOAD):
                 m.d.comb += [
                     self.tx.payload.eq(self.payload.payload),

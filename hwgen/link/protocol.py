@@ -2,19 +2,20 @@
 
 A frame is
 
-    SYNC  command  sequence  length (2, little-endian)  payload (length)  CRC (2, big-endian)
+    SYNC  command  sequence  length (3, little-endian)  payload (length)  CRC (2, big-endian)
 
 with the CRC-16 of IBM 3740 (CCITT, x^16 + x^12 + x^5 + 1, started with ones) over command to
 payload. The host asks, the device answers each request with one frame of the same sequence number,
 and hears nothing while it answers:
 
-=========  ==============================  ========================================================
-request    payload                         answer
-=========  ==============================  ========================================================
-``PING``   nothing                         ``INFO``, an :class:`Info`
-``IMAGE``  an image                        ``RESULT``, a :class:`Result`
-``LOAD``   program and weights of an NFU   ``ERROR``: this device has them in its bitstream
-=========  ==============================  ========================================================
+=========  ================================  =============================================
+request    payload                           answer
+=========  ================================  =============================================
+``PING``   nothing                           ``INFO``, an :class:`Info`
+``IMAGE``  an image                          ``RESULT``, a :class:`Result`
+``LOAD``   a part of a program               ``LOADED``, nothing
+           (:mod:`hwgen.link.loading`)
+=========  ================================  =============================================
 
 An image is its pixels in raster order, all channels of a pixel as one little-endian number with
 channel 0 in the least significant bits, padded to whole bytes; so are the words of a result. An
@@ -46,7 +47,7 @@ __all__ = [
     "checksum",
 ]
 
-VERSION = 1
+VERSION = 2
 """Version of the protocol."""
 
 SYNC = 0xA5
@@ -55,18 +56,19 @@ SYNC = 0xA5
 CRC_START = 0xFFFF
 """What the CRC starts with."""
 
-MAX_PAYLOAD = 0xFFFF
+MAX_PAYLOAD = 0xFF_FFFF
 """Bytes of the largest payload."""
 
-_HEADER = struct.Struct("<BBBH")
+_LENGTH = 3  # bytes
+_HEADER = 3 + _LENGTH
 _CRC = struct.Struct(">H")
-_INFO = struct.Struct("<BQIHH")
+_INFO = struct.Struct("<BQQIII")
 _CYCLES = struct.Struct("<I")
 
 CYCLES_BYTES = _CYCLES.size
 """Bytes of the count of cycles before the words of a result."""
 
-OVERHEAD = _HEADER.size + _CRC.size
+OVERHEAD = _HEADER + _CRC.size
 """Bytes of a frame beside its payload."""
 
 
@@ -78,6 +80,7 @@ class Command(IntEnum):
     LOAD = 0x03
     INFO = 0x81
     RESULT = 0x82
+    LOADED = 0x83
     ERROR = 0x84
 
 
@@ -89,6 +92,9 @@ class ErrorCode(IntEnum):
     LENGTH = 3
     OVERRUN = 4
     UNSUPPORTED = 5
+    BUSY = 6
+    EMPTY = 7
+    HARDWARE = 8
 
     @property
     def sentence(self) -> str:
@@ -102,7 +108,11 @@ _SENTENCES = {
     ErrorCode.LENGTH: "the payload has the wrong length for its design",
     ErrorCode.OVERRUN: "pixels came faster than its design takes them: build it for a lower baud "
     "rate (--baud)",
-    ErrorCode.UNSUPPORTED: "its design does not load programs, they are in its bitstream",
+    ErrorCode.UNSUPPORTED: "its design loads no programs: weights and what is done with them are "
+    "in its bitstream",
+    ErrorCode.BUSY: "it is at work on an image",
+    ErrorCode.EMPTY: "it holds no whole program: load one",
+    ErrorCode.HARDWARE: "the program is for other hardware than it has",
 }
 
 
@@ -113,7 +123,7 @@ def checksum(data: bytes) -> int:
 
 @dataclass(frozen=True)
 class Frame:
-    """A frame: ``command`` and ``sequence`` in 0 .. 255, at most 65,535 bytes of ``payload``."""
+    """A frame: ``command`` and ``sequence`` in 0 .. 255, at most 16 MiB - 1 of ``payload``."""
 
     command: int
     sequence: int
@@ -132,8 +142,8 @@ class Frame:
 
     def encode(self) -> bytes:
         """The frame as bytes."""
-        header = _HEADER.pack(SYNC, self.command, self.sequence, len(self.payload))
-        body = header + self.payload
+        header = bytes([SYNC, self.command, self.sequence])
+        body = header + len(self.payload).to_bytes(_LENGTH, "little") + self.payload
         return body + _CRC.pack(checksum(body[1:]))
 
 
@@ -151,9 +161,9 @@ class Decoder:
     def wanted(self) -> int:
         """Bytes, at least 1, without which no further frame can be whole."""
         buffer = self._buffer
-        if len(buffer) < _HEADER.size:
+        if len(buffer) < _HEADER:
             return OVERHEAD - len(buffer)
-        return OVERHEAD + _HEADER.unpack_from(buffer)[3] - len(buffer)
+        return OVERHEAD + _length(buffer) - len(buffer)
 
     def feed(self, data: bytes) -> list[Frame]:
         """Frames that are whole with ``data``, in the order of their bytes."""
@@ -181,38 +191,49 @@ class Decoder:
         while True:
             start = buffer.find(SYNC)
             del buffer[: len(buffer) if start < 0 else start]
-            if len(buffer) < _HEADER.size:
+            if len(buffer) < _HEADER:
                 return None
-            _, command, sequence, length = _HEADER.unpack_from(buffer)
-            size = OVERHEAD + length
+            size = OVERHEAD + _length(buffer)
             if len(buffer) < size:
                 return None
             if checksum(bytes(buffer[1:size])) == 0:
-                payload = bytes(buffer[_HEADER.size : size - _CRC.size])
+                frame = Frame(buffer[1], buffer[2], bytes(buffer[_HEADER : size - _CRC.size]))
                 del buffer[:size]
-                return Frame(command, sequence, payload)
+                return frame
             del buffer[0]
+
+
+def _length(header: bytearray) -> int:
+    """Bytes of the payload behind a header."""
+    return int.from_bytes(header[_HEADER - _LENGTH : _HEADER], "little")
 
 
 @dataclass(frozen=True)
 class Info:
     """What a device says of itself.
 
-    ``design`` is the hash of its design (:func:`~hwgen.link.payload.design_hash`), ``clock_hz`` its
-    clock, in which cycles are counted; ``image_bytes`` and ``result_bytes`` are those of an image
-    and of the words of a result.
+    ``design`` is the hash of its hardware (:func:`~hwgen.link.payload.design_hash`), ``program``
+    that of the program in it: 0 if the hardware is all there is, or if it is being loaded.
+    ``clock_hz`` is the clock in which cycles are counted; ``image_bytes`` and ``result_bytes`` are
+    those of an image and of the words of a result.
     """
 
     design: int
     clock_hz: int
     image_bytes: int
     result_bytes: int
+    program: int = 0
     version: int = VERSION
 
     def encode(self) -> bytes:
         """The payload of an ``INFO``."""
         return _INFO.pack(
-            self.version, self.design, self.clock_hz, self.image_bytes, self.result_bytes
+            self.version,
+            self.design,
+            self.program,
+            self.clock_hz,
+            self.image_bytes,
+            self.result_bytes,
         )
 
     @classmethod
@@ -220,8 +241,8 @@ class Info:
         """The inverse of :meth:`encode`; :class:`ValueError` if the length is another."""
         if len(payload) != _INFO.size:
             raise ValueError(f"An INFO must have {_INFO.size} bytes, not {len(payload)}")
-        version, design, clock_hz, image_bytes, result_bytes = _INFO.unpack(payload)
-        return cls(design, clock_hz, image_bytes, result_bytes, version)
+        version, design, program, clock_hz, image_bytes, result_bytes = _INFO.unpack(payload)
+        return cls(design, clock_hz, image_bytes, result_bytes, program, version)
 
 
 @dataclass(frozen=True)

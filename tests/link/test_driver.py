@@ -13,7 +13,7 @@ from model_device import ModelDevice
 
 from hwgen.errors import DataError, LinkError
 from hwgen.link.driver import Link
-from hwgen.link.payload import decode_result, design_info, encode_image
+from hwgen.link.payload import PixelFrames, design_info
 from hwgen.link.protocol import Command, ErrorCode, Frame, Info, Result
 from hwgen.numeric import IntArray
 from hwgen.stream.design import PixelLayout, StreamDesign
@@ -27,6 +27,7 @@ _DESIGN = StreamDesign(
     PixelLayout(((20, True), (17, True))),
 )
 _INFO = design_info(_DESIGN, 12_000_000)
+_FRAMES = PixelFrames(_DESIGN)
 _WORDS = bytes(range(_INFO.result_bytes))
 
 
@@ -52,12 +53,12 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_images_and_results_are_packed_by_the_layouts() -> None:
     image = _image()
-    payload = encode_image(_DESIGN, image)
+    payload = _FRAMES.encode(image)
     pixels = image.transpose(1, 2, 0).reshape(-1, 2)
     expected = [int(a) & 31 | int(b) << 5 for a, b in pixels]
     assert payload == b"".join(word.to_bytes(2, "little") for word in expected)
     assert (_INFO.image_bytes, _INFO.result_bytes) == (24, 10)
-    result = decode_result(_DESIGN, _WORDS)
+    result = _FRAMES.decode(_WORDS)
     words = [int.from_bytes(_WORDS[5 * k : 5 * k + 5], "little") for k in range(2)]
     np.testing.assert_array_equal(result, _DESIGN.output_layout.unpack(words).T.reshape(2, 1, 2))
 
@@ -66,23 +67,21 @@ def test_a_run_is_one_request() -> None:
     device = _device()
     with _link(device) as link:
         assert link.check(_DESIGN) == _INFO
-        answer = link.run(_DESIGN, _image())
+        answer = link.run(_FRAMES, _image())
     assert device.closed
     assert (answer.cycles, answer.tries) == (24, 1)
-    np.testing.assert_array_equal(answer.output, decode_result(_DESIGN, _WORDS))
+    np.testing.assert_array_equal(answer.output, _FRAMES.decode(_WORDS))
     assert [frame.command for frame in device.requests] == [Command.PING, Command.IMAGE]
-    assert device.requests[1].payload == encode_image(_DESIGN, _image())
+    assert device.requests[1].payload == _FRAMES.encode(_image())
 
 
-def test_a_batch_checks_the_design_first() -> None:
+def test_a_batch_gives_each_answer_as_it_comes() -> None:
     device = _device()
-    answers = list(_link(device).run_all(_DESIGN, np.stack([_image(1), _image(2)])))
-    assert len(answers) == 2
-    assert [frame.command for frame in device.requests] == [
-        Command.PING,
-        Command.IMAGE,
-        Command.IMAGE,
-    ]
+    answers = _link(device).run_all(_FRAMES, np.stack([_image(1), _image(2)]))
+    for count, answer in enumerate(answers, 1):
+        assert len(device.requests) == count
+        assert answer.cycles == 24
+    assert len(device.requests) == 2
 
 
 def _flip(number: int, data: bytes) -> bytes:
@@ -105,7 +104,7 @@ def _refuse(number: int, data: bytes) -> bytes:
 @pytest.mark.parametrize("damage", [_flip, _lose, _cut, _refuse])
 def test_what_was_damaged_is_asked_again(damage: Callable[[int, bytes], bytes]) -> None:
     device = _device(damage)
-    answer = _link(device).run(_DESIGN, _image())
+    answer = _link(device).run(_FRAMES, _image())
     assert answer.tries == 2
     first, second = device.requests
     assert (first.payload, first.sequence + 1) == (second.payload, second.sequence)
@@ -113,7 +112,7 @@ def test_what_was_damaged_is_asked_again(damage: Callable[[int, bytes], bytes]) 
 
 def test_answers_to_earlier_requests_are_passed_over() -> None:
     late = Frame(Command.RESULT, 200, Result(1, b"late").encode()).encode()
-    answer = _link(_device(lambda number, data: b"\xa5noise" + late + data)).run(_DESIGN, _image())
+    answer = _link(_device(lambda number, data: b"\xa5noise" + late + data)).run(_FRAMES, _image())
     assert answer.tries == 1
     assert answer.cycles == 24
 
@@ -128,19 +127,43 @@ def test_a_silent_device_is_given_up() -> None:
 def test_another_design_is_refused() -> None:
     device = _device(info=replace(_INFO, design=1))
     with pytest.raises(LinkError, match=r"The board holds another design \(hash 0000000000000001"):
-        next(_link(device).run_all(_DESIGN, _image()[np.newaxis]))
+        _link(device).check(_DESIGN)
 
 
 def test_another_version_is_refused() -> None:
-    with pytest.raises(LinkError, match="must speak version 1 of the protocol, not 2"):
-        _link(_device(info=replace(_INFO, version=2))).ping()
+    with pytest.raises(LinkError, match="must speak version 2 of the protocol, not 1"):
+        _link(_device(info=replace(_INFO, version=1))).ping()
 
 
 def test_a_refusal_is_not_asked_again() -> None:
-    device = _device()
-    with pytest.raises(LinkError, match="The board refused: its design does not load programs"):
-        _link(device).load(b"program")
+    slow = Frame(Command.ERROR, 1, bytes([ErrorCode.OVERRUN])).encode()
+    device = _device(lambda number, data: slow)
+    with pytest.raises(LinkError, match="The board refused: pixels came faster"):
+        _link(device).run(_FRAMES, _image())
     assert len(device.requests) == 1
+
+
+def test_noise_without_an_end_is_given_up() -> None:
+    """A line that never falls silent, and noise that looks like the start of a long frame."""
+    for noise in (b"\x00", b"\xa5\x01\x01\xff\xff\xff\x00"):
+        device = _device()
+        device.read = lambda size, noise=noise: noise  # type: ignore[method-assign]
+        with pytest.raises(LinkError, match="no answer came within"):
+            _link(device).ping()
+
+
+def test_an_answer_behind_a_false_start_is_found() -> None:
+    answer = _link(_device(lambda number, data: b"\xa5\x82\x01\xff\xff\xff" + data)).run(
+        _FRAMES, _image()
+    )
+    assert (answer.cycles, answer.tries) == (24, 1)
+
+
+def test_there_is_a_pause_before_each_repetition(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("hwgen.link.driver.time.sleep", pauses.append)
+    assert _link(_device(_lose)).run(_FRAMES, _image()).tries == 2
+    assert pauses == [0.2]
 
 
 @pytest.mark.parametrize(
@@ -154,13 +177,13 @@ def test_a_refusal_is_not_asked_again() -> None:
 )
 def test_nonsense_is_named(answer: Frame, message: str) -> None:
     with pytest.raises(LinkError, match=message):
-        _link(_device(lambda number, data: answer.encode())).run(_DESIGN, _image())
+        _link(_device(lambda number, data: answer.encode())).run(_FRAMES, _image())
 
 
 def test_a_value_that_does_not_fit_stays_here() -> None:
     device = _device()
     with pytest.raises(DataError, match="Channel 0 holds"):
-        _link(device).run(_DESIGN, _image() + 100)
+        _link(device).run(_FRAMES, _image() + 100)
     assert not device.requests
 
 
