@@ -9,6 +9,7 @@ import click
 import hwgen.flow.stages as stages
 from hwgen.cli._console import print_json, progress_bars
 from hwgen.cli._options import JSON, add_options
+from hwgen.cli._result import finish
 from hwgen.cli._slim import SLIM_OPTIONS, slim_options
 from hwgen.cli._table import print_table
 from hwgen.flow.source import undo_slim
@@ -47,7 +48,9 @@ def slim(source: Path, out: Path | None, undo: bool, as_json: bool, **_: object)
     if out is None and source.is_file():
         raise click.UsageError("Missing option '--out': where to put what is made of the model.")
     if undo:
-        undo_slim(Workspace.open(source if out is None else out))
+        workspace = Workspace.open(source if out is None else out)
+        undo_slim(workspace)
+        finish(workspace, as_json=as_json)
         return
     workspace = Workspace.open(source) if out is None else Workspace.create(out)
     options = slim_options()

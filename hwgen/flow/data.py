@@ -144,6 +144,7 @@ def split(data: Images, test: Images | None, *, seed: int, calibration: int = 25
     splits = Splits(data.take(order[:count]), data.take(order[count:]), test)
     if min(len(part) for part in (splits.calibration, splits.choosing, splits.test)) == 0:
         raise DataError(
-            f"{len(data)} images are too few to calibrate, to choose and to test; give at least 10"
+            "Data must hold at least 10 images, to calibrate, to choose and to test, "
+            f"not {len(data)}"
         )
     return splits

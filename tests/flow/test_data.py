@@ -89,5 +89,5 @@ def test_given_test_images_are_left_alone() -> None:
     assert parts.test is test
     assert len(parts.calibration) == 256
     assert len(parts.choosing) == 1744
-    with pytest.raises(DataError, match="too few"):
+    with pytest.raises(DataError, match="at least 10 images"):
         split(_numbered(2), None, seed=0)
