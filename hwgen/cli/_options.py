@@ -112,6 +112,25 @@ class _Tile(click.ParamType[tuple[int, int]]):
 TILE = _Tile()
 """Click type of the tile of an NFU: ``8x4`` is (8, 4)."""
 
+SIZE_OPTIONS = (
+    click.option(
+        "--size",
+        type=_Size(),
+        metavar="HxW",
+        help="Build for larger pictures than the network was trained on, such as 120x160: it "
+        "slides over them and gives the map of its scores.",
+    ),
+    click.option(
+        "--pixels",
+        type=click.IntRange(1, 64),
+        default=_G.pixels,
+        show_default=True,
+        help="Pixels of a row that the streaming datapath takes in a cycle; larger, and as many "
+        "times faster. They must divide the width of every layer they reach.",
+    ),
+)
+"""What the hardware takes: how large pictures, and how many pixels at once."""
+
 GENERATE_OPTIONS = (
     _EFFORT,
     click.option(
@@ -144,21 +163,7 @@ GENERATE_OPTIONS = (
         help="Where the activations of an NFU lie: in block RAM, or in the single-port RAM that "
         "only iCE40 UltraPlus has; by default there if the board of 'hwgen build' has it.",
     ),
-    click.option(
-        "--size",
-        type=_Size(),
-        metavar="HxW",
-        help="Build for larger pictures than the network was trained on, such as 120x160: it "
-        "slides over them and gives the map of its scores.",
-    ),
-    click.option(
-        "--pixels",
-        type=click.IntRange(1, 64),
-        default=_G.pixels,
-        show_default=True,
-        help="Pixels of a row that the streaming datapath takes in a cycle; larger, and as many "
-        "times faster. They must divide the width of every layer they reach.",
-    ),
+    *SIZE_OPTIONS,
 )
 
 RATE_OPTIONS = (
@@ -319,21 +324,36 @@ def add_options(options: tuple[Decorator, ...]) -> Decorator:
     return decorate
 
 
-def plan_options(fps: float | None, *, fit: bool, others: bool) -> PlanOptions | None:
-    """How forms are planned, None if they are not.
+def plan_options(
+    fps: float | None, *, fit: bool, size: tuple[int, int] | None, pixels: int
+) -> PlanOptions:
+    """How forms are planned; as fast as fits if nothing else is asked for.
 
     Raises
     ------
     click.UsageError
-        If both a rate and the best one are asked for, or ``others`` say what is built.
+        If both a rate and the best one are asked for.
     """
     if fps is not None and fit:
         raise click.UsageError("--fps asks for a rate and --fit for the best one")
+    return PlanOptions(rate=fps, size=size, pixels=pixels)
+
+
+def build_plan_options(
+    fps: float | None, *, fit: bool, hardware: GenerateOptions
+) -> PlanOptions | None:
+    """How forms of what is built are planned, None if they are not.
+
+    Raises
+    ------
+    click.UsageError
+        If both a rate and the best one are asked for, or options of the ``hardware`` choose too.
+    """
     if fps is None and not fit:
         return None
-    if others:
+    if hardware.forms or hardware.backend != "stream":
         raise click.UsageError("--fps and --fit choose forms and back end; leave these out")
-    return PlanOptions(rate=fps)
+    return plan_options(fps, fit=fit, size=hardware.size, pixels=hardware.pixels)
 
 
 def generate_options(

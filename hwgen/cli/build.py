@@ -17,8 +17,8 @@ from hwgen.cli._options import (
     VERIFY_OPTIONS,
     add_options,
     approximate_options,
+    build_plan_options,
     generate_options,
-    plan_options,
 )
 from hwgen.cli._result import finish
 from hwgen.cli._slim import BUILD_SLIM_OPTIONS, build_slim_options
@@ -87,7 +87,7 @@ def build(
         size=size,
         pixels=pixels,
     )
-    planned = plan_options(fps, fit=fit, others=bool(forms) or backend != "stream")
+    planned = build_plan_options(fps, fit=fit, hardware=hardware)
     workspace = Workspace.create(out)
     options = approximate_options(workspace)
     slim_options = build_slim_options(

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from hwgen.cli._console import print_json, progress_bars
-from hwgen.cli._options import DIRECTORY, JSON
+from hwgen.cli._options import DIRECTORY, JSON, SIZE_OPTIONS, add_options
 from hwgen.cli._table import print_table
 from hwgen.flow.estimation import estimate as estimate_design
 from hwgen.flow.workspace import Workspace
@@ -29,13 +29,21 @@ _KEYS = ("luts", "ffs", "brams")
     metavar="FORMS",
     help="Forms of the layers, as 'hwgen generate' takes them; by default the design in DIR.",
 )
+@add_options(SIZE_OPTIONS)
 @JSON
 def estimate(
-    directory: Path, board: str | None, family: str | None, forms: str | None, as_json: bool
+    directory: Path,
+    board: str | None,
+    family: str | None,
+    forms: str | None,
+    size: tuple[int, int] | None,
+    pixels: int,
+    as_json: bool,
 ) -> None:
     """Predict what the design in DIR takes, in seconds.
 
-    The figures come from models that were fitted to real synthesis; cycles are exact.
+    With --forms, --size or --pixels it is another design of its network. The figures come from
+    models that were fitted to real synthesis; cycles are exact.
 
     \b
         hwgen estimate out/face --board ulx3s-25f
@@ -43,7 +51,15 @@ def estimate(
     """
     workspace = Workspace.open(directory)
     with progress_bars(quiet=as_json) as progress:
-        found = estimate_design(workspace, progress, board=board, family=family, forms=forms)
+        found = estimate_design(
+            workspace,
+            progress,
+            board=board,
+            family=family,
+            forms=forms,
+            size=size,
+            pixels=pixels,
+        )
     result = found.as_json()
     if as_json:
         print_json(result)

@@ -8,7 +8,14 @@ from typing import Any
 import click
 
 from hwgen.cli._console import print_json, progress_bars
-from hwgen.cli._options import DIRECTORY, JSON, RATE_OPTIONS, add_options, plan_options
+from hwgen.cli._options import (
+    DIRECTORY,
+    JSON,
+    RATE_OPTIONS,
+    SIZE_OPTIONS,
+    add_options,
+    plan_options,
+)
 from hwgen.cli._result import write_file
 from hwgen.cli._table import print_table
 from hwgen.flow.planning import plan_folding
@@ -25,6 +32,7 @@ _COLUMNS = ("Images a second", "cycles", "LUTs", "flip-flops", "memory blocks", 
 @DIRECTORY
 @click.option("--board", metavar="NAME", required=True, help="Board to fit on ('hwgen boards').")
 @add_options(RATE_OPTIONS)
+@add_options(SIZE_OPTIONS)
 @click.option("--plot", "plot_file", type=_FILE, metavar="FILE.svg", help="Plot area over rate.")
 @JSON
 def plan(
@@ -32,6 +40,8 @@ def plan(
     board: str,
     fps: float | None,
     fit: bool,
+    size: tuple[int, int] | None,
+    pixels: int,
     plot_file: Path | None,
     as_json: bool,
 ) -> None:
@@ -44,13 +54,13 @@ def plan(
     \b
         hwgen plan out/face --board icebreaker --fps 30
         hwgen plan out/digits --board ulx3s-25f --fit --plot digits.svg
+        hwgen plan out/face --board icebreaker --size 120x160 --fit
         hwgen generate out/digits --forms planned
     """
-    options = plan_options(fps, fit=fit, others=False)
+    options = plan_options(fps, fit=fit, size=size, pixels=pixels)
     workspace = Workspace.open(directory)
     with progress_bars(quiet=as_json) as progress:
-        rate = None if options is None else options.rate
-        result = plan_folding(workspace, board, progress, rate=rate)
+        result = plan_folding(workspace, board, options, progress)
     if plot_file is not None:
         write_file(plot_file, folding_plot(result).encode())
     if as_json:

@@ -12,7 +12,27 @@ from hwgen.integer.types import IntegerNetwork
 from hwgen.integer.widen import grouped, widen
 from hwgen.network.types import FloatArray, Pair
 
-__all__ = ["built_images", "built_network", "mosaics"]
+__all__ = ["built_images", "built_network", "hardware_network", "mosaics"]
+
+
+def hardware_network(workspace: Workspace, *, size: Pair | None, pixels: int) -> IntegerNetwork:
+    """The integer network of a workspace as hardware computes it.
+
+    Parameters
+    ----------
+    size
+        Height and width of the pictures that it scans; None for the images it was trained on.
+    pixels
+        Neighbouring pixels of a row that it takes at once.
+
+    Raises
+    ------
+    DataError
+        If there is none, or it is damaged.
+    UnsupportedError
+        If it cannot be built for that size, or for so many pixels.
+    """
+    return widen(_scanning(workspace, size), pixels)
 
 
 def built_network(workspace: Workspace) -> IntegerNetwork:
@@ -23,7 +43,7 @@ def built_network(workspace: Workspace) -> IntegerNetwork:
     DataError
         If there is none, or it is damaged.
     """
-    return widen(_scanning(workspace), _pixels(workspace))
+    return hardware_network(workspace, size=_size(workspace), pixels=_pixels(workspace))
 
 
 def built_images(workspace: Workspace) -> FloatArray:
@@ -37,16 +57,21 @@ def built_images(workspace: Workspace) -> FloatArray:
         If the stage that keeps them has not run.
     """
     network = integer_store.from_json(workspace.read("integer.json", made_by="approximate"))
-    _, height, width = _scanning(workspace).input_shape
+    _, height, width = _scanning(workspace, _size(workspace)).input_shape
     pictures = mosaics(load_test_set(workspace, network.input_shape), (height, width))
     return grouped(pictures, _pixels(workspace))
 
 
-def _scanning(workspace: Workspace) -> IntegerNetwork:
-    """The integer network for the pictures that are built for, a pixel at a time."""
+def _scanning(workspace: Workspace, size: Pair | None) -> IntegerNetwork:
+    """The integer network for pictures of that size, a pixel at a time."""
     network = integer_store.from_json(workspace.read("integer.json", made_by="approximate"))
+    return network if size is None else resized(network, size)
+
+
+def _size(workspace: Workspace) -> Pair | None:
+    """Height and width of the pictures that the design is built for, if larger than images."""
     size = workspace.record("generate").get("options", {}).get("size")
-    return network if size is None else resized(network, (size[0], size[1]))
+    return None if size is None else (size[0], size[1])
 
 
 def _pixels(workspace: Workspace) -> int:

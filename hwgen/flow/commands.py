@@ -117,9 +117,16 @@ def _generate(record: Mapping[str, Any]) -> list[str]:
     words = _changed(
         options, ("effort", "--effort", _G.effort), ("backend", "--backend", _G.backend)
     )
-    words += _changed(options, ("memory", "--memory", _G.memory))
-    tile = options.get("tile")
-    return words if tile is None else [*words, "--tile", f"{tile[0]}x{tile[1]}"]
+    words += _changed(
+        options,
+        ("memory", "--memory", _G.memory),
+        ("forms", "--forms", _G.forms),
+        ("pixels", "--pixels", _G.pixels),
+    )
+    for key in ("tile", "size"):
+        if (pair := options.get(key)) is not None:
+            words += [f"--{key}", f"{pair[0]}x{pair[1]}"]
+    return words
 
 
 def _family(record: Mapping[str, Any]) -> list[str]:

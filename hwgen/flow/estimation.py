@@ -10,10 +10,11 @@ from hwgen.errors import DataError, UnsupportedError
 from hwgen.estimate.design import Prediction, predict
 from hwgen.estimate.model import Cost, model_of, modelled_families
 from hwgen.flow.backends import Plan, backend_of
+from hwgen.flow.built import hardware_network
 from hwgen.flow.options import GenerateOptions
 from hwgen.flow.progress import Progress
 from hwgen.flow.workspace import Workspace
-from hwgen.integer import store as integer_store
+from hwgen.network.types import Pair
 from hwgen.stream import store as stream_store
 from hwgen.stream.forms import parse_folding
 from hwgen.stream.plan import PipelinePlan, plan_pipeline
@@ -74,15 +75,22 @@ def estimate(
     board: str | None = None,
     family: str | None = None,
     forms: str | None = None,
+    size: Pair | None = None,
+    pixels: int = 1,
 ) -> Estimate:
-    """Predict the design that was generated, or the one that ``forms`` would give.
+    """Predict the design that was generated, or another one of the same network.
 
     Parameters
     ----------
     board, family
         What it would be synthesised for; one of them.
     forms
-        A folding as text; None for the design in the workspace.
+        A folding as text; None for what suits a pipeline as fast as its input.
+    size, pixels
+        Height and width of larger pictures, and pixels of a row at once, as
+        :class:`~hwgen.flow.options.GenerateOptions` has them.
+
+    With neither forms nor size nor pixels it is the design in the workspace, if there is one.
 
     Raises
     ------
@@ -96,7 +104,16 @@ def estimate(
     if family is None:
         raise DataError("Estimate needs a board or a family: add --board or --family")
     model_of(family)
-    return Estimate(predict(_plan(workspace, family, forms, progress), family), chosen)
+    if (forms, size, pixels) == (None, None, 1) and workspace.path("design.json").exists():
+        plan = _generated(workspace)
+    else:
+        network = hardware_network(workspace, size=size, pixels=pixels)
+        progress("Adder graphs", 0.0)
+        folding = parse_folding(forms or "")
+        effort = GenerateOptions().effort
+        plan = plan_pipeline(network, jobs=-1, family=family, effort=effort, folding=folding)
+        progress("Adder graphs", 1.0)
+    return Estimate(predict(plan, family), chosen)
 
 
 def estimate_plan(plan: PipelinePlan, board: Board) -> Estimate:
@@ -120,21 +137,13 @@ def device_speed(board: Board) -> str:
     return "up5k" if "--up5k" in board.device.options else board.family
 
 
-def _plan(workspace: Workspace, family: str, forms: str | None, progress: Progress) -> PipelinePlan:
-    if forms is None and workspace.path("design.json").exists():
-        if backend_of(workspace) != "stream":
-            raise UnsupportedError(
-                "Estimate must have a streaming design, not an NFU; add --forms '*=parallel' to "
-                "see what a streaming one would take"
-            )
-        return stream_store.plan_from_json(workspace.read("plan.json", made_by="generate"))
-    integer = integer_store.from_json(workspace.read("integer.json", made_by="approximate"))
-    progress("Adder graphs", 0.0)
-    effort = GenerateOptions().effort
-    folding = parse_folding(forms or "")
-    plan = plan_pipeline(integer, jobs=-1, family=family, effort=effort, folding=folding)
-    progress("Adder graphs", 1.0)
-    return plan
+def _generated(workspace: Workspace) -> PipelinePlan:
+    if backend_of(workspace) != "stream":
+        raise UnsupportedError(
+            "Estimate must have a streaming design, not an NFU; add --forms '*=parallel' to "
+            "see what a streaming one would take"
+        )
+    return stream_store.plan_from_json(workspace.read("plan.json", made_by="generate"))
 
 
 def _plain(cost: Cost) -> dict[str, int]:

@@ -175,9 +175,14 @@ class GenerateOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanOptions:
-    """How forms are planned: for ``rate`` images a second, None for the most that fits."""
+    """How forms are planned: for ``rate`` images a second, None for the most that fits.
+
+    ``size`` and ``pixels`` are those of :class:`GenerateOptions`.
+    """
 
     rate: float | None = None
+    size: tuple[int, int] | None = None
+    pixels: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from hwgen.boards import Board, find_board
 from hwgen.errors import DataError, ResourceError
 from hwgen.estimate.choose import RESOURCES, Choice, Room, choose, fastest, paces
 from hwgen.estimate.model import Cost
+from hwgen.flow.built import hardware_network
 from hwgen.flow.candidates import Candidates, find_candidates
 from hwgen.flow.estimation import Estimate, estimate_plan
 from hwgen.flow.nfu_candidates import NfuCandidate, nfu_candidates
-from hwgen.flow.options import GenerateOptions
+from hwgen.flow.options import GenerateOptions, PlanOptions
 from hwgen.flow.progress import Progress
 from hwgen.flow.workspace import Workspace
-from hwgen.integer import store as integer_store
 from hwgen.integer.types import IntegerNetwork
 from hwgen.stream.forms import folding_name
 from hwgen.stream.plan import plan_pipeline
@@ -66,7 +66,7 @@ class _Problem:
 
 
 def plan_folding(
-    workspace: Workspace, board_name: str, progress: Progress, *, rate: float | None
+    workspace: Workspace, board_name: str, options: PlanOptions, progress: Progress
 ) -> dict[str, Any]:
     """Choose forms for the network in a workspace, and write them to ``folding.json``.
 
@@ -74,15 +74,15 @@ def plan_folding(
     ----------
     board_name
         Board to fit on.
-    rate
-        Images a second, at the clock of the board; None for the most that fits.
+    options
+        What is asked for; rates are at the clock of the board.
 
     Returns
     -------
     dict
-        What the file holds: ``board``; ``rate``, None or what was asked for; ``capacity`` of the
-        board; ``backend`` that was chosen, with ``forms`` or ``tile``; ``predicted``; ``curve`` and
-        ``nfu``, what else there was to choose from.
+        What the file holds: ``board``; ``rate``, ``size`` and ``pixels`` of ``options``;
+        ``capacity`` of the board; ``backend`` that was chosen, with ``forms`` or ``tile``;
+        ``predicted``; ``curve`` and ``nfu``, what else there was to choose from.
 
     Raises
     ------
@@ -98,12 +98,12 @@ def plan_folding(
         )
 
     def work() -> None:
-        text = workspace.read("integer.json", made_by="approximate")
-        result = _planned(integer_store.from_json(text), board, progress, rate)
+        network = hardware_network(workspace, size=options.size, pixels=options.pixels)
+        result = asdict(options) | _planned(network, board, progress, options)
         workspace.write(FOLDING, json.dumps(result, indent=1, sort_keys=True) + "\n")
 
-    options = {"board": board.name, "rate": rate, "margin": MARGIN}
-    workspace.run("plan", work, reads=reads, writes=[FOLDING], options=options)
+    chosen = asdict(options) | {"board": board.name, "margin": MARGIN}
+    workspace.run("plan", work, reads=reads, writes=[FOLDING], options=chosen)
     result: dict[str, Any] = json.loads(workspace.path(FOLDING).read_text())
     return result
 
@@ -114,21 +114,33 @@ def planned_options(workspace: Workspace, options: GenerateOptions) -> GenerateO
     Raises
     ------
     DataError
-        If nothing was planned.
+        If nothing was planned, or for pictures of another size or other pixels.
     """
     if options.forms != PLANNED:
         return options
     result = json.loads(workspace.read(FOLDING, made_by="plan"))
+    size, pixels = result["size"] and tuple(result["size"]), result["pixels"]
+    if options.size not in (None, size) or options.pixels not in (1, pixels):
+        raise DataError(
+            "Planned forms must be for the same --size and --pixels; run 'hwgen plan' with them"
+        )
     family = find_board(result["board"]).family
-    chosen = replace(options, family=options.family or family, backend=result["backend"])
+    chosen = replace(
+        options,
+        family=options.family or family,
+        backend=result["backend"],
+        size=size,
+        pixels=pixels,
+    )
     if result["backend"] == "nfu":
         return replace(chosen, forms="", tile=tuple(result["tile"]), memory=result["memory"])
     return replace(chosen, forms=result["forms"])
 
 
 def _planned(
-    network: IntegerNetwork, board: Board, progress: Progress, rate: float | None
+    network: IntegerNetwork, board: Board, progress: Progress, options: PlanOptions
 ) -> dict[str, Any]:
+    rate = options.rate
     capacity = _capacity(board)
     effort = GenerateOptions().effort
     found = find_candidates(
@@ -137,7 +149,7 @@ def _planned(
     room = Room(capacity, found.fixed + LINK, found.cycles, MARGIN)
     problem = _Problem(network, board, found, room)
     progress("NFU", 0.0)
-    units = nfu_candidates(network, board)
+    units = nfu_candidates(network, board) if options.pixels == 1 else []
     progress("NFU", 1.0)
     clock = float(board.clock_hz)
     curve = _curve(problem)
@@ -152,7 +164,6 @@ def _planned(
         raise ResourceError(_refusal(problem, curve, units, rate, reason))
     result: dict[str, Any] = {
         "board": board.name,
-        "rate": rate,
         "capacity": {name: round(there) for name, there in capacity.items()},
         "curve": [_point(choice, clock) for choice in curve],
         "nfu": [unit_json(u, clock) for u in units],

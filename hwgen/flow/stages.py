@@ -24,7 +24,7 @@ from hwgen.flow.backends import (
     generate_files,
     load_plan,
 )
-from hwgen.flow.built import built_images, built_network
+from hwgen.flow.built import built_images, built_network, hardware_network
 from hwgen.flow.estimation import predict_core
 from hwgen.flow.on_board import fastest_baud
 from hwgen.flow.options import (
@@ -45,9 +45,6 @@ from hwgen.flow.source import NETWORK, load_source, undo_slim
 from hwgen.flow.summary import gather, summarise
 from hwgen.flow.testset import TEST_SET
 from hwgen.flow.workspace import Workspace
-from hwgen.integer import store as integer_store
-from hwgen.integer.resize import resized
-from hwgen.integer.widen import widen
 from hwgen.link.uart import BAUDS, choose_baud
 from hwgen.network import storage as network_store
 from hwgen.network.onnx_import import import_onnx
@@ -88,13 +85,9 @@ def generate(workspace: Workspace, options: GenerateOptions, progress: Progress)
 
     The Verilog computes the same for any options, but may be smaller, or be another back end's.
     """
-    integer = integer_store.from_json(workspace.read("integer.json", made_by="approximate"))
-    approx = approx_store.from_json(workspace.read("approx.json", made_by="approximate"))
-    if options.size is not None:
-        integer = resized(integer, options.size)
-    integer = widen(integer, options.pixels)
-
     options = planned_options(workspace, options)
+    integer = hardware_network(workspace, size=options.size, pixels=options.pixels)
+    approx = approx_store.from_json(workspace.read("approx.json", made_by="approximate"))
     writes = GENERATED[options.backend]
 
     def work() -> None:
@@ -274,7 +267,7 @@ def build(
         )
     approximate(workspace, approximate_options, progress)
     if plan_options is not None:
-        plan_folding(workspace, board.name, progress, rate=plan_options.rate)
+        plan_folding(workspace, board.name, plan_options, progress)
         generate_options = planned_options(workspace, replace(generate_options, forms=PLANNED))
         check_layers(generate_options.backend, verify_options)
     generate(workspace, generate_options, progress)
