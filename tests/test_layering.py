@@ -42,9 +42,13 @@ _MAY_IMPORT: dict[str, set[str]] = {
         *("stream.common", "stream.product"),  # what every block shares
         "stream.argmax",  # the decision behind an NFU
         "stream.design",  # a network on an NFU is a streaming design
+        "stream.programs",  # which may take programs from a host
         "toolchain",  # Yosys writes the Verilog
     },
-    "link": {"errors", "numeric", "toolchain", "stream.design", "sim.words"},
+    "link": {
+        *("errors", "numeric", "toolchain", "sim.words"),
+        *("stream.design", "stream.programs"),
+    },
     "boards": {"errors", "numeric", "toolchain", "stream.design", "link"},
     "report": {"errors", "numeric", "serial", "network", "approx", "slim", "integer"},
     "flow": {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, ValueLike, unsigned
 from amaranth.lib import memory, stream, wiring
@@ -18,6 +18,7 @@ from hwgen.nfu.timing import LOADS, Timing
 
 __all__ = [
     "BlockMemory",
+    "HeldWords",
     "WordServer",
     "distinct_columns",
     "memory_members",
@@ -62,12 +63,35 @@ def distinct_columns(words: Sequence[int], width: int) -> tuple[list[int], list[
     return list(first.values()), [place.get(column) for column in columns]
 
 
+class HeldWords(Protocol):
+    """A memory of words that an NFU reads."""
+
+    @property
+    def depth(self) -> int:
+        """Words that it has room for."""
+        ...
+
+    @property
+    def bits(self) -> int:
+        """Bits that it holds."""
+        ...
+
+    def read(self, m: Module, address: Value, enable: ValueLike, *, name: str) -> Value:
+        """The word that was read last."""
+        ...
+
+
 class _Constants:
     """A memory of constant words that holds no bit twice, and none that never changes."""
 
     def __init__(self, words: Sequence[int], width: int) -> None:
         self.words = words
         self.kept, self.source = distinct_columns(words, width)
+
+    @property
+    def depth(self) -> int:
+        """Words that it has room for."""
+        return len(self.words)
 
     @property
     def bits(self) -> int:
@@ -209,7 +233,12 @@ class BlockMemory(wiring.Component):
         self.config = config
         self.program = tuple(program)
         self.image = image
-        super().__init__(memory_members(config))
+        super().__init__(self.members)
+
+    @property
+    def members(self) -> dict[str, Any]:
+        """Members of the component."""
+        return memory_members(self.config)
 
     @property
     def outside(self) -> dict[str, Any]:
@@ -231,11 +260,18 @@ class BlockMemory(wiring.Component):
         """Bits of each memory in block RAM, by what it holds."""
         config, image = self.config, self.image
         return {
-            "program": self._instructions.bits,
-            "weights": _Constants(image.rows, config.row_width).bits,
-            "scales": _Constants(image.tables, config.table_width).bits,
-            "activations": len(image.activations) * config.activation_width,
+            "program": self.instructions_held.bits,
+            "weights": self.holds("sb", image.rows, config.row_width).bits,
+            "scales": self.holds("table", image.tables, config.table_width).bits,
+            "activations": self.activation_words
+            * max(config.tn, config.ti)
+            * config.activation_width,
         }
+
+    @property
+    def activation_words(self) -> int:
+        """Words of activations, each as wide as the wider of both sides."""
+        return len(self.image.activations) // max(self.config.tn, self.config.ti)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -245,14 +281,21 @@ class BlockMemory(wiring.Component):
         self._activations(m)
         return m
 
+    def holds(self, what: str, words: Sequence[int], width: int) -> HeldWords:
+        """The memory of the ``program``, or of a port's words."""
+        return _Constants(words, width)
+
     @property
-    def _instructions(self) -> _Constants:
-        return _Constants([encode(instruction) for instruction in self.program], WORD_WIDTH)
+    def instructions_held(self) -> HeldWords:
+        """The memory of the program."""
+        words = [encode(instruction) for instruction in self.program]
+        return self.holds("program", words, WORD_WIDTH)
 
     def _program(self, m: Module) -> None:
-        address, ahead = (Signal(range(max(2, len(self.program))), name=n) for n in ("pc", "ahead"))
+        held = self.instructions_held
+        address, ahead = (Signal(range(max(2, held.depth)), name=n) for n in ("pc", "ahead"))
         enable = Signal()
-        word = self._instructions.read(m, address, enable, name="program")
+        word = held.read(m, address, enable, name="program")
         m.d.comb += [
             self.instructions.payload.eq(word),
             self.instructions.valid.eq(~self.restart),
@@ -271,7 +314,7 @@ class BlockMemory(wiring.Component):
 
     def _constants(self, m: Module, port: str, words: Sequence[int]) -> None:
         server = self._server(m, port)
-        held = _Constants(words, server.width)
+        held = self.holds(port, words, server.width)
         word = held.read(m, server.address, server.read, name=f"{port}_memory")
         m.d.comb += [server.open.eq(1), server.word.eq(word)]
 
@@ -282,7 +325,7 @@ class BlockMemory(wiring.Component):
         server = self._server(m, "nbin")
         words = pack_activations(self.config, self.image.activations, both)
         m.submodules.activations = held = memory.Memory(
-            shape=unsigned(both * width), depth=max(2, len(words)), init=words
+            shape=unsigned(both * width), depth=max(2, self.activation_words), init=words
         )
         read, write = held.read_port(), held.write_port(granularity=tn * width)
         part = (both // ti - 1).bit_length()
@@ -301,6 +344,6 @@ class BlockMemory(wiring.Component):
             write.addr.eq(address[part:]),
             write.data.eq(self.write.payload.word.replicate(both // tn)),
         ]
-        inside = address < len(words) * (both // tn)
+        inside = address < self.activation_words * (both // tn)
         with m.If(self.write.valid & inside):
             m.d.comb += write.en.eq(1 << address[:part] if part else 1)

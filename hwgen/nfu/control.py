@@ -20,6 +20,7 @@ __all__ = [
     "flight_fields",
     "instruction_layout",
     "load_layout",
+    "program_bits",
     "run_fields",
     "store_fields",
     "token_layout",
@@ -62,6 +63,16 @@ def _fields(config: NfuConfig, names: Iterable[str]) -> data.StructLayout:
 def instruction_layout() -> data.StructLayout:
     """An instruction, a field each of :data:`hwgen.nfu.isa.FIELDS`."""
     return data.StructLayout({spec.attribute: _shape(spec, spec.width) for spec in FIELDS})
+
+
+def program_bits(config: NfuConfig) -> tuple[int, ...]:
+    """Bits of an instruction that a program can use with these parameters, of all others none."""
+    needed = _needed(config)
+    return tuple(
+        spec.offset + bit
+        for spec in FIELDS
+        for bit in range(min(spec.width, needed.get(spec.attribute, spec.width)))
+    )
 
 
 def load_layout(config: NfuConfig, port: str) -> data.StructLayout:

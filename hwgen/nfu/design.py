@@ -14,12 +14,13 @@ from hwgen.nfu.cycles import count_cycles
 from hwgen.nfu.fit import fit_config
 from hwgen.nfu.golden import execute
 from hwgen.nfu.image import MemoryMap, memory_map
+from hwgen.nfu.loadable import Room
 from hwgen.nfu.spram import SPRAM_VERILOG, SpramMemory
 from hwgen.nfu.system import NfuSystem, frame_cycles
 from hwgen.nfu.verilog import component_verilog
 from hwgen.stream.design import PixelLayout, StreamDesign
 
-__all__ = ["NfuBuild", "NfuPlan", "build_system"]
+__all__ = ["NfuBuild", "NfuPlan", "build_system", "header"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class NfuPlan:
     ``busy`` have a row and ``stalls`` (cause, cycles) have none; ``interval`` from one image to
     the next if neither side waits, ``latency`` from the first pixel of an image to the last of its
     result. ``memories`` are the bits of each memory in block RAM beside the core's
-    buffers, by what it holds, ``single_port`` those in single-port RAM.
+    buffers, by what it holds, ``single_port`` those in single-port RAM. ``room`` is that for
+    programs that are loaded, None if the program is fixed.
     """
 
     network: str
@@ -44,6 +46,7 @@ class NfuPlan:
     memories: tuple[tuple[str, int], ...]
     single_port: int
     map: MemoryMap
+    room: Room | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +106,7 @@ def build_system(
     extra = SPRAM_VERILOG if single_port else ""
     design = StreamDesign(
         name=name,
-        verilog=_header(plan, compiled, name) + component_verilog(system, name=name) + extra,
+        verilog=header(plan, compiled, name) + component_verilog(system, name=name) + extra,
         input_shape=network.input_shape,
         input_layout=PixelLayout.from_ranges(system.input_ranges),
         output_shape=network.shape(network.output),
@@ -112,7 +115,8 @@ def build_system(
     return NfuBuild(plan, compiled, design)
 
 
-def _header(plan: NfuPlan, compiled: CompiledNetwork, name: str) -> str:
+def header(plan: NfuPlan, compiled: CompiledNetwork, name: str) -> str:
+    """Comment at the top of the Verilog of module ``name``."""
     return "".join(f"// {line}".rstrip() + "\n" for line in _lines(plan, compiled, name))
 
 

@@ -96,16 +96,17 @@ class FeatureMap:
         """Put (C, H, W) ``values`` into ``memory``."""
         if self.numbers is not None:
             values = plane_values(values, self.planes)
-        self._pixels(memory)[:, :, self.slots] = (values >> self.shifts[:, None, None]).transpose(
+        self.pixels(memory)[:, :, self.slots] = (values >> self.shifts[:, None, None]).transpose(
             1, 2, 0
         )
 
     def read(self, memory: IntArray) -> IntArray:
         """(C, H, W) values from ``memory``."""
-        elements = self._pixels(memory)[:, :, self.slots].transpose(2, 0, 1)
+        elements = self.pixels(memory)[:, :, self.slots].transpose(2, 0, 1)
         return elements << self.shifts[:, None, None]
 
-    def _pixels(self, memory: IntArray) -> IntArray:
+    def pixels(self, memory: IntArray) -> IntArray:
+        """The part of ``memory`` that holds the pixels, (H, W, elements of the whole map)."""
         top, left = self.border[:2]
         whole = memory[self.address : self.address + self.size]
         pixels = whole.reshape(self.height, self.width, self.channels)

@@ -84,7 +84,7 @@ class SpramMemory(BlockMemory):
     def _activations(self, m: Module) -> None:
         tn, ti, width = self.config.tn, self.config.ti, self.config.activation_width
         both = max(tn, ti)
-        depth = max(2, len(self.image.activations) // both)
+        depth = max(2, self.activation_words)
         bits = (depth - 1).bit_length()
         server = self._server(m, "nbin")
         clearing = Signal(init=1, reset_less=True)

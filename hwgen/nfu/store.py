@@ -6,10 +6,11 @@ from hwgen import serial
 from hwgen.nfu.config import CONFIG_CLASSES
 from hwgen.nfu.design import NfuPlan
 from hwgen.nfu.image import MemoryMap, Region
+from hwgen.nfu.loadable import Room
 
 __all__ = ["plan_from_json", "plan_to_json"]
 
-_CLASSES = (*CONFIG_CLASSES, MemoryMap, NfuPlan, Region)
+_CLASSES = (*CONFIG_CLASSES, MemoryMap, NfuPlan, Region, Room)
 
 
 def plan_to_json(plan: NfuPlan) -> str:

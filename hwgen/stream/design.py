@@ -9,6 +9,7 @@ import numpy as np
 
 from hwgen.network.types import Shape
 from hwgen.numeric import IntArray, Range
+from hwgen.stream.programs import Loading
 
 __all__ = ["PixelLayout", "StreamDesign", "Tap"]
 
@@ -79,7 +80,8 @@ class StreamDesign:
     ``i__payload``, ``i__valid``, ``i__ready``; the output stream ``o__payload``, ``o__valid``,
     ``o__ready``; the taps, if any. A stream carries one pixel of all channels a transfer, in
     raster order, frame after frame with nothing between them. A transfer happens at a rising edge
-    of ``clk`` with valid and ready both high.
+    of ``clk`` with valid and ready both high. ``loading`` tells of a module inside that takes
+    programs, None if there is none.
     """
 
     name: str
@@ -89,3 +91,4 @@ class StreamDesign:
     output_shape: Shape
     output_layout: PixelLayout
     taps: tuple[Tap, ...] = ()
+    loading: Loading | None = None

@@ -19,6 +19,7 @@ from hwgen.stream.blocks import Stage
 from hwgen.stream.cycles import Timing
 from hwgen.stream.design import PixelLayout, StreamDesign, Tap
 from hwgen.stream.plan import PipelinePlan
+from hwgen.stream.programs import Loading, Program, WritableMemory
 from hwgen.stream.scan import Scan
 
 __all__ = ["design_from_json", "design_to_json", "plan_from_json", "plan_to_json"]
@@ -41,7 +42,7 @@ _PLAN = (
     SumPool,
     Timing,
 )
-_DESIGN = (PixelLayout, StreamDesign, Tap)
+_DESIGN = (Loading, PixelLayout, Program, StreamDesign, Tap, WritableMemory)
 
 
 def plan_to_json(plan: PipelinePlan) -> str:
