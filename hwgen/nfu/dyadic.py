@@ -23,10 +23,12 @@ def signed_digits(values: IntArray) -> IntArray:
 
     Terms come in order, lowest exponent first, then zeros.
     """
-    found = {w: [d.sign << d.exponent for d in csd(w)] for w in np.unique(values).tolist()}
-    most = max([1, *(len(terms) for terms in found.values())])
-    flat = [found[w] + [0] * (most - len(found[w])) for w in values.ravel().tolist()]
-    return np.array(flat, dtype=np.int64).reshape(*values.shape, most)
+    distinct, which = np.unique(values, return_inverse=True)
+    found = [[d.sign << d.exponent for d in csd(w)] for w in distinct.tolist()]
+    most = max([1, *map(len, found)])
+    table = np.array([terms + [0] * (most - len(terms)) for terms in found], dtype=np.int64)
+    digits: IntArray = table[which].reshape(*values.shape, most)
+    return digits
 
 
 def code_layout(exponent_width: int) -> data.StructLayout:
@@ -46,14 +48,13 @@ def pack_codes(terms: IntArray, exponents: int) -> IntArray:
     """
     width = (exponents - 1).bit_length()
     magnitude = np.abs(terms)
-    table = {0: 0} | {1 << e: e for e in range(exponents)}
-    if not np.isin(magnitude, list(table)).all():
+    powers = np.left_shift(np.int64(1), np.arange(exponents))
+    exponent = np.searchsorted(powers, np.maximum(magnitude, 1)).clip(max=exponents - 1)
+    present = magnitude != 0
+    if (magnitude != powers[exponent] * present).any():
         raise ValueError(f"Terms must be 0 or a signed power of two below 2**{exponents}")
-    exponent = np.array([table[m] for m in magnitude.ravel().tolist()], dtype=np.int64)
-    present = magnitude.ravel() != 0
-    flat: IntArray = exponent + ((terms.ravel() < 0).astype(np.int64) << width)
-    flat += present.astype(np.int64) << (width + 1)
-    return flat.reshape(terms.shape)
+    codes: IntArray = exponent + ((terms < 0).astype(np.int64) << width)
+    return codes + (present.astype(np.int64) << (width + 1))
 
 
 def unpack_codes(codes: IntArray, exponents: int) -> IntArray:
