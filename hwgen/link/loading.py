@@ -74,9 +74,7 @@ def loading_info(loading: Loading, program: Program, clock_hz: int) -> Info:
 def load_payloads(loading: Loading, program: Program) -> Iterator[bytes]:
     """Payloads that load ``program``, in order; words that are 0 are loaded too."""
     yield bytes([BEGIN]) + _HASH.pack(loading.hardware)
-    for number, (memory, words) in enumerate(
-        zip(loading.memories, program.contents, strict=True)
-    ):
+    for number, (memory, words) in enumerate(zip(loading.memories, program.contents, strict=True)):
         size = part_count(memory.width) * PART_BITS // 8
         most = (LARGEST - 1 - ADDRESS_BYTES) // size
         for address in range(0, len(words), most):
