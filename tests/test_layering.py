@@ -45,6 +45,10 @@ _MAY_IMPORT: dict[str, set[str]] = {
         "stream.programs",  # which may take programs from a host
         "toolchain",  # Yosys writes the Verilog
     },
+    "hybrid": {
+        *("errors", "numeric", "serial", "network.types", "integer", "stream", "nfu"),
+        "toolchain",  # Yosys writes the Verilog
+    },
     "link": {
         *("errors", "numeric", "toolchain", "sim.words"),
         *("stream.design", "stream.programs"),

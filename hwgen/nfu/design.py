@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """A network on an NFU as a streaming design: its Verilog, its program, and what it takes."""
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from hwgen.nfu.system import NfuSystem, frame_cycles
 from hwgen.nfu.verilog import component_verilog
 from hwgen.stream.design import PixelLayout, StreamDesign
 
-__all__ = ["NfuBuild", "NfuPlan", "build_system", "header"]
+__all__ = ["NfuBuild", "NfuPlan", "PlannedSystem", "build_system", "header", "plan_system"]
 
 
 @dataclass(frozen=True)
@@ -58,15 +59,24 @@ class NfuBuild:
     design: StreamDesign
 
 
-def build_system(
-    network: IntegerNetwork,
-    *,
-    tile: tuple[int, int],
-    depth: int = 512,
-    single_port: bool = False,
-    name: str = "hwgen_nfu",
-) -> NfuBuild:
-    """Compile ``network`` for an NFU with a tile (Tn, Ti), and write the hardware.
+@dataclass(frozen=True, eq=False)
+class PlannedSystem:
+    """A network compiled, and the component that runs it, before there is Verilog."""
+
+    plan: NfuPlan
+    compiled: CompiledNetwork
+    system: NfuSystem
+
+    def verilog(self, *, name: str) -> str:
+        """Verilog of the system as module ``name``, and of the modules that it needs."""
+        extra = SPRAM_VERILOG if self.plan.single_port else ""
+        return component_verilog(self.system, name=name) + extra
+
+
+def plan_system(
+    network: IntegerNetwork, *, tile: tuple[int, int], depth: int = 512, single_port: bool = False
+) -> PlannedSystem:
+    """Compile ``network`` for an NFU with a tile (Tn, Ti).
 
     Buffers have ``depth`` words, or more if the network needs them. With ``single_port``,
     activations are in the single-port RAM of iCE40 UltraPlus.
@@ -77,8 +87,6 @@ def build_system(
         If the NFU cannot run the network.
     VerifyError
         If the program breaks a rule of the golden executor.
-    ToolError, ToolNotFoundError
-        If Yosys fails or is missing.
     """
     tn, ti = tile
     config = fit_config(network, tn=tn, ti=ti, depth=depth)
@@ -103,10 +111,29 @@ def build_system(
         single_port=memory.single_port_bits,
         map=memory_map(config, compiled.program, compiled.memory),
     )
-    extra = SPRAM_VERILOG if single_port else ""
+    return PlannedSystem(plan, compiled, system)
+
+
+def build_system(
+    network: IntegerNetwork,
+    *,
+    tile: tuple[int, int],
+    depth: int = 512,
+    single_port: bool = False,
+    name: str = "hwgen_nfu",
+) -> NfuBuild:
+    """Compile ``network`` as :func:`plan_system` does, which raises the same, and write hardware.
+
+    Raises
+    ------
+    ToolError, ToolNotFoundError
+        If Yosys fails or is missing.
+    """
+    planned = plan_system(network, tile=tile, depth=depth, single_port=single_port)
+    plan, compiled, system = planned.plan, planned.compiled, planned.system
     design = StreamDesign(
         name=name,
-        verilog=header(plan, compiled, name) + component_verilog(system, name=name) + extra,
+        verilog=header(plan, compiled, name) + planned.verilog(name=name),
         input_shape=network.input_shape,
         input_layout=PixelLayout.from_ranges(system.input_ranges),
         output_shape=network.shape(network.output),

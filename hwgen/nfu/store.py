@@ -8,9 +8,10 @@ from hwgen.nfu.design import NfuPlan
 from hwgen.nfu.image import MemoryMap, Region
 from hwgen.nfu.loadable import Room
 
-__all__ = ["plan_from_json", "plan_to_json"]
+__all__ = ["PLAN_CLASSES", "plan_from_json", "plan_to_json"]
 
-_CLASSES = (*CONFIG_CLASSES, MemoryMap, NfuPlan, Region, Room)
+PLAN_CLASSES = (*CONFIG_CLASSES, MemoryMap, NfuPlan, Region, Room)
+"""Classes of what a plan holds."""
 
 
 def plan_to_json(plan: NfuPlan) -> str:
@@ -20,4 +21,4 @@ def plan_to_json(plan: NfuPlan) -> str:
 
 def plan_from_json(text: str) -> NfuPlan:
     """The plan that :func:`plan_to_json` wrote; :class:`DataError` if the text is damaged."""
-    return serial.loads(text, _CLASSES, NfuPlan)
+    return serial.loads(text, PLAN_CLASSES, NfuPlan)

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """An NFU with its memory and program: images in, results out, without a processor."""
 
 from __future__ import annotations

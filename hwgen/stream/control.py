@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +22,25 @@ from hwgen.stream.machines import FIELDS, LINE_BITS, Kind, advance
 from hwgen.stream.patches import Supply
 from hwgen.stream.scan import Scan
 
-__all__ = ["Control"]
+__all__ = ["Control", "Reader"]
 
 _Beats = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Reader:
+    """What reads the results of a pipeline, in beats of a cycle each, and gives its own.
+
+    Parameters
+    ----------
+    waits, takes, gives : bool arrays (beats,)
+        Of each beat of an image: whether it waits until there is an item, whether it takes the
+        item, and whether a result is there in the next cycle. What takes an item waits for it.
+    """
+
+    waits: npt.NDArray[np.bool_]
+    takes: npt.NDArray[np.bool_]
+    gives: npt.NDArray[np.bool_]
 
 
 class Control:
@@ -39,10 +56,17 @@ class Control:
         Least cycles between the starts of two images.
     joins : sequence of tuples of str
         Names of buffers before a join, to be watched.
+    reader : Reader or None
+        What reads the results; its own are then those that count.
     """
 
     def __init__(
-        self, stages: Sequence[Stage], *, pace: int = 0, joins: Sequence[Sequence[str]] = ()
+        self,
+        stages: Sequence[Stage],
+        *,
+        pace: int = 0,
+        joins: Sequence[Sequence[str]] = (),
+        reader: Reader | None = None,
     ) -> None:
         numbers = {"": 0}
         for stage in stages:
@@ -57,12 +81,13 @@ class Control:
         results = next(s.output_shape for s in stages if s.name == last)
         self._beats = (
             stages[0].shape[1] * stages[0].shape[2],
-            results[1] * results[2],
+            results[1] * results[2] if reader is None else int(reader.gives.sum()),
         )
         self._pace = pace
-        self._output = numbers[unread[0]]
-        self._valid = np.zeros(len(numbers), dtype=np.bool_)
-        self._ready = np.zeros(len(numbers), dtype=np.bool_)
+        streams = len(numbers) + (reader is not None)
+        self._output = numbers[unread[0]] if reader is None else len(numbers)
+        self._valid = np.zeros(streams, dtype=np.bool_)
+        self._ready = np.zeros(streams, dtype=np.bool_)
         self._ready[self._output] = True
 
         rows: list[list[int]] = []
@@ -75,6 +100,13 @@ class Control:
             rows.append(row + [0] * (FIELDS - len(row)))
             state += initial
             table += entries
+        if reader is not None:
+            beats = len(reader.takes)
+            source, sink = numbers[unread[0]], self._output
+            row = [Kind.WINDOW, source, sink, len(state), len(table), beats]
+            rows.append(row + [0] * (FIELDS - len(row)))
+            state += [0, 0]
+            table += np.concatenate([reader.takes, reader.gives, reader.waits]).tolist()
         self._rows = np.array(rows, dtype=np.int64)
         self._state = np.array(state, dtype=np.int64)
         self._table = np.array(table, dtype=np.int64)

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 from hwgen.errors import VerifyError
 from hwgen.stream.blocks import Stage
-from hwgen.stream.control import Control
+from hwgen.stream.control import Control, Reader
 
-__all__ = ["Timing", "balance", "predict"]
+__all__ = ["Timing", "balance", "frame_ends", "predict"]
 
 _AMPLE = 1 << 30
 _PATIENCE = 6
@@ -45,8 +45,10 @@ class Timing:
         return self.period_cycles / self.period_images
 
 
-def predict(stages: Sequence[Stage]) -> Timing:
+def predict(stages: Sequence[Stage], reader: Reader | None = None) -> Timing:
     """Timing of the pipeline made of ``stages``, which are in topological order.
+
+    With a ``reader`` it is the timing of both together: results are the reader's.
 
     What comes in and out of a stage does not depend on when it does, so a pipeline that does not
     stop here does not stop with any gaps in its input and any pauses of its output.
@@ -56,10 +58,21 @@ def predict(stages: Sequence[Stage]) -> Timing:
     VerifyError
         If the pipeline stops: a branch buffer is too small.
     """
-    run = _Run(stages)
+    run = _Run(stages, reader=reader)
     while run.timing is None:
         run.step()
     return run.timing
+
+
+def frame_ends(stages: Sequence[Stage], images: int, reader: Reader | None = None) -> list[int]:
+    """Cycles in which the last beat of each of the first results goes out, as :func:`predict`."""
+    control = Control(stages, reader=reader)
+    ends: list[int] = []
+    while len(ends) < images:
+        control.run()
+        if control.images_out > len(ends):
+            ends.append(control.cycles - 1)
+    return ends
 
 
 def balance(stages: Sequence[Stage]) -> tuple[Stage, ...]:
@@ -127,9 +140,14 @@ class _Run:
     """
 
     def __init__(
-        self, stages: Sequence[Stage], *, pace: int = 0, joins: Sequence[Sequence[str]] = ()
+        self,
+        stages: Sequence[Stage],
+        *,
+        pace: int = 0,
+        joins: Sequence[Sequence[str]] = (),
+        reader: Reader | None = None,
     ) -> None:
-        self.control = Control(stages, pace=pace, joins=joins)
+        self.control = Control(stages, pace=pace, joins=joins, reader=reader)
         self.pace = pace
         self.timing: Timing | None = None
         self._given: list[int] = []

@@ -22,9 +22,15 @@ from hwgen.stream.plan import PipelinePlan
 from hwgen.stream.programs import Loading, Program, WritableMemory
 from hwgen.stream.scan import Scan
 
-__all__ = ["design_from_json", "design_to_json", "plan_from_json", "plan_to_json"]
+__all__ = [
+    "PLAN_CLASSES",
+    "design_from_json",
+    "design_to_json",
+    "plan_from_json",
+    "plan_to_json",
+]
 
-_PLAN = (
+PLAN_CLASSES = (
     Add,
     Adder,
     AdderGraph,
@@ -42,6 +48,8 @@ _PLAN = (
     SumPool,
     Timing,
 )
+"""Classes of what a plan holds."""
+
 _DESIGN = (Loading, PixelLayout, Program, StreamDesign, Tap, WritableMemory)
 
 
@@ -52,7 +60,7 @@ def plan_to_json(plan: PipelinePlan) -> str:
 
 def plan_from_json(text: str) -> PipelinePlan:
     """The plan that :func:`plan_to_json` wrote; :class:`DataError` if the text is damaged."""
-    return serial.loads(text, _PLAN, PipelinePlan)
+    return serial.loads(text, PLAN_CLASSES, PipelinePlan)
 
 
 def design_to_json(design: StreamDesign) -> str:

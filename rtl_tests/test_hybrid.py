@@ -1,0 +1,140 @@
+# amaranth: UnusedElaboratable=no
+"""A pipeline with an NFU behind it: words of the golden model, cycles of the cycle model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from networks import NETWORKS, images_for
+from streambench import run_stream
+
+from hwgen.hybrid.design import build_hybrid
+from hwgen.hybrid.plan import PlannedHybrid, plan_hybrid
+from hwgen.hybrid.system import Hybrid
+from hwgen.hybrid.timing import hybrid_interval, hybrid_timing, queued
+from hwgen.sim.golden import run
+from hwgen.sim.verify import verify
+from hwgen.stream.forms import parse_folding
+from hwgen.stream.pipeline import Pipeline
+from hwgen.toolchain.yosys import run_yosys
+
+CASES = [
+    ("classifier", "t1", (2, 4), ""),
+    ("small", "a", (4, 4), "*=memory:1"),
+    ("tanh", "t1", (1, 1), "*=serial:2"),
+    pytest.param("inception", "t6", (4, 4), "", marks=pytest.mark.slow),
+    pytest.param("chain", "conv2", (4, 2), "conv1=serial:4", marks=pytest.mark.slow),
+    pytest.param("residual", "t7", (2, 2), "*=memory:2", marks=pytest.mark.slow),
+]
+PLANNED: dict[tuple[str, str], PlannedHybrid] = {}
+
+
+def planned(name: str, cut: str, tile: tuple[int, int], forms: str) -> PlannedHybrid:
+    if (name, cut) not in PLANNED:
+        network = NETWORKS[name]()
+        PLANNED[name, cut] = plan_hybrid(
+            network, cut=cut, tile=tile, depth=64, folding=parse_folding(forms)
+        )
+    return PLANNED[name, cut]
+
+
+def hybrid(found: PlannedHybrid) -> Hybrid:
+    return Hybrid(Pipeline(found.plan.front), found.unit.system)
+
+
+@pytest.mark.parametrize(("name", "cut", "tile", "forms"), CASES)
+def test_hybrid_equals_golden(name: str, cut: str, tile: tuple[int, int], forms: str) -> None:
+    network, found = NETWORKS[name](), planned(name, cut, tile, forms)
+    timing = found.plan.timing
+    images = images_for(network, 4)
+    golden = run(network, images)
+    for stall in (0.0, 0.3):
+        result = run_stream(
+            hybrid(found),
+            images,
+            expected=golden,
+            stall_in=stall,
+            stall_out=stall,
+            seed=1,
+            deadline=int(12 * (timing.image + 4 * timing.interval)) + 500,
+            drain=int(timing.interval),
+        )
+        if not stall:
+            size = golden[0, 0].size
+            assert result.produced[0] == timing.first
+            assert result.produced[size - 1] == timing.image
+            ends = result.produced[size - 1 :: size]
+            assert ends[-1] - ends[-2] == timing.interval
+            average = hybrid_interval(found.plan.front.stages, found.plan.beats, len(ends))
+            assert ends[-1] - ends[0] == average * (len(ends) - 1)
+
+
+@pytest.mark.parametrize(("name", "cut", "tile", "forms"), CASES)
+def test_the_queue_costs_no_time_and_none_is_shorter(
+    name: str, cut: str, tile: tuple[int, int], forms: str
+) -> None:
+    """Images follow each other as fast as the slower part alone, if only just."""
+    found = planned(name, cut, tile, forms)
+    plan, unit = found.plan, found.plan.unit
+    assert plan.timing.interval == max(plan.front.timing.interval, unit.interval)
+    assert len(plan.beats.reader.takes) == unit.interval
+    if plan.queue > 2:
+        shorter, _ = queued(plan.front.stages, plan.front.output, plan.queue - 1)
+        assert hybrid_timing(shorter, plan.beats).interval > plan.timing.interval
+
+
+@pytest.mark.parametrize("reset_at", [25, 90])
+def test_reset_in_an_image(reset_at: int) -> None:
+    """While the pipeline works, and while the program runs."""
+    found = planned("classifier", "t1", (2, 4), "")
+    images = images_for(NETWORKS["classifier"](), 2, seed=6)
+    run_stream(
+        hybrid(found),
+        images,
+        expected=run(NETWORKS["classifier"](), images),
+        stall_in=0.1,
+        stall_out=0.1,
+        seed=2,
+        deadline=20_000,
+        drain=int(found.plan.timing.interval),
+        reset_at=reset_at,
+    )
+
+
+@pytest.mark.parametrize(("stall_in", "stall_out"), [(0.9, 0.0), (0.0, 0.95)])
+def test_slow_sides(stall_in: float, stall_out: float) -> None:
+    found = planned("tanh", "t1", (1, 1), "*=serial:2")
+    images = images_for(NETWORKS["tanh"](), 2, seed=3)
+    run_stream(
+        hybrid(found),
+        images,
+        expected=run(NETWORKS["tanh"](), images),
+        stall_in=stall_in,
+        stall_out=stall_out,
+        seed=4,
+        deadline=20_000,
+        drain=int(found.plan.timing.interval),
+    )
+
+
+def test_parts_of_the_verilog_fit(tmp_path: Path) -> None:
+    """No port is missing, too wide or too narrow, and nothing is undriven."""
+    found = planned("classifier", "t1", (2, 4), "")
+    design = build_hybrid(found, name="both").design
+    (tmp_path / "design.v").write_text(design.verilog, encoding="utf-8")
+    commands = ["read_verilog design.v", "hierarchy -check -top both", "proc", "check -assert"]
+    log = run_yosys(commands, directory=tmp_path).log
+    assert "Resizing cell port" not in log
+    network = NETWORKS["classifier"]()
+    assert (design.input_shape, design.output_shape) == (network.input_shape, (1, 1, 1))
+
+
+@pytest.mark.slow  # a compiled simulation
+@pytest.mark.parametrize("name", ["classifier", "tanh"])
+def test_verilog_equals_golden(name: str, tmp_path: Path) -> None:
+    case = next(tuple(c) for c in CASES if isinstance(c, tuple) and c[0] == name)
+    network, found = NETWORKS[name](), planned(*case)
+    images = network.input_format.dequantise(images_for(network, 4))
+    report = verify(network, build_hybrid(found).design, images, build_dir=tmp_path)
+    assert report.passed
