@@ -57,7 +57,7 @@ _MAY_IMPORT: dict[str, set[str]] = {
     "report": {"errors", "numeric", "serial", "network", "approx", "slim", "integer"},
     "flow": {
         *("errors", "npz", "numeric", "serial", "network", "approx", "slim", "integer"),
-        *("shiftadd", "stream", "nfu", "sim", "link", "boards", "toolchain", "report"),
+        *("shiftadd", "stream", "nfu", "hybrid", "sim", "link", "boards", "toolchain", "report"),
         *("estimate", "finetune", "formal"),
     },
     "cli": {"errors", "flow", "boards", "report", "toolchain", "nfu"},

@@ -148,7 +148,13 @@ GENERATE_OPTIONS = (
         type=click.Choice(BACKENDS),
         default=_G.backend,
         show_default=True,
-        help="What to build: a datapath for each layer, or a program for an NFU.",
+        help="What to build: a datapath for each layer, a program for an NFU, or datapaths for the "
+        "first layers and a program for the others.",
+    ),
+    click.option(
+        "--cut",
+        metavar="LAYER",
+        help="Layer behind which a hybrid is cut: up to it there is a datapath for each layer.",
     ),
     click.option(
         "--tile",
@@ -363,6 +369,7 @@ def generate_options(
     backend: Backend,
     tile: tuple[int, int] | None,
     memory: Memory | None,
+    cut: str | None,
     size: tuple[int, int] | None,
     pixels: int,
     family: str | None = None,
@@ -374,13 +381,15 @@ def generate_options(
     click.UsageError
         If one is of hardware that is not built.
     """
-    if forms and backend != "stream":
+    if forms and backend == "nfu":
         raise click.UsageError("--forms says how a streaming datapath is built")
     if pixels > 1 and backend != "stream":
         raise click.UsageError("--pixels says how a streaming datapath is built")
     for option, value in (("--tile", tile), ("--memory", memory)):
-        if value is not None and backend != "nfu":
+        if value is not None and backend == "stream":
             raise click.UsageError(f"{option} says how an NFU is built; add --backend nfu")
+    if (cut is not None) != (backend == "hybrid"):
+        raise click.UsageError("--cut and --backend hybrid go together")
     return GenerateOptions(
         family=family,
         effort=effort,
@@ -388,6 +397,7 @@ def generate_options(
         backend=backend,
         tile=tile,
         memory=memory,
+        cut=cut,
         size=size,
         pixels=pixels,
     )

@@ -51,6 +51,7 @@ def build(
     backend: Backend,
     tile: tuple[int, int] | None,
     memory: Memory | None,
+    cut: str | None,
     size: tuple[int, int] | None,
     pixels: int,
     images: int,
@@ -84,6 +85,7 @@ def build(
         backend=backend,
         tile=tile,
         memory=memory,
+        cut=cut,
         size=size,
         pixels=pixels,
     )

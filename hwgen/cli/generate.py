@@ -46,6 +46,7 @@ def generate(
     backend: Backend,
     tile: tuple[int, int] | None,
     memory: Memory | None,
+    cut: str | None,
     size: tuple[int, int] | None,
     pixels: int,
     wrappers: tuple[Wrapper, ...],
@@ -73,6 +74,7 @@ def generate(
         backend=backend,
         tile=tile,
         memory=memory,
+        cut=cut,
         size=size,
         pixels=pixels,
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from hwgen.boards import find_board
 from hwgen.errors import DataError, UnsupportedError, VerifyError
-from hwgen.flow.backends import load_plan
+from hwgen.flow.backends import PLAN_FILES, backend_of, load_plan, parts
 from hwgen.flow.built import built_images, built_network
 from hwgen.flow.options import FormalOptions, NetlistOptions, VerifyOptions
 from hwgen.flow.progress import Progress
@@ -18,7 +18,6 @@ from hwgen.flow.testset import TEST_SET
 from hwgen.flow.workspace import Workspace, file_digest
 from hwgen.formal.miter import ask
 from hwgen.formal.products import Product, products, prove, read_modules
-from hwgen.nfu.design import NfuPlan
 from hwgen.stream import store as stream_store
 from hwgen.stream.design import StreamDesign
 from hwgen.toolchain.synthesis import SynthesisJob, synthesise
@@ -85,8 +84,8 @@ def verify_formal(workspace: Workspace, options: FormalOptions, progress: Progre
     VerifyError
         If one is not proved; the result is written all the same.
     """
-    plan = load_plan(workspace)
-    if isinstance(plan, NfuPlan):
+    plan, _ = parts(load_plan(workspace))
+    if plan is None:
         raise UnsupportedError("An NFU has no adder graph to prove: leave out --formal")
     network, design = built_network(workspace), _design(workspace)
     found, others = products(network, plan, design.verilog)
@@ -111,10 +110,11 @@ def verify_formal(workspace: Workspace, options: FormalOptions, progress: Progre
             if row["solver"] == "different":
                 raise VerifyError(f"{row['module']} is not its matrix, as the solver finds")
 
+    reads = ("integer.json", PLAN_FILES[backend_of(workspace)], "design.json")
     workspace.run(
         FORMAL,
         work,
-        reads=[workspace.path(name) for name in ("integer.json", "plan.json", "design.json")],
+        reads=[workspace.path(name) for name in reads],
         writes=[f"results/{FORMAL}.json"],
         options=asdict(options),
     )

@@ -119,6 +119,7 @@ def _generate(record: Mapping[str, Any]) -> list[str]:
     )
     words += _changed(
         options,
+        ("cut", "--cut", _G.cut),
         ("memory", "--memory", _G.memory),
         ("forms", "--forms", _G.forms),
         ("pixels", "--pixels", _G.pixels),

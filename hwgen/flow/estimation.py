@@ -140,8 +140,8 @@ def device_speed(board: Board) -> str:
 def _generated(workspace: Workspace) -> PipelinePlan:
     if backend_of(workspace) != "stream":
         raise UnsupportedError(
-            "Estimate must have a streaming design, not an NFU; add --forms '*=parallel' to "
-            "see what a streaming one would take"
+            "Estimate must have a streaming design, not one with an NFU; add --forms "
+            "'*=parallel' to see what a streaming one would take"
         )
     return stream_store.plan_from_json(workspace.read("plan.json", made_by="generate"))
 

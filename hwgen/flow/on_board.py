@@ -22,6 +22,7 @@ from hwgen.flow.results import read_result
 from hwgen.flow.source import load_source
 from hwgen.flow.testset import load_test_set
 from hwgen.flow.workspace import Workspace
+from hwgen.hybrid.plan import HybridPlan
 from hwgen.integer import store as integer_store
 from hwgen.integer.types import IntegerNetwork
 from hwgen.link.device import DeviceParameters
@@ -92,7 +93,9 @@ def fastest_baud(plan: Plan, design: StreamDesign, clock_hz: float) -> float:
     if isinstance(plan, NfuPlan):
         return math.inf  # it takes a whole image before it works
     _, height, width = design.input_shape
-    cycles = interval(plan) / (height * width)
+    # the NFU of a hybrid waits for the image, and takes it as fast as it can
+    busy = max(plan.front.timing.interval, plan.beats.fill) if isinstance(plan, HybridPlan) else 0
+    cycles = (busy or interval(plan)) / (height * width)
     return 10 * byte_count(design.input_layout) * clock_hz / (_MARGIN * cycles)
 
 

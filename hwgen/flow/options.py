@@ -49,8 +49,9 @@ ACTIVATIONS: tuple[ActivationStyle, ...] = ("minimax", "asg", "plan", "linear1",
 PRESCALES: tuple[Prescale, ...] = get_args(Prescale)
 """What can be done to the input of one of the paper's functions."""
 
-Backend = Literal["stream", "nfu"]
-"""What hardware a network becomes: a datapath for each layer, or a program for an NFU."""
+Backend = Literal["stream", "nfu", "hybrid"]
+"""What hardware a network becomes: a datapath for each layer, a program for an NFU, or datapaths
+for the first layers and a program for the others."""
 
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 """Names of the back ends."""
@@ -159,6 +160,7 @@ class GenerateOptions:
     the search for adder graphs makes, in steps for each adder. ``forms`` of layers of the streaming
     datapath (:mod:`hwgen.stream.forms`). ``backend`` that makes it, and ``tile``, (Tn, Ti) of an
     NFU (None: what suits small FPGAs), and the ``memory`` of its activations (None: block RAM).
+    ``cut`` is the tensor or layer up to which a hybrid is a streaming datapath.
     ``size``, height and width of larger pictures that it scans (None: the network's own).
     ``pixels`` of a row that the streaming datapath takes at once.
     """
@@ -169,6 +171,7 @@ class GenerateOptions:
     backend: Backend = "stream"
     tile: tuple[int, int] | None = None
     memory: Memory | None = None
+    cut: str | None = None
     size: tuple[int, int] | None = None
     pixels: int = 1
 

@@ -12,6 +12,8 @@ from hwgen.flow.backends import Plan, interval
 from hwgen.flow.options import Backend, VerifyOptions
 from hwgen.flow.progress import Progress
 from hwgen.flow.workspace import Workspace
+from hwgen.hybrid.plan import HybridPlan
+from hwgen.hybrid.timing import hybrid_interval
 from hwgen.integer.types import IntegerNetwork
 from hwgen.network.types import FloatArray
 from hwgen.nfu.design import NfuPlan
@@ -46,9 +48,10 @@ def check_layers(backend: Backend, options: VerifyOptions) -> None:
     UnsupportedError
         If the back end does not show its layers.
     """
-    if options.layers and backend == "nfu":
+    if options.layers and backend != "stream":
         raise UnsupportedError(
-            "Only the streaming back end shows its layers: leave out --layers, or --backend nfu"
+            "Only the streaming back end shows its layers: leave out --layers, or --backend "
+            f"{backend}"
         )
 
 
@@ -69,11 +72,17 @@ class Simulation:
 
     def count(self, mode: Mode, images: FloatArray) -> CycleCheck | None:
         """Cycles of an image without stalls, if the plan of the back end promises each."""
-        if not isinstance(self.plan, NfuPlan):
-            return None
-        two = np.resize(images[:2], (2, *images.shape[1:]))
-        report = self._run(f"Cycles of an image ({mode})", mode, two, Stall())
-        return CycleCheck(interval(self.plan), report.cycles_per_image)
+        match self.plan:
+            case NfuPlan():
+                count, predicted = 2, interval(self.plan)
+            case HybridPlan(front=front, beats=beats):
+                count = 3
+                predicted = hybrid_interval(front.stages, beats, count)
+            case _:
+                return None
+        few = np.resize(images[:count], (count, *images.shape[1:]))
+        report = self._run(f"Cycles of an image ({mode})", mode, few, Stall())
+        return CycleCheck(predicted, report.cycles_per_image)
 
     def _run(self, task: str, mode: Mode, images: FloatArray, stall: Stall | None) -> VerifyReport:
         self.progress(task, 0.0)

@@ -244,7 +244,7 @@ def build(
     board = find_board(synth_options.board)
     check_layers(generate_options.backend, verify_options)
     generate_options = replace(generate_options, family=board.family)
-    if generate_options.backend == "nfu":
+    if generate_options.backend != "stream":
         memory: Memory = "spram" if board.capacity.spram_bits else "bram"
         if generate_options.memory == "spram" and memory != "spram":
             raise ResourceError(

@@ -26,7 +26,8 @@ group             keys
                   ``float_functions`` of the float network that was imported
 ``hardware``      ``backend``; ``adders`` in adder graphs (None for an NFU), ``nfu``: ``tile``
                   [Tn, Ti], ``instructions``, and the share of ``busy`` cycles of the program (None
-                  otherwise); ``cycles_per_image``; ``latency_cycles`` from the first pixel in to
+                  otherwise); ``cut``, the tensor at which a hybrid is (None otherwise);
+                  ``cycles_per_image``; ``latency_cycles`` from the first pixel in to
                   the last result out; ``board``, ``part``; ``luts``, ``ffs``,
                   ``brams``, ``dsps`` of all that is in the bitstream; ``core``, the same of the
                   network alone; ``predicted``, what was expected of that before synthesis, with
@@ -83,7 +84,7 @@ from hwgen.approx.measure import mean_terms
 from hwgen.approx.types import ApproxNetwork
 from hwgen.boards import BOARDS
 from hwgen.errors import DataError
-from hwgen.flow.backends import Plan, interval, latency, load_plan
+from hwgen.flow.backends import Plan, backend_name, interval, latency, load_plan, parts
 from hwgen.flow.built import built_network
 from hwgen.flow.checks import FORMAL, NETLIST
 from hwgen.flow.commands import reproduce
@@ -94,11 +95,11 @@ from hwgen.flow.results import read_result
 from hwgen.flow.searches import load_front
 from hwgen.flow.source import SLIM, given_files, reads_now
 from hwgen.flow.workspace import Workspace, file_digest
+from hwgen.hybrid.plan import HybridPlan
 from hwgen.integer.types import IntegerNetwork
 from hwgen.network import storage as network_store
 from hwgen.network.types import Network
 from hwgen.nfu.design import NfuPlan
-from hwgen.stream.plan import PipelinePlan
 from hwgen.toolchain.doctor import tool_versions
 
 __all__ = ["STAGES", "Findings", "gather", "summarise"]
@@ -348,11 +349,13 @@ def _hardware(plan: Plan | None, synth: _Json | None) -> _Json | None:
     area = {key: synth["top"][key] if synth else None for key in _AREA}
     clock = synth["fmax_mhz"] if synth else None
     cycles = interval(plan)
+    front, unit = parts(plan)
     capacity = BOARDS[synth["board"]].capacity if synth else None
     return {
-        "backend": "nfu" if isinstance(plan, NfuPlan) else "stream",
-        "adders": None if isinstance(plan, NfuPlan) else plan.adders,
-        "nfu": _nfu(plan) if isinstance(plan, NfuPlan) else None,
+        "backend": backend_name(plan),
+        "adders": None if front is None else front.adders,
+        "nfu": None if unit is None else _nfu(unit),
+        "cut": plan.cut if isinstance(plan, HybridPlan) else None,
         "cycles_per_image": cycles,
         "latency_cycles": latency(plan),
         "board": synth["board"] if synth else None,
@@ -430,7 +433,7 @@ def _layers(found: Findings) -> list[_Json] | None:
     errors = found.approximate.get("output_errors")
     instances = found.synth["instances"] if found.synth else None
     luts = {name: area["luts"] for name, area in instances} if instances else None
-    plan = found.plan if isinstance(found.plan, PipelinePlan) else None
+    plan = parts(found.plan)[0] if found.plan is not None else None
     rows = layer_table(found.approx, found.integer, plan, errors, luts)
     return [
         {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(row).items()}

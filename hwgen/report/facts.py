@@ -197,8 +197,9 @@ def _nfu(hardware: _Group | None) -> str:
     if hardware is None or hardware["nfu"] is None:
         return ""
     nfu = hardware["nfu"]
+    behind = f" behind {hardware['cut']}" if hardware.get("cut") else ""
     return (
-        f"{nfu['tile'][0]} x {nfu['tile'][1]}, {number(nfu['instructions'])} instructions; "
+        f"{nfu['tile'][0]} x {nfu['tile'][1]}{behind}, {number(nfu['instructions'])} instructions; "
         f"{percent(nfu['busy'])} of the program's cycles add up weights"
     )
 

@@ -79,9 +79,9 @@ def tiles(summary: _Group) -> tuple[Tile, ...]:
         remark = f"of {number(verification['words_compared'])} words"
         found.append(Tile(number(verification["words_differed"]), "words differed", remark))
     if hardware:
-        if hardware["nfu"] is None:
+        if hardware["adders"] is not None:
             found.append(Tile(number(hardware["adders"]), "adders", "in adder graphs"))
-        else:
+        if hardware["nfu"] is not None:
             tile = " \u00d7 ".join(str(size) for size in hardware["nfu"]["tile"])
             found.append(
                 Tile(tile, "NFU", f"{number(hardware['nfu']['instructions'])} instructions")
