@@ -115,10 +115,9 @@ def _generate(record: Mapping[str, Any]) -> list[str]:
         return []
     options = record["options"]
     words = _changed(
-        options, ("effort", "--effort", _G.effort), ("backend", "--backend", _G.backend)
-    )
-    words += _changed(
         options,
+        ("effort", "--effort", _G.effort),
+        ("backend", "--backend", _G.backend),
         ("cut", "--cut", _G.cut),
         ("memory", "--memory", _G.memory),
         ("forms", "--forms", _G.forms),
