@@ -58,7 +58,7 @@ class Whole(wiring.Component):
 )
 def test_full_rate(seed: int, digit: int) -> None:
     graph, bias = problem(seed)
-    product = DigitSerial(graph, digit=digit, bias=bias)
+    product = DigitSerial(graph, digit=digit, bias=bias, complement=seed % 2 == 0)
     x = vectors(graph.inputs, count=8, seed=seed)
     expected = x @ graph.matrix + bias
     np.testing.assert_array_equal(product.model(x), expected)
@@ -76,7 +76,7 @@ def test_stalls_and_reset(seed: int, digit: int) -> None:
     x = vectors(graph.inputs, count=8, seed=seed)
     stall_in, stall_out = [(0.5, 0.5), (0.9, 0.1), (0.1, 0.9)][seed % 3]
     run_stream(
-        Whole(DigitSerial(graph, digit=digit, bias=bias)),
+        Whole(DigitSerial(graph, digit=digit, bias=bias, complement=seed % 2 == 1)),
         x,
         expected=x @ graph.matrix + bias,
         stall_in=stall_in,
@@ -87,8 +87,8 @@ def test_stalls_and_reset(seed: int, digit: int) -> None:
     )
 
 
-@pytest.mark.parametrize("digit", [1, 3])
-def test_requantised(digit: int) -> None:
+@pytest.mark.parametrize(("digit", "complement"), [(1, False), (3, True), (3, False)])
+def test_requantised(digit: int, complement: bool) -> None:
     """Multipliers of more than one term, of none, and shifts to either side; saturation."""
     graph = optimize([[3, -5, 0, 7, 1], [1, 4, 0, -2, 1]], inputs=[BYTE, Range(-9, 9)])
     op = Requantise(
@@ -97,7 +97,7 @@ def test_requantised(digit: int) -> None:
         -100,
         127,
     )
-    product = DigitSerial(graph, digit=digit, bias=[7, -90, 5, 1, 0], op=op)
+    product = DigitSerial(graph, digit=digit, bias=[7, -90, 5, 1, 0], op=op, complement=complement)
     x = vectors(graph.inputs, count=12, seed=3)
     sums = x @ graph.matrix + [7, -90, 5, 1, 0]
     scaled = sums * [5, 11, 3, 0, 8]

@@ -71,6 +71,21 @@ class Alignment:
         start = self.begin[len(graph.inputs) + index] - 1
         return start + operand.shift // self.digit - self.begin[operand.source]
 
+    def bits(
+        self, graph: AdderGraph, index: int, operand: Operand
+    ) -> tuple[tuple[int, int, int], ...]:
+        """Where each bit of the digits of an operand comes from.
+
+        As the bit of the source's digit, the registers behind that of the sum after which it is
+        read, and the digits of zero that a word begins with.
+        """
+        late, rest = divmod(operand.shift, self.digit)
+        delay = self.delay(graph, index, operand)
+        return tuple(
+            ((bit - rest) % self.digit, delay + (bit < rest), late + (bit < rest))
+            for bit in range(self.digit)
+        )
+
     def places(self, field: Field) -> tuple[tuple[int, int], ...]:
         """For each bit of a field: the bit of the digit, and its delay in cycle ``latency``."""
         since = self.latency - self.begin[field.source]

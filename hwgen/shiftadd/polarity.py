@@ -19,10 +19,49 @@ from hwgen.shiftadd.adder import operand_range
 from hwgen.shiftadd.graph import Adder, AdderGraph, Operand
 from hwgen.shiftadd.schedule import Schedule
 
-__all__ = ["Polarities", "plus_and_other", "polarities", "wired_bits"]
+__all__ = ["Chains", "Polarities", "plus_and_other", "polarities", "polarities_of", "wired_bits"]
 
 _ROUNDS = 8  # attempts at every value that needs inverters, in the mean
 _MOST_ROUNDS = 20_000
+
+
+@dataclass(frozen=True)
+class Chains:
+    """The registers that the values of a graph pass through, and where nodes read them.
+
+    Parameters
+    ----------
+    widths : tuple of int
+        Bits of each value, inputs first; 0 of constant ones, which take either form.
+    registers : tuple of int
+        Registers behind each value.
+    wired : tuple of int
+        Bits of each node that are bits of an operand.
+    reads : tuple of (int, int)
+        For each node, behind how many registers it reads its operands, in the order of
+        :func:`plus_and_other`.
+    """
+
+    widths: tuple[int, ...]
+    registers: tuple[int, ...]
+    wired: tuple[int, ...]
+    reads: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of_schedule(cls, graph: AdderGraph, plan: Schedule) -> Chains:
+        """Chains of a pipeline whose values pass whole."""
+        count = len(graph.inputs)
+        return cls(
+            tuple(0 if r.lo == r.hi else r.width for r in graph.ranges),
+            tuple(max(0, read - made) for read, made in zip(plan.read, plan.made, strict=True)),
+            tuple(wired_bits(graph, index) for index in range(len(graph.nodes))),
+            tuple(
+                (made - plan.made[plus.source], made - plan.made[other.source])
+                for made, (plus, other, _) in zip(
+                    plan.made[count:], map(plus_and_other, graph.nodes), strict=True
+                )
+            ),
+        )
 
 
 @dataclass(frozen=True)
@@ -60,13 +99,18 @@ def wired_bits(graph: AdderGraph, index: int) -> int:
 
 
 def polarities(graph: AdderGraph, plan: Schedule) -> Polarities:
+    """Forms of a pipelined adder graph whose values pass whole: see :func:`polarities_of`."""
+    return polarities_of(graph, Chains.of_schedule(graph, plan))
+
+
+def polarities_of(graph: AdderGraph, chains: Chains) -> Polarities:
     """Choose forms with few inverters, by local search; the same every time.
 
     A descent that changes nodes one by one is followed by attempts at values in both forms: all
     that read such a value are made to want one form of it, then other nodes are changed as long as
     that saves inverters, and all this stays if there are no more of them than before.
     """
-    search = _Search(graph, plan)
+    search = _Search(graph, chains)
     search.descend(range(len(graph.nodes)), frozenset())
     rng = np.random.default_rng(0)
     rounds = min(_ROUNDS * len(search.costly()), _MOST_ROUNDS)
@@ -82,18 +126,14 @@ def polarities(graph: AdderGraph, plan: Schedule) -> Polarities:
 class _Search:
     """Modes of all nodes and the inverters that each value then needs."""
 
-    def __init__(self, graph: AdderGraph, plan: Schedule) -> None:
+    def __init__(self, graph: AdderGraph, chains: Chains) -> None:
         count = len(graph.inputs)
-        self._graph = graph
         self._count = count
-        self._widths = [0 if r.lo == r.hi else r.width for r in graph.ranges]
-        self._wired = [wired_bits(graph, index) for index in range(len(graph.nodes))]
+        self._widths, self._wired, self._reads = chains.widths, chains.wired, chains.reads
         self._sources = [plus_and_other(node) for node in graph.nodes]
-        self._steps = [max(0, read - made) for read, made in zip(plan.read, plan.made, strict=True)]
         # Number of readers of each value that want it true and complemented, after each register.
-        self._wanted = [[[0, 0] for _ in range(steps + 1)] for steps in self._steps]
+        self._wanted = [[[0, 0] for _ in range(steps + 1)] for steps in chains.registers]
         self.modes = [False] * len(graph.nodes)
-        self._plan = plan
         for output in graph.outputs:
             if output is not None:
                 self._wanted[output.source][-1][False] += 1
@@ -118,9 +158,8 @@ class _Search:
         """Count or forget what a node wants of its operands."""
         plus, other, negated = self._sources[index]
         mode = self.modes[index]
-        made = self._plan.made
-        for operand, form in ((plus, mode), (other, mode ^ negated)):
-            step = made[self._count + index] - made[operand.source]
+        forms = (mode, mode ^ negated)
+        for operand, step, form in zip((plus, other), self._reads[index], forms, strict=True):
             self._wanted[operand.source][step][form] += change
 
     def flip(self, index: int) -> None:

@@ -115,7 +115,7 @@ class Stage:
     lanes : int
         Of ``dense``.
     complement : bool
-        Whether ``adders`` keep complements where that saves inverters.
+        Whether ``adders`` and ``digit_adders`` keep complements where that saves inverters.
     depth : int
         Items that a ``buffer`` holds; branches of a ``fork``; adders between two registers of
         ``adders``; flags of the digits that ``digit_adders`` takes.
@@ -246,6 +246,7 @@ def component(stage: Stage) -> wiring.Component:
                 bias=stage.bias or None,
                 op=op,
                 flags=stage.depth,
+                complement=stage.complement,
             )
         case "pool":
             assert isinstance(op, MaxPool | SumPool)

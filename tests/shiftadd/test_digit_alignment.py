@@ -14,6 +14,7 @@ from hwgen.numeric import IntArray, Range
 from hwgen.shiftadd import Adder, AdderGraph, Operand, csd_graph, optimize
 from hwgen.shiftadd.build import scaled, with_bias
 from hwgen.shiftadd.digit_serial import Alignment, Field, align, without_right_shifts
+from hwgen.shiftadd.digit_zeros import Zeros, zeros_of
 
 
 def fields_of(graph: AdderGraph) -> list[Field]:
@@ -26,7 +27,12 @@ def fields_of(graph: AdderGraph) -> list[Field]:
 
 
 def simulate(
-    graph: AdderGraph, plan: Alignment, fields: list[Field], x: IntArray, gaps: list[int]
+    graph: AdderGraph,
+    plan: Alignment,
+    fields: list[Field],
+    x: IntArray,
+    gaps: list[int],
+    zeros: Zeros,
 ) -> IntArray:
     """Fields (words, fields) of words (words, inputs), digit by digit, with junk between words."""
     digit, digits = plan.digit, plan.digits
@@ -42,19 +48,25 @@ def simulate(
         for start, word in zip(starts, x[:, value].tolist(), strict=True):
             streams[value, start : start + digits] = digits_of(word)
 
+    def register(value: int, bit: int, number: int, time: int) -> int:
+        """What a register holds: what came there, unless one on its way was cleared."""
+        for passed in range(number + 1):
+            clear = zeros.clears.get((value, bit, passed))
+            if clear is not None and time - (number - passed) - clear - 1 in starts:
+                return 0
+        return int(streams[value, time - number, bit])
+
     def operand(index: int, o: Operand, time: int, place: int) -> list[int]:
         span = graph.ranges[o.source]
         if span.lo == span.hi:
             return digits_of(span.lo << o.shift)[place]
-        late, rest = divmod(o.shift, digit)
-        delay = plan.delay(graph, index, o)
         bits = []
-        for b in range(digit):
-            before = b < rest
-            kept, source = delay + before, (b - rest) % digit
-            assert 0 <= kept <= plan.depth[o.source][source]
-            there = place >= late + before
-            bits.append(int(streams[o.source, time - kept, source]) if there else 0)
+        for b, (source, number, late) in enumerate(plan.bits(graph, index, o)):
+            assert 0 <= number <= plan.depth[o.source][source]
+            if late >= digits or ((index, o, b) in zeros.masks and place < late):
+                bits.append(0)
+            else:
+                bits.append(register(o.source, source, number, time))
         return bits
 
     for index, node in enumerate(graph.nodes):
@@ -77,18 +89,21 @@ def simulate(
         for place, (bit, delay) in enumerate(plan.places(field)):
             assert 0 <= delay <= plan.depth[field.source][bit]
             assert delay > 0 or field.source >= len(graph.inputs)
-            found[:, k] += streams[field.source, starts + plan.latency - delay, bit] << place
+            for word, start in enumerate(starts.tolist()):
+                found[word, k] += register(field.source, bit, delay, start + plan.latency) << place
     return found
 
 
-def check(graph: AdderGraph, digit: int, gaps: list[int]) -> Alignment:
+def check(
+    graph: AdderGraph, digit: int, gaps: list[int], fields: list[Field] | None = None
+) -> Alignment:
     rng = np.random.default_rng(1)
-    fields = fields_of(graph)
+    fields = fields_of(graph) if fields is None else fields
     least = max(r.width for r in graph.inputs)
     plan = align(graph, fields, digit, digits=-(-least // digit))
     ends = np.array([[r.lo, r.hi] for r in graph.inputs])
     x = np.concatenate([ends.T, rng.integers(ends[:, 0], ends[:, 1] + 1, (4, len(ends)))])
-    found = simulate(graph, plan, fields, x, gaps)
+    found = simulate(graph, plan, fields, x, gaps, zeros_of(graph, plan, fields))
     sources = AdderGraph(graph.inputs, graph.nodes, tuple(Operand(f.source) for f in fields))
     expected = sources.evaluate(x) if fields else np.zeros((len(x), 0), dtype=int)
     for k, field in enumerate(fields):
@@ -102,7 +117,31 @@ def check(graph: AdderGraph, digit: int, gaps: list[int]) -> Alignment:
 def test_every_bit_is_in_its_place(problem: tuple, digit: int, gaps: list[int]) -> None:
     matrix, inputs = problem
     graph = with_bias(optimize(matrix, inputs=inputs), [-5, *[9] * (matrix.shape[1] - 1)])
-    check(without_right_shifts(graph), digit, gaps)
+    graph = without_right_shifts(graph)
+    check(graph, digit, gaps)
+    middle = [Field(f.source, f.low + f.width // 4, f.width // 2) for f in fields_of(graph)]
+    check(graph, digit, gaps, [field for field in middle if field.width])
+
+
+@pytest.mark.parametrize(("lo", "digits", "masks"), [(-8, 1, 1), (-8, 8, 0), (0, 1, 0)])
+def test_masks_are_left_where_all_digits_are_read(lo: int, digits: int, masks: int) -> None:
+    """A sum whose double is added first, from the register from which it is then added itself.
+
+    With digits to spare, those that are cleared are not read, or they are zero.
+    """
+    inputs = (Range(lo, 7), Range(lo, 7))
+    nodes = (
+        Adder(Operand(0), Operand(1)),
+        Adder(Operand(2, 1), Operand(1)),
+        Adder(Operand(2), Operand(3)),
+    )
+    graph = AdderGraph(inputs, nodes, (Operand(4),))
+    fields = [Field(4, 0, 4)] if lo else fields_of(graph)
+    plan = align(graph, fields, 1, digits=digits)
+    zeros = zeros_of(graph, plan, fields)
+    assert len(zeros.masks) == masks
+    assert bool(zeros.clears) != bool(masks)
+    check(graph, 1, [0, 0, 2, 0, 1], fields)
 
 
 @settings(derandomize=True, max_examples=25, deadline=None)
