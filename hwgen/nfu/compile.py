@@ -25,7 +25,7 @@ from hwgen.nfu.layout import FeatureMap, place
 from hwgen.nfu.memory import MemoryImage, pack_rows
 from hwgen.nfu.order import channel_orders
 from hwgen.nfu.planes import image_planes
-from hwgen.nfu.rows import TapRow, filter_twos, tap_rows
+from hwgen.nfu.rows import TapRow, check_weights, filter_twos, tap_rows
 from hwgen.nfu.runs import Buffers, Placed, layer_runs, work_of
 from hwgen.nfu.tiling import Chunk, Tiling, candidates, pitch
 from hwgen.nfu.timing import Timing
@@ -120,7 +120,7 @@ def check_network(network: IntegerNetwork, config: NfuConfig) -> None:
     layers, _ = lower(network, planes=planes)
     maps, _ = place(network, layers, config, {}, planes=planes)
     for layer in layers:
-        _prepare(config, layer, maps)
+        _checked(config, layer, maps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,17 +137,27 @@ class _Prepared:
 def _prepare(config: NfuConfig, layer: Layer, maps: Mapping[str, FeatureMap]) -> _Prepared:
     sources = [maps[addend.tensor] for addend in layer.addends]
     target = maps[layer.output]
+    found, twos = _checked(config, layer, maps)
+    rows = tap_rows(config, layer, sources, target, twos)
+    return _Prepared(layer, sources, target, found, rows)
+
+
+def _checked(
+    config: NfuConfig, layer: Layer, maps: Mapping[str, FeatureMap]
+) -> tuple[tuple[Finish, ...], IntArray]:
+    """What NFU-3 does for a layer that the NFU can run, and the powers of two that it takes."""
+    sources = [maps[addend.tensor] for addend in layer.addends]
     try:
         if layer.maximum and not config.maximum:
             raise UnsupportedError("The maximum is missing in NFU-2; set the parameter 'maximum'")
         for source in sources:
             _check_activations(config, source)
-        order, twos = np.argsort(target.slots), filter_twos(config, layer, sources)
+        order, twos = np.argsort(maps[layer.output].slots), filter_twos(config, layer, sources)
         found = finishes(config, layer, order, twos)
-        rows = tap_rows(config, layer, sources, target, twos)
+        check_weights(config, layer, sources, twos)
     except UnsupportedError as error:
         raise UnsupportedError(f"Layer {layer.node.name!r}: {error}") from None
-    return _Prepared(layer, sources, target, found, rows)
+    return found, twos
 
 
 class _Emitter:

@@ -13,7 +13,7 @@ from hwgen.nfu.layers import Addend, Layer
 from hwgen.nfu.layout import FeatureMap
 from hwgen.numeric import IntArray
 
-__all__ = ["TapRow", "filter_twos", "tap_rows"]
+__all__ = ["TapRow", "check_weights", "filter_twos", "tap_rows"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,11 +59,19 @@ def tap_rows(
         filters = target.channels_at(group * config.tn, config.tn)
         rows: list[TapRow] = []
         for number, (addend, source) in enumerate(zip(layer.addends, sources, strict=True)):
-            weights = _stored_weights(layer, addend, source) >> twos.reshape(-1, 1, 1, 1)
-            op = replace(addend.op, weight=weights)
+            op = replace(addend.op, weight=_lane_weights(layer, addend, source, twos))
             rows.extend(_addend_rows(config, number, op, source, filters))
         result.append(rows)
     return result
+
+
+def check_weights(
+    config: NfuConfig, layer: Layer, sources: Sequence[FeatureMap], twos: IntArray
+) -> None:
+    """Raise what :func:`tap_rows` would, which depends on nothing but the values of weights."""
+    for addend, source in zip(layer.addends, sources, strict=True):
+        values = np.unique(_lane_weights(layer, addend, source, twos))
+        config.lane.split(values[np.newaxis])
 
 
 def filter_twos(config: NfuConfig, layer: Layer, sources: Sequence[FeatureMap]) -> IntArray:
@@ -82,6 +90,12 @@ def filter_twos(config: NfuConfig, layer: Layer, sources: Sequence[FeatureMap]) 
         ],
         dtype=np.int64,
     )
+
+
+def _lane_weights(layer: Layer, addend: Addend, source: FeatureMap, twos: IntArray) -> IntArray:
+    """Stored weights (filters, channels of a group, KH, KW) without what the scales take."""
+    weights = _stored_weights(layer, addend, source)
+    return weights >> twos.reshape(-1, 1, 1, 1)
 
 
 def _stored_weights(layer: Layer, addend: Addend, source: FeatureMap) -> IntArray:
