@@ -28,8 +28,8 @@ class DigitWindow(wiring.Component):
     buffer and taps that hold digits: the taps of a row are one shift register, of which each tap
     sees the digit that its own column's delay has reached. A beat of the scan takes as many cycles
     as a pixel has digits, and ``digits`` cycles if it gives a window, in the last of which nothing
-    shifts and each tap repeats its sign. If no pixel is negative, taps have flags, which are low in
-    the padding and past the last digit; else the taps themselves are zero in the padding.
+    shifts and each tap repeats its sign. If no pixel is negative, taps have flags, which are high
+    in the padding and past the last digit; else the taps themselves are zero in the padding.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class DigitWindow(wiring.Component):
         with m.If(ce):
             m.d.sync += [o.valid.eq(go & give), o.payload.first.eq(place == 0)]
 
-        masks = self._masks(m, ce, enters, position)
+        blanks = self._blanks(m, ce, enters, position)
         active = Signal()
         with m.If(ce):
             m.d.sync += active.eq(enters)
@@ -136,27 +136,26 @@ class DigitWindow(wiring.Component):
                     with m.If(ce & active):
                         m.d.sync += sign.eq(bits[-1] if span.signed else 0)
                     now = Mux(active, bits, sign.replicate(self.digit))
-                    m.d.comb += tap.eq(now & masks[r * kw + s].replicate(self.digit))
+                    m.d.comb += tap.eq(now & ~blanks[r * kw + s].replicate(self.digit))
         if self.flags:
-            m.d.comb += o.payload.flags.eq(Cat(masks))
+            m.d.comb += o.payload.flags.eq(Cat(blanks))
         return m
 
-    def _masks(self, m: Module, ce: Value, enters: Value, position: Position) -> list[Value]:
-        """For each tap, whether it is in the frame; as a flag, and has digits left.
+    def _blanks(self, m: Module, ce: Value, enters: Value, position: Position) -> list[Value]:
+        """For each tap, whether it is in the padding; as a flag, or has no digits left.
 
         In the cycles of the window's digits, one after the digits enter.
         """
-        masks: list[Value] = []
+        blanks: list[Value] = []
         for r in range(self.scan.kernel[0]):
             row = position.window_row_mask(r)
             for s in range(self.scan.kernel[1]):
-                inside = Signal(name=f"inside_r{r}_s{s}", reset_less=True)
+                blank = Signal(name=f"blank_r{r}_s{s}", reset_less=True)
+                inside = row & position.column_mask(s) & (enters if self.flags else Const(1))
                 with m.If(ce):
-                    m.d.sync += inside.eq(
-                        row & position.column_mask(s) & (enters if self.flags else Const(1))
-                    )
-                masks.append(inside)
-        return masks
+                    m.d.sync += blank.eq(~inside)
+                blanks.append(blank)
+        return blanks
 
     def _line_buffer(self, m: Module, shift: Value, pixel: Value) -> list[Value]:
         """Digits of the rows above the one that enters, the uppermost first."""

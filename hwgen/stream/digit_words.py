@@ -141,7 +141,7 @@ class Words:
             form = self._form(value, k + 1)
             register = Signal(len(bits), name=f"{name}_d{k + 1}", reset_less=True)
             negative = self._negative(value, k) if negative is None else negative
-            clear = negative if flag is None or k else ~flag
+            clear = negative if flag is None or k else flag
             now = Cat(self._chains[value, bit][k] for bit in bits)
             with self.m.If(self.go):
                 self.m.d.sync += register.eq(_turned(now, form))

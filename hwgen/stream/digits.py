@@ -33,7 +33,7 @@ def digit_ranges(fields: int, digit: int, *, flags: int = 0) -> tuple[Range, ...
 def digit_signature(fields: int, digit: int, *, flags: int = 0) -> stream.Signature:
     """Stream of digits of fields ``x0, x1, ...``.
 
-    With flags, field k is zero where flag ``k % flags`` is low, whatever its digit is.
+    With flags, field k is zero where flag ``k % flags`` is high, whatever its digit is.
     """
     layout: dict[str, Any] = {"first": 1}
     if flags:
@@ -88,21 +88,44 @@ class Serialise(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         i, o = self.i, self.o
-        place = Signal(range(self.digits))
-        last = place == self.digits - 1
-        m.d.comb += [o.valid.eq(i.valid), o.payload.first.eq(place == 0)]
-        m.d.comb += i.ready.eq(o.ready & last)
-        with m.If(i.valid & o.ready):
-            m.d.sync += place.eq(Mux(last, 0, place + 1))
+        # Places are counted in pairs, one hot: an eighth of a byte then takes four LUTs (_chosen).
+        pairs = Signal(-(-self.digits // 2), name="pairs", init=1)
+        odd = Signal() if self.digits > 1 else Const(0)
+        last = pairs[-1] & (odd if self.digits % 2 == 0 else 1)
+        m.d.comb += [
+            o.valid.eq(i.valid),
+            o.payload.first.eq(pairs[0] & ~odd),
+            i.ready.eq(o.ready & last),
+        ]
+        if self.digits > 1:
+            with m.If(i.valid & o.ready):
+                m.d.sync += odd.eq(~odd & ~last)
+                with m.If(odd | last):
+                    m.d.sync += pairs.eq(pairs.rotate_left(1))
         for k, r in enumerate(self.ranges):
             value: Value = i.payload[f"c{k}"]
             sign = value[-1] if r.signed else Const(0, 1)
             count = -(-r.width // self.digit)
-            extended = Cat(value, sign.replicate(count * self.digit - r.width))
-            digit = o.payload[f"x{k}"]
-            m.d.comb += digit.eq(sign.replicate(self.digit))
-            with m.Switch(place):
-                for n in range(count):
-                    with m.Case(n):
-                        m.d.comb += digit.eq(extended.word_select(n, self.digit))
+            own = pairs[: -(-count // 2)]
+            extended = Cat(value, sign.replicate(len(own) * 2 * self.digit - r.width))
+            digits = [extended.word_select(n, self.digit) for n in range(2 * len(own))]
+            past = ~own.any() if len(own) < len(pairs) else Const(0, 1)
+            for bit in range(self.digit):
+                bits = [word[bit] for word in digits]
+                chosen = _chosen(own, odd & ~past, bits)
+                m.d.comb += o.payload[f"x{k}"][bit].eq(
+                    Mux(past, sign, chosen) if r.signed else chosen
+                )
         return m
+
+
+def _chosen(pairs: Value, odd: Value, bits: Sequence[Value]) -> Value:
+    """``bits[2 * k + odd]`` if pair k is the one that is high, ``odd`` if none is.
+
+    A chain of LUTs of four inputs, one a pair: those before the pair say which of its bits it is,
+    those behind it pass it on.
+    """
+    chosen = Mux(pairs[0], Mux(odd, bits[1], bits[0]), odd)
+    for k in range(1, len(pairs)):
+        chosen = Mux(pairs[k], Mux(chosen, bits[2 * k + 1], bits[2 * k]), chosen)
+    return chosen

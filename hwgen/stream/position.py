@@ -3,12 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 
 from hwgen.stream.scan import Scan
 
-__all__ = ["Position", "follow"]
+__all__ = ["Position"]
+
+_NEAR = 3
+"""Places of a counter, from its first, that flip-flops in a row tell with fewer LUTs."""
+
+
+class _Places:
+    """A counter that advances or restarts at each ``step``, and flags that follow it."""
+
+    def __init__(self, m: Module, counter: Signal, step: Value, restart: Value) -> None:
+        self._m, self.counter, self.step, self.restart = m, counter, step, restart
+        self._near: list[Value] = []
+        with m.If(step):
+            m.d.sync += counter.eq(Mux(restart, 0, counter + 1))
+
+    def at(self, place: int) -> Value:
+        """Whether the counter is at a place."""
+        if place >= _NEAR:
+            return self.counter == place
+        while len(self._near) <= place:
+            after = self._near[-1] & ~self.restart if self._near else self.restart
+            near = Signal(name=f"{self.counter.name}_at{len(self._near)}", init=not self._near)
+            with self._m.If(self.step):
+                self._m.d.sync += near.eq(after)
+            self._near.append(near)
+        return self._near[place]
+
+    def follow(self, values: Sequence[bool], name: str) -> Value:
+        """Flag that is ``values[place]``, from a register; it changes where its values do."""
+        first = values[0]
+        if all(value == first for value in values):
+            return Const(int(first))
+        for odd in (True, False):
+            places = [place for place, value in enumerate(values) if value == odd]
+            if len(places) == 1 and places[0] < _NEAR:
+                return self.at(places[0]) if odd else ~self.at(places[0])
+        changes = [
+            (place, after)
+            for place, (before, after) in enumerate(pairwise(values))
+            if before != after
+        ]
+        flag = Signal(name=name, init=int(first))
+        up, down = (
+            Cat(self.at(place) for place, after in changes if after == rises).any()
+            for rises in (True, False)
+        )
+        # A restart has precedence over what else changes at the same place.
+        after = up | (flag & ~down)
+        after = self.restart | after if first else ~self.restart & after
+        with self._m.If(self.step):
+            self._m.d.sync += flag.eq(after)
+        return flag
 
 
 class Position:
@@ -22,27 +74,22 @@ class Position:
         self._m, self._scan = m, scan
         self._rows = -(-scan.beats // scan.row)
         last_v, last_u = divmod(scan.beats - 1, scan.row)
-        self._u = u = Signal(range(scan.row), name="u")
-        self._v = v = Signal(range(self._rows), name="v")
+        u, v = Signal(range(scan.row), name="u"), Signal(range(self._rows), name="v")
         last, row_end = Signal(), Signal()
+        y_step = Signal(name="y_step")
+        m.d.comb += y_step.eq(go & row_end)
+        self._x, self._y = _Places(m, u, go, row_end), _Places(m, v, y_step, last)
         m.d.comb += [
-            last.eq((u == last_u) & (v == last_v)),
-            row_end.eq(last | (u == scan.row - 1)),
+            last.eq(self._x.at(last_u) & self._y.at(last_v)),
+            row_end.eq(last | self._x.at(scan.row - 1)),
         ]
-        self._x_step, self._x_restart = go, row_end
-        self._y_step, self._y_restart = Signal(name="y_step"), last
-        m.d.comb += self._y_step.eq(go & row_end)
-        with m.If(self._x_step):
-            m.d.sync += u.eq(Mux(row_end, 0, u + 1))
-        with m.If(self._y_step):
-            m.d.sync += v.eq(Mux(last, 0, v + 1))
 
     def along_row(self, values: Sequence[bool], name: str) -> Value:
         """Flag with a value for each beat of a row."""
-        return follow(self._m, self._x_step, self._x_restart, self._u, values, name)
+        return self._x.follow(values, name)
 
     def _along_column(self, values: Sequence[bool], name: str) -> Value:
-        return follow(self._m, self._y_step, self._y_restart, self._v, values, name)
+        return self._y.follow(values, name)
 
     def takes(self) -> Value:
         """Whether the beat takes a pixel."""
@@ -60,10 +107,10 @@ class Position:
             return Const(0)
         leads = Signal(name="leads", init=1)
         end_v, end_u = divmod(beats - 1, self._scan.row)
-        with m.If(self._x_step):
-            with m.If((self._u == end_u) & (self._v == end_v)):
+        with m.If(self._x.step):
+            with m.If(self._x.at(end_u) & self._y.at(end_v)):
                 m.d.sync += leads.eq(0)
-            with m.If(self._y_restart):
+            with m.If(self._y.restart):
                 m.d.sync += leads.eq(1)
         return leads
 
@@ -72,12 +119,8 @@ class Position:
         scan = self._scan
         (oh, ow), (sh, sw) = scan.out_size, scan.strides
         first_v, first_u = divmod(scan.first, scan.row)
-        give_u = self._every(
-            self._x_step, self._x_restart, self._u, scan.row, first_u, sw, ow, "give_u"
-        )
-        give_v = self._every(
-            self._y_step, self._y_restart, self._v, self._rows, first_v, sh, oh, "give_v"
-        )
+        give_u = self._every(self._x, scan.row, first_u, sw, ow, "give_u")
+        give_v = self._every(self._y, self._rows, first_v, sh, oh, "give_v")
         return give_u & self._of_window_row(give_v, "give")
 
     def _of_window_row(self, flag: Value, name: str) -> Value:
@@ -87,17 +130,17 @@ class Position:
         if first_u + (scan.out_size[1] - 1) * scan.strides[1] < scan.row:
             return flag
         # The last windows of a row are complete while the next row enters.
-        before = Signal(name=f"{name}_row_above")
-        with m.If(self._y_step):
-            m.d.sync += before.eq(flag)
-        above = self.along_row([u < first_u for u in range(scan.row)], "above")
-        return Mux(above, before, flag)
+        row = Signal(name=f"{name}_row")
+        begins = self._x.at(first_u - 1)
+        if (scan.beats - 1) % scan.row < first_u - 1:
+            begins |= self._y.restart  # the last row of beats ends before
+        with m.If(self._x.step & begins):
+            m.d.sync += row.eq(flag)
+        return row
 
     def _every(
         self,
-        step: Value,
-        restart: Value,
-        counter: Signal,
+        places: _Places,
         period: int,
         start: int,
         stride: int,
@@ -107,15 +150,13 @@ class Position:
         """Flag high at ``count`` values of the counter, ``stride`` apart from ``start``, cyclic."""
         m = self._m
         reach = (count - 1) * stride
-        span = follow(
-            m, step, restart, counter, [(k - start) % period <= reach for k in range(period)], name
-        )
+        span = places.follow([(k - start) % period <= reach for k in range(period)], name)
         if stride == 1 or count == 1:
             return span
         phase = Signal(range(stride), name=f"{name}_phase")
-        with m.If(step):
+        with m.If(places.step):
             m.d.sync += phase.eq(Mux(phase == stride - 1, 0, phase + 1))
-            with m.If(restart if start == 0 else counter == start - 1):
+            with m.If(places.restart if start == 0 else places.at(start - 1)):
                 m.d.sync += phase.eq(0)
         return span & (phase == 0)
 
@@ -144,25 +185,3 @@ class Position:
         offset = s * scan.dilations[1] - scan.pads[1]
         inside = [0 <= (u - first) % scan.row + offset < scan.width for u in range(scan.row)]
         return self.along_row(inside, f"inside_s{s}")
-
-
-def follow(
-    m: Module,
-    step: Value,
-    restart: Value,
-    counter: Signal,
-    values: Sequence[bool],
-    name: str,
-) -> Value:
-    """Register that equals ``values[counter]``; the counter advances or restarts at ``step``."""
-    if all(v == values[0] for v in values):
-        return Const(int(values[0]))
-    flag = Signal(name=name, init=int(values[0]))
-    with m.If(step):
-        for k in range(len(values) - 1):
-            if values[k + 1] != values[k]:
-                with m.If(counter == k):
-                    m.d.sync += flag.eq(int(values[k + 1]))
-        with m.If(restart):
-            m.d.sync += flag.eq(int(values[0]))
-    return flag
