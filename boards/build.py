@@ -10,7 +10,7 @@ from typing import Protocol
 
 from hwgen.boards.clocking import board_clock
 from hwgen.boards.constraints import constraints
-from hwgen.boards.top import top_name, top_verilog
+from hwgen.boards.top import core_name, top_name, top_verilog
 from hwgen.boards.types import Board
 from hwgen.errors import ResourceError
 from hwgen.link.uart import choose_baud
@@ -152,7 +152,7 @@ def build_board(
     sources = _sources(design, board, clock_mhz, baud)
     alone = {f"{design.name}.v": design.verilog}
     core, top = synthesise(
-        SynthesisJob(alone, design.name, board.family, directory / "core"),
+        SynthesisJob(alone, core_name(design), board.family, directory / "core"),
         SynthesisJob(sources, name, board.family, directory),
         time_limit=time_limit,
     )
@@ -192,7 +192,7 @@ def build_board(
         board=board.name,
         part=board.part,
         core=core.area,
-        instances=area_by_instance(core.netlist, top=design.name, family=board.family),
+        instances=area_by_instance(core.netlist, top=core_name(design), family=board.family),
         top=top.area,
         utilisation=routed.utilisation if routed else (),
         baud=choose_baud(clock.hz) if baud is None else baud,

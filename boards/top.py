@@ -16,7 +16,7 @@ from hwgen.link.uart import MIN_DIVISOR, UartReceiver, UartTransmitter, choose_b
 from hwgen.stream.design import StreamDesign
 from hwgen.toolchain.yosys import rtlil_to_verilog
 
-__all__ = ["BoardTop", "component_verilog", "top_name", "top_verilog"]
+__all__ = ["BoardTop", "component_verilog", "core_name", "top_name", "top_verilog"]
 
 
 class BoardTop(wiring.Component):
@@ -30,7 +30,8 @@ class BoardTop(wiring.Component):
     core : :class:`str`
         Module with the ports of a :class:`~hwgen.stream.design.StreamDesign`.
     parameters : :class:`~hwgen.link.device.DeviceParameters`
-        Sizes and constants of the link.
+        Sizes and constants of the link. If programs are loaded, ``core`` is the module of their
+        :class:`~hwgen.stream.programs.Loading`.
     divisor : :class:`int`
         Cycles of a bit of the UART.
     led_inverts : :class:`tuple` of :class:`bool`
@@ -90,8 +91,17 @@ class BoardTop(wiring.Component):
         m.submodules.device = device = Device(self.parameters, leds=len(self.led_inverts))
         wiring.connect(m, receiver.o, device.rx)
         wiring.connect(m, device.tx, transmitter.i)
+        load: dict[str, object] = {}
+        if self.parameters.loading is not None:
+            load = {
+                "i_load__payload": device.load.payload.as_value(),
+                "i_load__valid": device.load.valid,
+                "o_load__ready": device.load.ready,
+                "o_busy": device.busy,
+            }
         m.submodules.core = Instance(
             self.core,
+            **load,
             i_clk=ClockSignal(),
             i_rst=ResetSignal() | device.reset,
             i_i__payload=device.o.payload,
@@ -107,6 +117,11 @@ class BoardTop(wiring.Component):
             for index, invert in enumerate(self.led_inverts)
         ]
         return m
+
+
+def core_name(design: StreamDesign) -> str:
+    """Name of the module of ``design`` that the link talks to."""
+    return design.name if design.loading is None else design.loading.core
 
 
 def top_name(design: StreamDesign) -> str:
@@ -143,7 +158,7 @@ def top_verilog(
             f"within 0.75 % in at least {MIN_DIVISOR} cycles a bit, not {baud}"
         )
     top = BoardTop(
-        core=design.name,
+        core=core_name(design),
         parameters=DeviceParameters.of(design, clock.hz),
         divisor=divisor,
         led_inverts=tuple(pin.invert for pin in board.leds),

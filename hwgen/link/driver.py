@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol, Self, TypeVar
 
 from hwgen.errors import LinkError
+from hwgen.link.loading import load_payloads, loading_info
 from hwgen.link.payload import Frames, design_info
 from hwgen.link.protocol import (
     CYCLES_BYTES,
@@ -24,6 +25,7 @@ from hwgen.link.protocol import (
 )
 from hwgen.numeric import IntArray
 from hwgen.stream.design import StreamDesign
+from hwgen.stream.programs import Program
 
 __all__ = ["Answer", "Link", "Port"]
 
@@ -31,7 +33,12 @@ _T = TypeVar("_T")
 _QUIET = 0.2  # seconds after which every device has forgotten a frame that stopped
 _CHUNK = 4096  # bytes that are written at once, so that a port that takes none is found soon
 _INFO_BYTES = len(Info(0, 0, 0, 0).encode())
-_AGAIN = (ErrorCode.CHECKSUM, ErrorCode.COMMAND, ErrorCode.LENGTH)  # what noise on the line can do
+# what noise on the line can do, and what passes
+_AGAIN = (ErrorCode.CHECKSUM, ErrorCode.COMMAND, ErrorCode.LENGTH, ErrorCode.BUSY)
+
+
+class _ProgramLostError(LinkError):
+    """The board has not begun to load a program."""
 
 
 class Port(Protocol):
@@ -135,22 +142,74 @@ class Link:
             )
         return _decoded(Info.decode, payload)
 
-    def check(self, design: StreamDesign) -> Info:
+    def check(self, design: StreamDesign, program: Program | None = None) -> Info:
         """What the board says of itself, if it holds ``design``.
+
+        If the design takes programs it must hold ``program``, by default that of the design.
 
         Raises
         ------
         LinkError
-            If it does not answer, or holds another design.
+            If it does not answer, or holds another design or another program.
         """
-        info = self.ping()
-        wanted = design_info(design, info.clock_hz)
+        info = self._check_hardware(design)
+        loading = design.loading
+        if loading is None:
+            return info
+        wanted = loading_info(loading, program or loading.program, info.clock_hz)
         if info != wanted:
+            held = f"another program (hash {info.program:016x})" if info.program else "no program"
+            raise LinkError(
+                f"The board holds {held}, and that of the network has the hash "
+                f"{wanted.program:016x}: load it with --load"
+            )
+        return info
+
+    def _check_hardware(self, design: StreamDesign) -> Info:
+        info, loading = self.ping(), design.loading
+        if loading is None:
+            wanted = design_info(design, info.clock_hz)
+        else:
+            wanted = loading_info(loading, loading.program, info.clock_hz)
+        # with programs the rest is theirs
+        same = info == wanted if loading is None else info.design == wanted.design
+        if not same:
             raise LinkError(
                 f"The board holds another design (hash {info.design:016x}, and {design.name} has "
                 f"{wanted.design:016x}): configure it with the bitstream of this one"
             )
         return info
+
+    def load(
+        self,
+        design: StreamDesign,
+        program: Program,
+        progress: Callable[[int, int], object] = lambda done, total: None,
+    ) -> Info:
+        """Load ``program`` into a board with ``design``; what the board says of itself then.
+
+        A part that is not acknowledged is sent again; a board that has lost what it had of the
+        program, as it does without power, gets all of it once more. ``progress`` is called with the
+        parts that are loaded and their number.
+
+        Raises
+        ------
+        LinkError
+            If the board does not answer, holds another design or takes no programs.
+        """
+        self._check_hardware(design)
+        if design.loading is None:
+            raise LinkError(f"The board refused: {ErrorCode.UNSUPPORTED.sentence}")
+        parts = tuple(load_payloads(design.loading, program))
+        for _ in range(self._retries + 1):
+            try:
+                for number, part in enumerate(parts, 1):
+                    self._request(Command.LOAD, part, Command.LOADED, 0)
+                    progress(number, len(parts))
+            except _ProgramLostError:
+                continue
+            return self.check(design, program)
+        raise LinkError(f"The board lost the program {self._retries + 1} times while it was loaded")
 
     def run(self, frames: Frames, image: IntArray) -> Answer:
         """Result of the integer ``image`` (C, H, W), whose bytes are those of ``frames``.
@@ -208,6 +267,8 @@ class Link:
                     f"The board must give a known reason, not {answer.payload[0]}"
                 ) from None
             why = code.sentence
+            if code == ErrorCode.EMPTY and command == Command.LOAD:
+                raise _ProgramLostError(f"The board refused: {why}")
             if code not in _AGAIN:
                 raise LinkError(f"The board refused: {why}")
         raise LinkError(

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import replace
 
 from hwgen.errors import UnsupportedError
 from hwgen.link.protocol import CYCLES_BYTES, MAX_PAYLOAD, Info
@@ -84,9 +83,3 @@ def load_payloads(loading: Loading, program: Program) -> Iterator[bytes]:
             head = bytes([number]) + address.to_bytes(ADDRESS_BYTES, "little")
             yield head + content
     yield bytes([COMMIT]) + STATE.pack(*program_state(loading, program))
-
-
-def with_program(info: Info, loading: Loading, program: Program) -> Info:
-    """``info`` of a board into which ``program`` was loaded."""
-    code, image, result = program_state(loading, program)
-    return replace(info, program=code, image_bytes=image, result_bytes=result)

@@ -13,10 +13,12 @@ from model_device import ModelDevice
 
 from hwgen.errors import DataError, LinkError
 from hwgen.link.driver import Link
+from hwgen.link.loading import BEGIN, COMMIT, STATE, loading_info
 from hwgen.link.payload import PixelFrames, design_info
 from hwgen.link.protocol import Command, ErrorCode, Frame, Info, Result
 from hwgen.numeric import IntArray
 from hwgen.stream.design import PixelLayout, StreamDesign
+from hwgen.stream.programs import Loading, Program, WritableMemory
 
 _DESIGN = StreamDesign(
     "net",
@@ -141,6 +143,68 @@ def test_a_refusal_is_not_asked_again() -> None:
     with pytest.raises(LinkError, match="The board refused: pixels came faster"):
         _link(device).run(_FRAMES, _image())
     assert len(device.requests) == 1
+
+
+def test_programs_are_not_loaded_into_wired_weights() -> None:
+    device = _device()
+    with pytest.raises(LinkError, match="The board refused: its design loads no programs"):
+        _link(device).load(_DESIGN, Program(((),), 1, 1))
+    assert [frame.command for frame in device.requests] == [Command.PING]
+
+
+def test_a_board_that_is_at_work_is_asked_again() -> None:
+    busy = Frame(Command.ERROR, 1, bytes([ErrorCode.BUSY])).encode()
+    answer = _link(_device(lambda number, data: data if number else busy)).run(_FRAMES, _image())
+    assert answer.tries == 2
+
+
+class _Loaded(ModelDevice):
+    """A board that takes programs, and loses its power at some of its requests."""
+
+    def __init__(self, loading: Loading, cuts: set[int]) -> None:
+        super().__init__(loading_info(loading, loading.program, 1), lambda payload: Result(0, b""))
+        self.start, self.loading, self.cuts = self.info, loading, cuts
+        self.begun = False
+
+    def _answer(self, frame: Frame) -> Frame:
+        if len(self.requests) in self.cuts:
+            self.begun, self.info = False, self.start
+        if frame.command != Command.LOAD:
+            return super()._answer(frame)
+        if frame.payload[0] == BEGIN:
+            self.begun = True
+            self.info = replace(self.info, program=0)
+        elif not self.begun:
+            return Frame(Command.ERROR, frame.sequence, bytes([ErrorCode.EMPTY]))
+        elif frame.payload[0] == COMMIT:
+            code, image, result = STATE.unpack(frame.payload[1:])
+            self.info = replace(self.info, program=code, image_bytes=image, result_bytes=result)
+        return Frame(Command.LOADED, frame.sequence)
+
+
+_LOADING = Loading("core", 77, (WritableMemory("words", 20, 300),), 8, 9, Program(((),), 1, 1))
+_TAKING = replace(_DESIGN, loading=_LOADING)
+_PROGRAM = Program((tuple(range(300)),), 2, 3)
+
+
+@pytest.mark.parametrize("cuts", [set(), {3}, {2, 6}])
+def test_a_program_is_loaded_again_where_power_was_lost(cuts: set[int]) -> None:
+    device = _Loaded(_LOADING, cuts)
+    done: list[tuple[int, int]] = []
+    with pytest.raises(LinkError, match=r"another program \(hash [0-9a-f]{16}\), and that of the"):
+        _link(device).check(_TAKING, _PROGRAM)
+    info = _link(device).load(_TAKING, _PROGRAM, lambda *parts: done.append(parts))
+    assert info == loading_info(_LOADING, _PROGRAM, 1)
+    assert done[-1] == (5, 5)  # begin, 127 words a part, commit
+    words = [f for f in device.requests if f.command == Command.LOAD][-4:-1]
+    content = b"".join(frame.payload[4:] for frame in words)
+    assert content == b"".join(word.to_bytes(4, "little") for word in range(300))
+    assert [int.from_bytes(frame.payload[1:4], "little") for frame in words] == [0, 127, 254]
+
+
+def test_a_board_that_keeps_losing_power_is_given_up() -> None:
+    with pytest.raises(LinkError, match="lost the program 3 times while it was loaded"):
+        _link(_Loaded(_LOADING, set(range(100)))).load(_TAKING, _PROGRAM)
 
 
 def test_noise_without_an_end_is_given_up() -> None:
