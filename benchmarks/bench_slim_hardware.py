@@ -41,7 +41,8 @@ from hwgen.network.onnx_import import import_onnx
 from hwgen.network.types import Network
 from hwgen.nfu.compile import compile_network
 from hwgen.nfu.cycles import count_cycles
-from hwgen.nfu.fit import fit_config
+from hwgen.nfu.fit import fit_lane
+from hwgen.nfu.lane_dyadic import DyadicLane
 from hwgen.nfu.timing import Timing
 from hwgen.slim.compact import compact
 from hwgen.slim.objectives import MACS
@@ -98,7 +99,7 @@ def integer(approx: ApproxNetwork, images: np.ndarray) -> IntegerNetwork:
 def cycles_of(network: Network, images: np.ndarray, tile: tuple[int, int]) -> int:
     """Cycles of an image on an NFU whose NFU-3 no group is too short for."""
     whole = integer(approximated(compact(network), images, "P4"), images)
-    config = fit_config(whole, tn=tile[0], ti=tile[1], depth=2048)
+    config = fit_lane(whole, DyadicLane(1, 16), tn=tile[0], ti=tile[1], depth=2048)
     config = replace(config, nfu3_lanes=config.tn)
     program = compile_network(whole, config).program
     return count_cycles(config, program, Timing(latency=4)).total
