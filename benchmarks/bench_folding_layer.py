@@ -1,6 +1,7 @@
-"""Area against throughput of one layer: all at once, and with digits of 8, 4, 2 and 1 bits.
+"""Area, clock and windows a second of one layer: all at once, and with digits of 8 to 1 bits.
 
-    python benchmarks/bench_folding_layer.py RESULTS.json [--plot FIGURE.svg] [--family F] [--route]
+    python benchmarks/bench_folding_layer.py RESULTS.json --family ice40 --family ecp5
+        [--route hx8k-evn] [--route ulx3s-25f] [--plot FIGURE.svg]
 
 The layer is a convolution of 8 to 8 channels, 3 x 3, padded, on frames of 32 x 32 unsigned bytes,
 with its requantisation to bytes: normally distributed weights, seeded, as the nearest filters of
@@ -8,9 +9,9 @@ the dyadic set P6 (``--set``), whose scales become multipliers of two signed pow
 ``product`` is the constant matrix alone: in the parallel form with a register after every adder, in
 the others from digits to sums. ``layer`` is what ``hwgen generate`` writes: line buffer, window,
 product and requantisation. Every layer is compared with the golden model, bit for bit, in a
-compiled simulation of two frames with random gaps on both sides and one run without, which gives
-the cycles a window. ``--route`` places and routes each layer on an HX8K or an ECP5-45. Results are
-stored after every point; a second run goes on where it ended.
+compiled simulation of two frames with random gaps on both sides and one run without. ``--route``
+places and routes the layers of the board's family, the smallest first, with one seed and a target
+of 200 MHz. Results are stored after every part of a point; a second run goes on where it ended.
 """
 
 from __future__ import annotations
@@ -43,12 +44,12 @@ from hwgen.stream.digit_serial import DigitSerial
 from hwgen.stream.forms import parse_form
 from hwgen.stream.plan import PipelinePlan, plan_pipeline
 from hwgen.stream.verilog import emit
-from hwgen.toolchain.nextpnr import place_and_route
+from hwgen.toolchain.nextpnr import Device, place_and_route
 from hwgen.toolchain.synthesis import Area, SynthesisJob, synthesise
 from hwgen.toolchain.yosys import rtlil_to_verilog
 
 FORMS = ("parallel", "serial:8", "serial:4", "serial:2", "serial:1")
-DEVICES = {"ice40": "hx8k-evn", "ecp5": "ulx3s-45f"}
+CELLS = {"ice40": "ICESTORM_LC", "ecp5": "TRELLIS_COMB"}
 CHANNELS, SIZE = 8, 32
 Row = dict[str, Any]
 
@@ -87,27 +88,27 @@ def _with(network: IntegerNetwork, op: IntOp, name: str) -> IntegerNetwork:
     )
 
 
-def measure(part: str, plan: PipelinePlan, network: IntegerNetwork, family: str) -> Any:
+def measure(
+    part: str, plan: PipelinePlan, network: IntegerNetwork, family: str, device: Device | None
+) -> Row:
     """One part of what is known of a form."""
     design = emit(plan, name="layer")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        match part:
-            case "layer":
-                return _area(design.verilog, "layer", family, folder)
-            case "product":
-                return _area(_product(plan), "product", family, folder)
-            case "words":
-                images = np.random.default_rng(1).integers(0, 256, (2, *network.input_shape))
-                golden = run(network, images)
-                for stall in (Stall(0.3, 0.3), Stall(0.0, 0.0)):
-                    result = run_fast(design, images, stall=stall, build_dir=folder)
-                    if not np.array_equal(result.outputs, golden):
-                        raise SystemExit(f"{plan.name}: outputs differ from the golden model")
-                return int(golden.size)
-            case _:
-                _area(design.verilog, "layer", family, folder)
-                return _clock(family, folder)
+        if part == "product":
+            return {"product": _area(_product(plan), "product", family, folder)}
+        if part == "words":
+            images = np.random.default_rng(1).integers(0, 256, (2, *network.input_shape))
+            golden = run(network, images)
+            for stall in (Stall(0.3, 0.3), Stall(0.0, 0.0)):
+                result = run_fast(design, images, stall=stall, build_dir=folder)
+                if not np.array_equal(result.outputs, golden):
+                    raise SystemExit(f"{plan.name}: outputs differ from the golden model")
+            return {"words": int(golden.size)}
+        row: Row = {"layer": _area(design.verilog, "layer", family, folder)}
+        if part == "route" and device is not None:
+            row["route"] = _route(device, CELLS[family], folder)
+        return row
 
 
 def _product(plan: PipelinePlan) -> str:
@@ -115,7 +116,7 @@ def _product(plan: PipelinePlan) -> str:
     (stage,) = (stage for stage in plan.stages if stage.graph is not None)
     assert stage.graph is not None
     block = (
-        DigitSerial(stage.graph, digit=stage.digit, flags=stage.depth)
+        DigitSerial(stage.graph, digit=stage.digit, flags=stage.depth, complement=stage.complement)
         if stage.digit
         else ShiftAdd(stage.graph, complement=stage.complement)
     )
@@ -128,85 +129,95 @@ def _area(verilog: str, top: str, family: str, folder: Path) -> Row:
     return {"luts": area.luts, "ffs": area.ffs, "brams": area.brams}
 
 
-def _clock(family: str, folder: Path) -> float | str:
-    device = find_board(DEVICES[family]).device
+def _route(device: Device, cells: str, folder: Path) -> Row:
     try:
-        return place_and_route(device, name="layer", directory=folder, freq=200).fmax_mhz
+        routed = place_and_route(device, name="layer", directory=folder, freq=200, seeds=(1,))
     except HwgenError as error:
-        return str(error).partition(":")[0]
+        return {"failed": str(error).partition(":")[0]}
+    used = {each.kind: each.used for each in routed.utilisation}
+    return {"mhz": routed.fmax_mhz, "cells": used[cells], "seconds": round(routed.seconds)}
+
+
+def rate(row: Row) -> float:
+    """Windows a second at the highest clock, in millions; NaN if there is none."""
+    return float(row.get("route", {}).get("mhz", np.nan) / row["interval"])
 
 
 def table(rows: list[Row]) -> None:
     """Print what is stored."""
     print(
-        "| family | form | adders | cycles a window | product LUT4 | FF | layer LUT4 | FF | BRAM "
-        "| words equal | MHz |"
+        "| family | form | adders | cycles a window | layer LUT4 | parallel / this | FF | BRAM "
+        "| product LUT4 | cells placed | MHz | million windows/s | words equal |"
     )
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|---|")
     for row in rows:
-        matrix, whole = row["product"], row["layer"]
-        mhz = row.get("mhz", "")
+        whole, routed = row["layer"], row.get("route", {})
+        base = next(
+            (r for r in rows if (r["family"], r["form"]) == (row["family"], "parallel")), row
+        )
+        mhz = f"{routed['mhz']:.0f}" if "mhz" in routed else routed.get("failed", "")
         print(
-            f"| {row['family']} | {row['form']} | {row['adders']} | {row['interval']:g} "
-            f"| {matrix['luts']:,} | {matrix['ffs']:,} "
-            f"| {whole['luts']:,} | {whole['ffs']:,} | {whole['brams']} "
-            f"| {row.get('words', '')} | {f'{mhz:.0f}' if isinstance(mhz, float) else mhz} |"
+            f"| {row['family']} | {row['form']} | {row['adders']} | {row['interval']:.3g} "
+            f"| {whole['luts']:,} | {base['layer']['luts'] / whole['luts']:.2f} "
+            f"| {whole['ffs']:,} | {whole['brams']} "
+            f"| {row.get('product', {}).get('luts', '')} "
+            f"| {routed.get('cells', 0):,} | {mhz} | {rate(row):.2f} | {row.get('words', '')} |"
         )
 
 
 def plot(rows: list[Row], path: Path) -> None:
-    """LUTs of product and layer against windows a cycle."""
+    """LUTs against windows a second at the highest clock."""
     with axes_of(path) as axes:
-        for family, colour in zip(
-            sorted({row["family"] for row in rows}), ("C0", "C1"), strict=False
-        ):
-            own = [row for row in rows if row["family"] == family]
-            rates = [1 / row["interval"] for row in own]
-            for part, style in (("layer", "o-"), ("product", "s--")):
-                luts = [row[part]["luts"] for row in own]
-                axes.plot(rates, luts, style, color=colour, label=f"{family}, {part}")
-            for row, rate in zip(own, rates, strict=True):
+        for family, colour in (("ice40", "C0"), ("ecp5", "C1")):
+            own = [row for row in rows if row["family"] == family and np.isfinite(rate(row))]
+            luts = [row["layer"]["luts"] for row in own]
+            axes.plot([rate(row) for row in own], luts, "o-", color=colour, label=family)
+            for row, y in zip(own, luts, strict=True):
                 axes.annotate(
-                    row["form"], (rate, row["layer"]["luts"]), (0, 6),
-                    textcoords="offset points", ha="center", fontsize=7,
+                    f"{row['form']}, {row['route']['mhz']:.0f} MHz", (rate(row), y), (0, 6),
+                    textcoords="offset points", ha="center", fontsize=7, color=colour,
                 )  # fmt: skip
-        axes.set(xscale="log", yscale="log", xlabel="windows a cycle", ylabel="LUT4")
-        axes.xaxis.set_major_formatter(plt.FuncFormatter(lambda x, _: f"{x:g}"))
+        axes.set(xscale="log", yscale="log")
+        axes.set(xlabel="million windows a second at the highest clock", ylabel="LUT4 of the layer")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(plt.FuncFormatter(lambda x, _: f"{x:g}"))
+        axes.margins(0.15)
         axes.legend()
 
 
 @click.command(help=__doc__.splitlines()[0])
 @click.argument("results", type=click.Path(path_type=Path))
 @click.option("--plot", "figure", type=click.Path(path_type=Path))
-@click.option("--family", "families", multiple=True, type=click.Choice(list(DEVICES)))
+@click.option("--family", "families", multiple=True, type=click.Choice(list(CELLS)))
 @click.option("--form", "forms", multiple=True, default=FORMS, show_default=True)
 @click.option("--set", "recipe", default="P6", show_default=True)
-@click.option("--route", is_flag=True, help="Place and route too.")
+@click.option("--route", "boards", multiple=True, help="Board that layers are routed for.")
 def main(
     results: Path,
     figure: Path | None,
     families: tuple[str, ...],
     forms: tuple[str, ...],
     recipe: str,
-    route: bool,
+    boards: tuple[str, ...],
 ) -> None:
     rows: list[Row] = json.loads(results.read_text()) if results.exists() else []
+    devices = {device.family: device for device in (find_board(name).device for name in boards)}
     network = layer(recipe)
-    for part in ("layer", "product", "words", *(["mhz"] if route else [])):
-        for family, form in product(families, forms):
-            row = next((r for r in rows if (r["form"], r["family"]) == (form, family)), None)
-            if row is None:
-                row = {"form": form, "family": family}
-                rows.append(row)
-            if part in row:
-                continue
-            plan = plan_pipeline(network, folding={"*": parse_form(form)}, family=family)
-            row["adders"] = plan.adders
-            row["interval"] = plan.timing.interval / SIZE**2
-            row[part] = measure(part, plan, network, family)
-            rows.sort(key=lambda row: (row["family"], FORMS.index(row["form"])))
-            results.write_text(json.dumps(rows, indent=1) + "\n")
-    rows = [row for row in rows if "product" in row]
+    points = list(product(sorted(forms, key=FORMS.index, reverse=True), families))
+    for part, (form, family) in product(("route", "layer", "words", "product"), points):
+        row = next((r for r in rows if (r["form"], r["family"]) == (form, family)), None)
+        if row is None:
+            row = {"form": form, "family": family}
+            rows.append(row)
+        if part in row or (part == "route" and family not in devices):
+            continue
+        plan = plan_pipeline(network, folding={"*": parse_form(form)}, family=family)
+        row["adders"] = plan.adders
+        row["interval"] = plan.timing.interval / SIZE**2
+        row |= measure(part, plan, network, family, devices.get(family))
+        rows.sort(key=lambda row: (row["family"], FORMS.index(row["form"])))
+        results.write_text(json.dumps(rows, indent=1) + "\n")
+    rows = [row for row in rows if "layer" in row]
     table(rows)
     if figure is not None:
         plot(rows, figure)
