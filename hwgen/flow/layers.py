@@ -35,12 +35,12 @@ class Layer:
     against the float one's, the errors of all layers before it included.
 
     ``form`` says how the weights become hardware: ``adders`` (an adder graph of ``adders`` adders,
-    ``depth`` on the longest path), ``memory`` (codes in memory, read by ``lanes`` accumulators), or
-    nothing. ``luts`` counts those of the netlist, for all that the layer is made of. ``bits`` are
-    those of the widest output channel, ``stream_bits`` those of all channels, ``lo`` and ``hi``
-    bound the output integers. ``buffers`` are the items that the branches of a sum or a
-    concatenation are held in, one for each of ``reads``. ``cycles`` is how long an image keeps the
-    layer busy.
+    ``depth`` on the longest path, of ``digit`` bits each if words pass a digit a cycle), ``memory``
+    (codes in memory, read by ``lanes`` accumulators), or nothing. ``luts`` counts those of the
+    netlist, for all that the layer is made of. ``bits`` are those of the widest output channel,
+    ``stream_bits`` those of all channels, ``lo`` and ``hi`` bound the output integers. ``buffers``
+    are the items that the branches of a sum or a concatenation are held in, one for each of
+    ``reads``. ``cycles`` is how long an image keeps the layer busy.
     """
 
     name: str
@@ -59,6 +59,7 @@ class Layer:
     form: str = ""
     adders: int | None = None
     depth: int | None = None
+    digit: int | None = None
     lanes: int | None = None
     luts: int | None = None
     buffers: tuple[int, ...] = ()
@@ -196,6 +197,7 @@ def _with_hardware(row: Layer, stages: Sequence[Stage]) -> Layer:
         form="memory" if lanes else "adders" if graphs else "",
         adders=sum(graph.adders for graph in graphs) if graphs else None,
         depth=max(graph.depth for graph in graphs) if graphs else None,
+        digit=max((stage.digit for stage in stages), default=0) or None,
         lanes=lanes or None,
         cycles=max((stage.cycles for stage in stages), default=None),
     )

@@ -192,7 +192,11 @@ def _free(name: str, boxes: list[Box]) -> str:
 def _note(layer: Mapping[str, Any]) -> str:
     if layer["form"] == "memory":
         return f"{layer['lanes']} lane{'s' if layer['lanes'] > 1 else ''}"
-    return f"{layer['adders']:,} adders" if layer["form"] == "adders" else ""
+    if layer["form"] != "adders":
+        return ""
+    digit = layer["digit"]
+    bits = f" of {digit} bit{'s' if digit > 1 else ''}" if digit else ""
+    return f"{layer['adders']:,} adders{bits}"
 
 
 def _label(bits: int | None) -> str:

@@ -174,8 +174,11 @@ def _layer_row(layer: _Group) -> tuple[str, ...]:
         scale = ends[0] if ends[0] == ends[1] else " \u2025 ".join(ends)
     if layer["lo"] is not None:
         span = f"{layer['lo']} \u2025 {layer['hi']}".replace("-", "\u2212")
-    lanes = layer["lanes"]
-    adders = f"{lanes} lane{'s' if lanes > 1 else ''}" if lanes else _count(layer["adders"])
+    lanes, digit, adders = layer["lanes"], layer["digit"], _count(layer["adders"])
+    if lanes:
+        adders = f"{lanes} lane{'s' if lanes > 1 else ''}"
+    elif digit:
+        adders += f" \u00d7 {digit} bit{'s' if digit > 1 else ''}"
     return (
         layer["name"],
         layer["kind"],

@@ -120,6 +120,22 @@ def test_all_that_is_known_is_shown(workspace, html):
         assert value in page.text, value
 
 
+@pytest.mark.parametrize(
+    ("digit", "cell", "note"),
+    [
+        (None, "7", "7 adders"),
+        (1, "7 \u00d7 1 bit", "7 adders of 1 bit"),
+        (4, "7 \u00d7 4 bits", "of 4 bits"),
+    ],
+)
+def test_adders_of_digits_are_told_from_whole_ones(workspace, digit, cell, note):
+    summary = summarise(workspace)
+    summary["layers"][0] |= {"form": "adders", "adders": 7, "digit": digit, "lanes": None}
+    html = render(summary)
+    assert note in _Page(html).text
+    assert f">{cell}</td>" in html
+
+
 def test_a_failed_verification_comes_first(tmp_path):
     workspace = fill(tmp_path)
     workspace.path("stages/verify.json").unlink()
