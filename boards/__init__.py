@@ -7,11 +7,21 @@ from hwgen.boards.colorlight import COLORLIGHT_I5, COLORLIGHT_I9
 from hwgen.boards.hx8k_evn import HX8K_EVN
 from hwgen.boards.icebreaker import ICEBREAKER
 from hwgen.boards.tang_nano import TANG_NANO_9K, TANG_NANO_20K
-from hwgen.boards.types import Board, Capacity, Pin, SpiPins, UartPins
+from hwgen.boards.types import LINKS, Board, Capacity, Pin, SpiPins, UartPins, Wires
 from hwgen.boards.ulx3s import ULX3S_25F, ULX3S_45F, ULX3S_85F
 from hwgen.errors import ResourceError
 
-__all__ = ["BOARDS", "Board", "Capacity", "Pin", "SpiPins", "UartPins", "find_board"]
+__all__ = [
+    "BOARDS",
+    "LINKS",
+    "Board",
+    "Capacity",
+    "Pin",
+    "SpiPins",
+    "UartPins",
+    "Wires",
+    "find_board",
+]
 
 BOARDS: Mapping[str, Board] = MappingProxyType(
     {

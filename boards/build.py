@@ -10,10 +10,9 @@ from typing import Protocol
 
 from hwgen.boards.clocking import board_clock
 from hwgen.boards.constraints import constraints
-from hwgen.boards.top import core_name, top_name, top_verilog
-from hwgen.boards.types import Board
+from hwgen.boards.top import core_name, link_rate, top_name, top_verilog
+from hwgen.boards.types import Board, Wires
 from hwgen.errors import ResourceError
-from hwgen.link.uart import choose_baud
 from hwgen.stream.design import StreamDesign
 from hwgen.toolchain.instances import area_by_instance
 from hwgen.toolchain.nextpnr import Utilisation, pack, pack_plan, place_and_route, route_plan
@@ -38,7 +37,7 @@ class BuildResult:
 
     ``core`` is the area of the design alone, ``instances`` its share of each instance in it, by
     name, ``top`` that of the whole module on the board.
-    ``baud`` is the rate of the host link.
+    ``baud`` is the rate of the host link, which runs over ``link``.
     ``fmax_mhz`` is the highest clock of the routed top, which runs at ``clock_mhz``;
     ``target_mhz`` was asked for, and ``seed`` reached it; ``attempts`` holds (seed, outcome).
     Without place and route ``fmax_mhz``, ``seed`` and ``bitstream`` are ``None``. ``bitstream`` and
@@ -62,6 +61,7 @@ class BuildResult:
     script: str
     tools: tuple[tuple[str, str], ...]
     seconds: tuple[tuple[str, float], ...]
+    link: Wires = "uart"
 
 
 def board_plan(
@@ -70,6 +70,7 @@ def board_plan(
     *,
     clock_mhz: float | None = None,
     baud: int | None = None,
+    link: Wires = "uart",
     frequency: float | None = None,
     seed: int = 1,
 ) -> BuildPlan:
@@ -77,14 +78,16 @@ def board_plan(
 
     ``clock_mhz`` is the clock of the design, that of the oscillator if ``None``; ``frequency`` the
     clock in MHz that place and route aims at, the board's own target or a higher clock of the
-    design if ``None``; ``baud`` the rate of the host link, the clock's fastest up to 1 Mbaud if
-    ``None``.
+    design if ``None``; ``baud`` the rate of the host link, which runs over ``link``
+    (:func:`~hwgen.boards.top.link_rate` if ``None``).
     """
     name = top_name(design)
     target = _target(board, clock_mhz, frequency)
-    pins = constraints(board)
+    pins = constraints(board, link)
     return (
-        synthesis_plan(_sources(design, board, clock_mhz, baud), top=name, family=board.family)
+        synthesis_plan(
+            _sources(design, board, clock_mhz, baud, link), top=name, family=board.family
+        )
         .then(route_plan(board.device, name=name, constraints=pins, freq=target, seed=seed))
         .then(pack_plan(board.device, name=name))
     )
@@ -97,6 +100,7 @@ def build_board(
     *,
     clock_mhz: float | None = None,
     baud: int | None = None,
+    link: Wires = "uart",
     frequency: float | None = None,
     time_limit: float = 1800,
     attempts: int = 3,
@@ -111,7 +115,9 @@ def build_board(
         Clock of the design in MHz, which the board's PLL makes, or just less; that of the
         oscillator if ``None``.
     baud
-        Rate of the host link; the clock's fastest up to 1 Mbaud if ``None``.
+        Rate of the host link; what :func:`~hwgen.boards.top.link_rate` gives if ``None``.
+    link
+        What the host link runs over.
     frequency
         Clock in MHz that place and route aims at; the board's own target, or a higher clock of the
         design, if ``None``.
@@ -149,7 +155,7 @@ def build_board(
 
     told(f"Synthesis for {board.title}", 0.0)
     start = time.monotonic()
-    sources = _sources(design, board, clock_mhz, baud)
+    sources = _sources(design, board, clock_mhz, baud, link)
     alone = {f"{design.name}.v": design.verilog}
     core, top = synthesise(
         SynthesisJob(alone, core_name(design), board.family, directory / "core"),
@@ -161,7 +167,7 @@ def build_board(
 
     def plan_for(seed: int) -> BuildPlan:
         return board_plan(
-            design, board, clock_mhz=clock_mhz, baud=baud, frequency=frequency, seed=seed
+            design, board, clock_mhz=clock_mhz, baud=baud, link=link, frequency=frequency, seed=seed
         )
 
     plan = plan_for(1)
@@ -174,7 +180,7 @@ def build_board(
             board.device,
             name=name,
             directory=directory,
-            constraints=constraints(board),
+            constraints=constraints(board, link),
             freq=target,
             seeds=range(1, attempts + 1),
             time_limit=time_limit,
@@ -195,7 +201,7 @@ def build_board(
         instances=area_by_instance(core.netlist, top=core_name(design), family=board.family),
         top=top.area,
         utilisation=routed.utilisation if routed else (),
-        baud=choose_baud(clock.hz) if baud is None else baud,
+        baud=link_rate(link, clock.hz, baud=baud),
         clock_mhz=clock.hz / 1e6,
         target_mhz=target,
         fmax_mhz=routed.fmax_mhz if routed else None,
@@ -205,6 +211,7 @@ def build_board(
         script=_SCRIPT,
         tools=tuple((tool, TOOLS[tool].version) for tool in _tools(board, route=route)),
         seconds=tuple(seconds),
+        link=link,
     )
 
 
@@ -214,11 +221,13 @@ def _target(board: Board, clock_mhz: float | None, frequency: float | None) -> f
 
 
 def _sources(
-    design: StreamDesign, board: Board, clock_mhz: float | None, baud: int | None
+    design: StreamDesign, board: Board, clock_mhz: float | None, baud: int | None, link: Wires
 ) -> dict[str, str]:
     return {
         f"{design.name}.v": design.verilog,
-        f"{top_name(design)}.v": top_verilog(design, board, clock_mhz=clock_mhz, baud=baud),
+        f"{top_name(design)}.v": top_verilog(
+            design, board, clock_mhz=clock_mhz, baud=baud, link=link
+        ),
     }
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from hwgen.boards.types import Board, Pin
+from hwgen.boards.types import Board, Pin, Wires
 
 __all__ = ["constraints"]
 
 
-def constraints(board: Board) -> str:
+def constraints(board: Board, link: Wires = "uart") -> str:
     """Text of the constraint file that places every port of the top on ``board``."""
     line = {"lpf": _lpf, "pcf": _pcf, "cst": _cst}[board.device.constraint_suffix]
-    return "".join(line(port, pin) for port, pin in board.ports)
+    return "".join(line(port, pin) for port, pin in board.ports(link))
 
 
 def _lpf(port: str, pin: Pin) -> str:

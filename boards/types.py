@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from hwgen.boards.pll import Pll
 from hwgen.toolchain.nextpnr import Device
 
-__all__ = ["Board", "Capacity", "Pin", "SpiPins", "UartPins"]
+__all__ = ["LINKS", "Board", "Capacity", "Pin", "SpiPins", "UartPins", "Wires"]
+
+Wires = Literal["uart", "spi"]
+"""What the host link runs over: the board's USB bridge, or an SPI controller outside."""
+
+LINKS: tuple[Wires, ...] = get_args(Wires)
+"""Names of them."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +95,16 @@ class Board:
         """FPGA family: ``ecp5``, ``ice40`` or ``gowin``."""
         return self.device.family
 
-    @property
-    def ports(self) -> tuple[tuple[str, Pin], ...]:
+    def ports(self, link: Wires = "uart") -> tuple[tuple[str, Pin], ...]:
         """Every port of the top, one bit each, with its pin."""
+        wires: tuple[tuple[str, Pin], ...]
+        if link == "uart":
+            wires = (("rx", self.uart.rx), ("tx", self.uart.tx))
+        else:
+            spi = self.spi
+            wires = (("cs", spi.cs), ("sck", spi.clk), ("copi", spi.copi), ("cipo", spi.cipo))
         return (
             ("clk", self.clock),
-            ("rx", self.uart.rx),
-            ("tx", self.uart.tx),
+            *wires,
             *((f"led{index}", pin) for index, pin in enumerate(self.leds)),
         )

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from hwgen.boards import Board, find_board
-from hwgen.boards.top import top_name, top_verilog
+from hwgen.boards.top import link_rate, top_name, top_verilog
 from hwgen.errors import LinkError, ResourceError, UnsupportedError
 from hwgen.link.driver import Link
 from hwgen.link.payload import PixelFrames, design_info
-from hwgen.link.simulated import simulated_board
+from hwgen.link.simulated import simulated_board, simulated_spi
 from hwgen.stream.design import PixelLayout, StreamDesign
 from hwgen.toolchain.synthesis import SynthesisJob, synthesise
 from hwgen.toolchain.yosys import netlist_to_verilog
@@ -69,6 +69,18 @@ def build_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
+def _spi_board(build_dir: Path) -> Iterator[Link]:
+    """A link to an iCEBreaker with the core, over SPI."""
+    name = top_name(_DESIGN)
+    verilog = _CORE + top_verilog(_DESIGN, find_board("icebreaker"), link="spi")
+    with (
+        simulated_board(verilog, top=name, divisor=None, build_dir=build_dir) as port,
+        Link(simulated_spi(port), timeout=20, retries=1) as link,
+    ):
+        yield link
+
+
+@contextmanager
 def _board(form: str, build_dir: Path, design: StreamDesign = _DESIGN) -> Iterator[Link]:
     """A link to an iCEBreaker with the core, simulated as it was written or as a netlist."""
     board = find_board("icebreaker")
@@ -98,6 +110,32 @@ def test_images_go_through_the_pins(form: str, build_dir: Path) -> None:
     np.testing.assert_array_equal(again.output, answers[0].output)
     # 8 pixels of 3 bytes of 10 bits of 4 cycles; from the first pixel on, and one cycle of latency
     assert {answer.cycles for answer in answers} == {7 * 3 * 10 * 4 + 2}
+
+
+def test_images_go_over_spi(build_dir: Path) -> None:
+    images = np.random.default_rng(3).integers(256, size=(4, 3, 2, 4))
+    frames = PixelFrames(_DESIGN)
+    with _spi_board(build_dir) as link:
+        assert link.check(_DESIGN) == design_info(_DESIGN, 12_000_000)
+        answers = list(link.run_all(frames, images))
+        # what looks like the start of a frame takes what follows with it
+        link._port.write(b"\xa5\x02\x01\x04\0\0")
+        link._timeout = 0.5
+        again = link.run(frames, images[0])
+    found = np.stack([answer.output for answer in answers])
+    np.testing.assert_array_equal(found, images.sum(axis=1, keepdims=True))
+    np.testing.assert_array_equal(again.output, answers[0].output)
+    assert again.tries == 2
+    # 8 pixels of 3 bytes of 8 bits of 8 cycles, and a few where transfers meet
+    assert {answer.cycles for answer in answers} == {7 * 3 * 8 * 8 + 2}
+
+
+def test_spi_has_a_greatest_clock() -> None:
+    assert link_rate("spi", 12_000_000) == 1_500_000
+    assert link_rate("spi", 12_000_000, fastest=100_000) == 80_000
+    assert link_rate("spi", 12_000_000, baud=9_600) == 9_600
+    with pytest.raises(ResourceError, match=r"at most an eighth of the design's, 1,500,000 Hz"):
+        top_verilog(_DESIGN, find_board("icebreaker"), link="spi", baud=2_000_000)
 
 
 def test_an_image_may_have_more_than_65535_bytes(build_dir: Path) -> None:

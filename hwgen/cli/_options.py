@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from hwgen.boards import LINKS
 from hwgen.cli._images import (
     SEED,
     TEST,
@@ -170,6 +171,20 @@ GENERATE_OPTIONS = (
         "only iCE40 UltraPlus has; by default there if the board of 'hwgen build' has it.",
     ),
     *SIZE_OPTIONS,
+    click.option(
+        "--loadable",
+        is_flag=True,
+        help="Let the NFU take other programs over the host link ('hwgen run --load'); its "
+        "memories are larger, as nothing in them is known.",
+    ),
+    click.option(
+        "--room-for",
+        type=_PATH,
+        multiple=True,
+        metavar="DIR",
+        help="With --loadable: parameters and memories that the network in DIR needs too. May be "
+        "given several times.",
+    ),
 )
 
 RATE_OPTIONS = (
@@ -285,10 +300,18 @@ SYNTH_OPTIONS = (
         "its oscillator.",
     ),
     click.option(
+        "--link",
+        type=click.Choice(LINKS),
+        default=_S.link,
+        show_default=True,
+        help="What the host link runs over: the board's USB serial port, or an SPI controller at "
+        "pins that 'hwgen boards' names.",
+    ),
+    click.option(
         "--baud",
         type=click.IntRange(1),
-        help="Rate of the host link; by default 1,000,000 if the clock gives it and the design is "
-        "fast enough, else less.",
+        help="Rate of the host link in bits a second; by default 1,000,000 if the clock gives it "
+        "and the design is fast enough, else less, and over SPI an eighth of the clock.",
     ),
     click.option(
         "--frequency",
@@ -372,6 +395,8 @@ def generate_options(
     cut: str | None,
     size: tuple[int, int] | None,
     pixels: int,
+    loadable: bool,
+    room_for: tuple[Path, ...],
     family: str | None = None,
 ) -> GenerateOptions:
     """The options of the hardware.
@@ -385,6 +410,10 @@ def generate_options(
         raise click.UsageError("--forms says how a streaming datapath is built")
     if pixels > 1 and backend != "stream":
         raise click.UsageError("--pixels says how a streaming datapath is built")
+    if loadable and backend != "nfu":
+        raise click.UsageError("--loadable is for an NFU by itself; add --backend nfu")
+    if room_for and not loadable:
+        raise click.UsageError("--room-for is for an NFU that takes programs; add --loadable")
     for option, value in (("--tile", tile), ("--memory", memory)):
         if value is not None and backend == "stream":
             raise click.UsageError(f"{option} says how an NFU is built; add --backend nfu")
@@ -400,6 +429,8 @@ def generate_options(
         cut=cut,
         size=size,
         pixels=pixels,
+        loadable=loadable,
+        room_for=tuple(map(str, room_for)),
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 import hwgen.flow.stages as stages
+from hwgen.boards import Wires
 from hwgen.cli._console import progress_bars
 from hwgen.cli._options import (
     APPROXIMATE_OPTIONS,
@@ -54,12 +55,15 @@ def build(
     cut: str | None,
     size: tuple[int, int] | None,
     pixels: int,
+    loadable: bool,
+    room_for: tuple[Path, ...],
     images: int,
     fast_images: int | None,
     layers: bool,
     verify_seed: int,
     board: str,
     clock: float | None,
+    link: Wires,
     baud: int | None,
     frequency: float | None,
     time_limit: float,
@@ -88,6 +92,8 @@ def build(
         cut=cut,
         size=size,
         pixels=pixels,
+        loadable=loadable,
+        room_for=room_for,
     )
     planned = build_plan_options(fps, fit=fit, hardware=hardware)
     workspace = Workspace.create(out)
@@ -106,6 +112,7 @@ def build(
             SynthOptions(
                 board=board,
                 clock=clock,
+                link=link,
                 baud=baud,
                 frequency=frequency,
                 time_limit=time_limit,

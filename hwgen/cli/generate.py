@@ -49,6 +49,8 @@ def generate(
     cut: str | None,
     size: tuple[int, int] | None,
     pixels: int,
+    loadable: bool,
+    room_for: tuple[Path, ...],
     wrappers: tuple[Wrapper, ...],
     as_json: bool,
 ) -> None:
@@ -64,6 +66,7 @@ def generate(
         hwgen generate out/face --forms 'conv1=parallel,*=memory:2'
         hwgen generate out/face --pixels 4       # four pixels a cycle
         hwgen generate out/face --backend nfu --tile 4x8
+        hwgen generate out/face --backend nfu --loadable --room-for out/digits
         hwgen generate out/face --size 120x160   # scans pictures of 120 rows of 160 pixels
         hwgen generate out/face --wrapper axis --wrapper wishbone
     """
@@ -77,6 +80,8 @@ def generate(
         cut=cut,
         size=size,
         pixels=pixels,
+        loadable=loadable,
+        room_for=room_for,
     )
     workspace = Workspace.open(directory)
     with progress_bars(quiet=as_json) as progress:

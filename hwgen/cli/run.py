@@ -25,14 +25,19 @@ _OUTPUTS = 10  # of an image
 @click.argument(
     "images", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE..."
 )
-@click.option("--port", metavar="DEVICE", help="Serial port of the board, such as /dev/ttyUSB1.")
+@click.option(
+    "--port",
+    metavar="DEVICE",
+    help="Serial port of the board, such as /dev/ttyUSB1; for a bitstream with --link spi the "
+    "SPI controller, such as /dev/spidev0.0 or ftdi://ftdi:232h/1.",
+)
 @click.option(
     "--simulate", is_flag=True, help="Simulate the whole board, pin by pin, behind a serial port."
 )
 @click.option(
     "--baud",
     type=click.IntRange(1),
-    help="Rate of the serial port; by default that of the bitstream in DIR.",
+    help="Rate of the port in bits a second; by default that of the bitstream in DIR.",
 )
 @click.option("--resize", is_flag=True, help="Change pictures to the size that the network takes.")
 @click.option(
@@ -41,6 +46,13 @@ _OUTPUTS = 10  # of an image
     type=(float, float),
     metavar="BLACK WHITE",
     help="What 0 and 255 of a picture are to the network; by default as in its test images.",
+)
+@click.option(
+    "--load",
+    type=click.Path(path_type=Path),
+    metavar="OTHER",
+    help="Load the program of the network in directory OTHER first, and run images through it; the "
+    "design in DIR must be an NFU that was generated with --loadable.",
 )
 @click.option("--no-check", is_flag=True, help="Do not compare results with the golden model.")
 @JSON
@@ -52,6 +64,7 @@ def run(
     baud: int | None,
     resize: bool,
     black_white: tuple[float, float] | None,
+    load: Path | None,
     no_check: bool,
     as_json: bool,
 ) -> None:
@@ -63,14 +76,16 @@ def run(
     \b
         hwgen run out/face --port /dev/ttyUSB1 face.png
         hwgen run out/face --simulate models/face/test.npz
+        hwgen run out/face-nfu --port /dev/ttyUSB1 --load out/digits digit.png
     """
     if (port is None) != simulate:
         raise click.UsageError("give either --port DEVICE or --simulate")
     if baud is not None and simulate:
         raise click.UsageError("--baud is the rate of a --port")
     workspace = Workspace.open(directory)
-    inputs, names = load_inputs(workspace, images, resize=resize, black_white=black_white)
-    options = RunOptions(port=port, baud=baud, check=not no_check)
+    source = workspace if load is None else Workspace.open(load)
+    inputs, names = load_inputs(source, images, resize=resize, black_white=black_white)
+    options = RunOptions(port=port, baud=baud, check=not no_check, load=load)
     with progress_bars(quiet=as_json) as progress:
         done = run_on_board(workspace, inputs, names, options, progress)
     if as_json:
@@ -110,7 +125,7 @@ def _lines(done: BoardRun) -> list[str]:
     rate = count / done.seconds if done.seconds else 0.0
     again = f", {done.repeats} requests repeated" if done.repeats else ""
     lines.append(
-        f"{done.port} at {done.baud:,} baud, clock {done.info.clock_hz / 1e6:g} MHz: "
+        f"{done.port} at {done.baud:,} bit/s, clock {done.info.clock_hz / 1e6:g} MHz: "
         f"{rate:.1f} images/s on the host{again}"
     )
     return lines
@@ -122,6 +137,7 @@ def _json(done: BoardRun) -> dict[str, object]:
         "baud": done.baud,
         "clock_hz": done.info.clock_hz,
         "design": f"{done.info.design:016x}",
+        "program": f"{done.info.program:016x}",
         "image_bytes": done.info.image_bytes,
         "result_bytes": done.info.result_bytes,
         "accuracy": done.accuracy,

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 import hwgen.flow.stages as stages
+from hwgen.boards import Wires
 from hwgen.cli._console import progress_bars
 from hwgen.cli._options import DIRECTORY, JSON, SYNTH_OPTIONS, add_options
 from hwgen.cli._result import finish
@@ -24,6 +25,7 @@ def synth(
     directory: Path,
     board: str,
     clock: float | None,
+    link: Wires,
     baud: int | None,
     frequency: float | None,
     time_limit: float,
@@ -40,6 +42,7 @@ def synth(
     options = SynthOptions(
         board=board,
         clock=clock,
+        link=link,
         baud=baud,
         frequency=frequency,
         time_limit=time_limit,

@@ -6,7 +6,7 @@ programmable unit; ``hybrid`` does the one with the first layers and the other w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import assert_never
 
@@ -29,6 +29,7 @@ from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.design import NfuPlan, build_system
 from hwgen.nfu.files import image_bytes
 from hwgen.nfu.image import memory_bytes
+from hwgen.nfu.loadable_design import build_loadable
 from hwgen.stream import store as stream_store
 from hwgen.stream.forms import parse_folding
 from hwgen.stream.plan import PipelinePlan, plan_pipeline
@@ -71,14 +72,22 @@ _SHALLOW, _DEEP = 256, 512  # words of a block at its full width: of iCE40, and 
 
 
 def generate_files(
-    integer: IntegerNetwork, approx: ApproxNetwork, options: GenerateOptions, progress: Progress
+    integer: IntegerNetwork,
+    approx: ApproxNetwork,
+    options: GenerateOptions,
+    progress: Progress,
+    *,
+    others: Sequence[IntegerNetwork] = (),
 ) -> dict[str, str | bytes]:
-    """Contents of the files that the chosen back end writes, by name."""
+    """Contents of the files that the chosen back end writes, by name.
+
+    ``others`` are networks that an NFU which takes programs has room for.
+    """
     match options.backend:
         case "stream":
             return _stream(integer, approx, options, progress)
         case "nfu":
-            return _nfu(integer, options, progress)
+            return _nfu(integer, others, options, progress)
         case "hybrid":
             return _hybrid(integer, approx, options, progress)
         case _:
@@ -109,15 +118,17 @@ def _stream(
 
 
 def _nfu(
-    integer: IntegerNetwork, options: GenerateOptions, progress: Progress
+    integer: IntegerNetwork,
+    others: Sequence[IntegerNetwork],
+    options: GenerateOptions,
+    progress: Progress,
 ) -> dict[str, str | bytes]:
     progress("NFU", 0.0)
-    built = build_system(
-        integer,
-        tile=options.tile or _TILE,
-        depth=_depth(options),
-        single_port=options.memory == "spram",
-    )
+    single_port, depth, tile = options.memory == "spram", _depth(options), options.tile or _TILE
+    if options.loadable:
+        built = build_loadable(integer, others, tile=tile, depth=depth, single_port=single_port)
+    else:
+        built = build_system(integer, tile=tile, depth=depth, single_port=single_port)
     progress("NFU", 1.0)
     return {
         "nfu.json": nfu_store.plan_to_json(built.plan),

@@ -12,7 +12,14 @@ from hwgen.integer.types import IntegerNetwork
 from hwgen.integer.widen import grouped, widen
 from hwgen.network.types import FloatArray, Pair
 
-__all__ = ["built_images", "built_network", "hardware_network", "mosaics"]
+__all__ = [
+    "built_images",
+    "built_network",
+    "built_pixels",
+    "hardware_network",
+    "mosaics",
+    "scanning_network",
+]
 
 
 def hardware_network(workspace: Workspace, *, size: Pair | None, pixels: int) -> IntegerNetwork:
@@ -43,7 +50,7 @@ def built_network(workspace: Workspace) -> IntegerNetwork:
     DataError
         If there is none, or it is damaged.
     """
-    return hardware_network(workspace, size=_size(workspace), pixels=_pixels(workspace))
+    return hardware_network(workspace, size=_size(workspace), pixels=built_pixels(workspace))
 
 
 def built_images(workspace: Workspace) -> FloatArray:
@@ -57,9 +64,20 @@ def built_images(workspace: Workspace) -> FloatArray:
         If the stage that keeps them has not run.
     """
     network = integer_store.from_json(workspace.read("integer.json", made_by="approximate"))
-    _, height, width = _scanning(workspace, _size(workspace)).input_shape
+    _, height, width = scanning_network(workspace).input_shape
     pictures = mosaics(load_test_set(workspace, network.input_shape), (height, width))
-    return grouped(pictures, _pixels(workspace))
+    return grouped(pictures, built_pixels(workspace))
+
+
+def scanning_network(workspace: Workspace) -> IntegerNetwork:
+    """The integer network for the pictures that are built for, a pixel at a time.
+
+    Raises
+    ------
+    DataError
+        If there is none, or it is damaged.
+    """
+    return _scanning(workspace, _size(workspace))
 
 
 def _scanning(workspace: Workspace, size: Pair | None) -> IntegerNetwork:
@@ -74,7 +92,7 @@ def _size(workspace: Workspace) -> Pair | None:
     return None if size is None else (size[0], size[1])
 
 
-def _pixels(workspace: Workspace) -> int:
+def built_pixels(workspace: Workspace) -> int:
     """Pixels of a row that the design takes at once."""
     return int(workspace.record("generate").get("options", {}).get("pixels", 1))
 

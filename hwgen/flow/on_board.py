@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from hwgen.boards.top import BoardTop, component_verilog, top_name
-from hwgen.errors import DataError, VerifyError
+from hwgen.boards.top import BoardTop, component_verilog, core_name, link_rate, top_name
+from hwgen.errors import DataError, LinkError, UnsupportedError, VerifyError
 from hwgen.flow.accuracy import decisions
 from hwgen.flow.backends import Plan, interval, load_plan
+from hwgen.flow.built import built_pixels, scanning_network
 from hwgen.flow.data import Images, count_classes, load_images
 from hwgen.flow.options import RunOptions
 from hwgen.flow.pictures import load_pictures, pixel_range
@@ -23,18 +24,23 @@ from hwgen.flow.source import load_source
 from hwgen.flow.testset import load_test_set
 from hwgen.flow.workspace import Workspace
 from hwgen.hybrid.plan import HybridPlan
-from hwgen.integer import store as integer_store
 from hwgen.integer.types import IntegerNetwork
+from hwgen.integer.widen import grouped, ungrouped, widen
 from hwgen.link.device import DeviceParameters
 from hwgen.link.driver import Answer, Link
-from hwgen.link.payload import PixelFrames, byte_count
+from hwgen.link.payload import Frames, PixelFrames, byte_count
 from hwgen.link.protocol import Info
-from hwgen.link.simulated import simulated_board
+from hwgen.link.simulated import simulated_board, simulated_spi
+from hwgen.link.spi_port import is_spi
 from hwgen.link.uart import BAUDS, MIN_DIVISOR
+from hwgen.nfu.compile import compile_network
 from hwgen.nfu.design import NfuPlan
+from hwgen.nfu.elements import ElementFrames
+from hwgen.nfu.loadable import program_of
 from hwgen.sim import golden
 from hwgen.stream import store as stream_store
 from hwgen.stream.design import StreamDesign
+from hwgen.stream.programs import Program
 
 __all__ = ["BoardRun", "ImageRun", "fastest_baud", "load_inputs", "run_on_board"]
 
@@ -114,7 +120,7 @@ def load_inputs(
         If a file is missing, damaged, or not as the network wants it.
     """
     network = load_source(workspace).original
-    shape = network.input_shape
+    shape = scanning_network(workspace).input_shape
     parts, names = [], []
     for path in paths:
         if path.suffix.lower() == ".npz":
@@ -122,7 +128,7 @@ def load_inputs(
             names += [f"{path.name}[{index}]" for index in range(len(part))]
         else:
             if black_white is None:
-                black_white = pixel_range(load_test_set(workspace, shape))
+                black_white = pixel_range(load_test_set(workspace, network.input_shape))
             black, white = black_white
             pixels = load_pictures([path], shape, black=black, white=white, resize=resize)
             part = Images(pixels, None)
@@ -152,23 +158,34 @@ def run_on_board(
     VerifyError
         If a result is not the golden model's.
     """
-    integer = integer_store.from_json(workspace.read("integer.json", made_by="approximate"))
+    source = workspace if options.load is None else Workspace.open(options.load)
+    pixels = built_pixels(workspace)
+    integer = widen(scanning_network(source), pixels)
     design = stream_store.design_from_json(workspace.read("design.json", made_by="generate"))
-    inputs = integer.input_format.quantise(images.x)
+    program, frames = _program(workspace, design, integer, load=options.load is not None)
+    inputs = grouped(integer.input_format.quantise(images.x), pixels)
     task = f"{len(images)} images"
     with _link(workspace, design, options, progress) as (link, port, baud):
-        info = link.check(design)
+        if options.load is not None:
+            assert program is not None
+            progress("Program", 0.0)
+            link.load(design, program, lambda done, total: progress("Program", done / total))
+        info = link.check(design, program)
         answers: list[Answer] = []
         progress(task, 0.0)
-        for answer in link.run_all(PixelFrames(design), inputs):
+        for answer in link.run_all(frames, inputs):
             answers.append(answer)
             progress(task, len(answers) / len(images))
     outputs = np.stack([answer.output for answer in answers])
     if options.check:
         _compare(integer, inputs, outputs, names)
-    network = load_source(workspace).network
+    network = load_source(source).network
     real = outputs * np.array(integer.scale(integer.output)).reshape(-1, 1, 1)
-    classes = decisions(network, real)
+    channels = network.shape(network.output)[0]
+    real = ungrouped(real, max(1, real.shape[1] // channels))
+    # a map of scores decides nothing
+    scanned = scanning_network(source).input_shape != network.input_shape
+    classes = None if scanned else decisions(network, real)
     runs = []
     for index, (name, answer) in enumerate(zip(names, answers, strict=True)):
         decision = None if classes is None else int(classes[index])
@@ -187,6 +204,30 @@ def run_on_board(
     return BoardRun(port, baud, info, tuple(runs), options.check, repeats)
 
 
+def _program(
+    workspace: Workspace, design: StreamDesign, integer: IntegerNetwork, *, load: bool
+) -> tuple[Program | None, Frames]:
+    """The program that makes the design compute ``integer``, and how images are bytes then.
+
+    Raises
+    ------
+    ResourceError, UnsupportedError
+        If the design takes no programs but one is to be loaded, or has no room for it.
+    """
+    plan = load_plan(workspace)
+    room = plan.room if isinstance(plan, NfuPlan) else None
+    if not isinstance(plan, NfuPlan) or room is None:
+        if load:
+            raise UnsupportedError(
+                f"The design in {workspace.root} takes no programs, its weights are in the "
+                "bitstream: generate it with --backend nfu --loadable"
+            )
+        return None, PixelFrames(design)
+    compiled = compile_network(integer, plan.config)
+    frames = ElementFrames(compiled, plan.config.activation_width, room.result_width)
+    return program_of(plan.config, room, compiled), frames
+
+
 @contextlib.contextmanager
 def _link(
     workspace: Workspace, design: StreamDesign, options: RunOptions, progress: Progress
@@ -194,16 +235,24 @@ def _link(
     """The link, the port and its baud rate."""
     plan = load_plan(workspace)
     clock = _SIMULATED_CLOCK
+    built = read_result(workspace, "synth") or {}
+    spi = built.get("link") == "spi"
     if options.port is not None:
-        built = read_result(workspace, "synth") or {}
         baud = options.baud or built.get("baud") or BAUDS[0]
         # a design that takes long for an image answers late
         timeout = _TIMEOUT + 2 * interval(plan) / (built.get("clock_mhz", clock / 1e6) * 1e6)
+        if spi != is_spi(options.port):
+            wanted = "an SPI controller (/dev/spidevB.C, ftdi://...)" if spi else "a serial port"
+            raise LinkError(f"The bitstream wants {wanted}, not {options.port!r}")
         with Link.open(options.port, baud=baud, timeout=timeout) as link:
             yield link, options.port, baud
         return
-    divisor = max(MIN_DIVISOR, math.ceil(clock / fastest_baud(plan, design, clock)))
-    top = BoardTop(core=design.name, parameters=DeviceParameters.of(design, clock), divisor=divisor)
+    fastest = fastest_baud(plan, design, clock)
+    divisor = None if spi else max(MIN_DIVISOR, math.ceil(clock / fastest))
+    rate = link_rate("spi", clock, fastest=fastest) if divisor is None else clock // divisor
+    top = BoardTop(
+        core=core_name(design), parameters=DeviceParameters.of(design, clock), divisor=divisor
+    )
     name = top_name(design)
     progress("Simulator", 0.0)
     with simulated_board(
@@ -215,9 +264,12 @@ def _link(
         patience=2 * math.ceil(interval(plan)) + (1 << 20),
     ) as port:
         progress("Simulator", 1.0)
+        if spi:
+            yield Link(simulated_spi(port), timeout=_SIMULATED_TIMEOUT), "simulation", rate
+            return
         # a pseudo terminal takes bytes at any rate
         with Link.open(port, baud=BAUDS[0], timeout=_SIMULATED_TIMEOUT) as link:
-            yield link, "simulation", clock // divisor
+            yield link, "simulation", rate
 
 
 def _compare(

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from hwgen.approx.approximate import ActivationStyle, Objective
 from hwgen.approx.costs import COSTS as _COSTS
 from hwgen.approx.paper_activations import Prescale
+from hwgen.boards import Wires
 from hwgen.slim.outcome import FAMILIES, Family, Method
 
 __all__ = [
@@ -162,7 +163,8 @@ class GenerateOptions:
     NFU (None: what suits small FPGAs), and the ``memory`` of its activations (None: block RAM).
     ``cut`` is the tensor or layer up to which a hybrid is a streaming datapath.
     ``size``, height and width of larger pictures that it scans (None: the network's own).
-    ``pixels`` of a row that the streaming datapath takes at once.
+    ``pixels`` of a row that the streaming datapath takes at once. Whether an NFU is ``loadable``
+    with other programs over the host link, and directories whose networks there is ``room_for``.
     """
 
     family: str | None = None
@@ -174,6 +176,8 @@ class GenerateOptions:
     cut: str | None = None
     size: tuple[int, int] | None = None
     pixels: int = 1
+    loadable: bool = False
+    room_for: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,13 +236,15 @@ class SynthOptions:
     """Choices of synthesis and place and route.
 
     ``clock`` of the design in MHz, which the board's PLL makes or just less (None: the board's
-    oscillator); ``baud`` rate of the host link (None: the fastest that suits the clock and the
-    design); ``frequency`` in MHz that place and route aims at (None: the board's own target);
-    ``time_limit`` in seconds of one attempt, of which there are at most ``attempts``.
+    oscillator); ``link`` what the host link runs over, and ``baud`` its rate (None: the fastest
+    that suits the clock and the design); ``frequency`` in MHz that place and route aims at (None:
+    the board's own target); ``time_limit`` in seconds of one attempt, of which there are at most
+    ``attempts``.
     """
 
     board: str
     clock: float | None = None
+    link: Wires = "uart"
     baud: int | None = None
     frequency: float | None = None
     time_limit: float = 1800.0
@@ -250,10 +256,14 @@ class SynthOptions:
 class RunOptions:
     """Choices of a run on a board.
 
-    ``port`` is the serial port of the board (None: a simulated board), at ``baud`` (None: the rate
-    that the bitstream was built for); ``check`` compares each result with the golden model.
+    ``port`` is the serial port of the board, or the SPI controller that its pins are connected to
+    (None: a simulated board), at ``baud`` (None: the rate that the bitstream was built
+    for); ``check`` compares each result with the golden model.
+    ``load`` is a directory whose network is loaded first, and takes the images (None: the board has
+    a program).
     """
 
     port: str | None = None
     baud: int | None = None
     check: bool = True
+    load: Path | None = None

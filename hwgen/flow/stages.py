@@ -15,6 +15,7 @@ from hwgen.approx import store as approx_store
 from hwgen.boards import find_board
 from hwgen.boards.build import build_board
 from hwgen.boards.clocking import board_clock
+from hwgen.boards.top import link_rate
 from hwgen.errors import DataError, ModelError, ResourceError, ToolNotFoundError, VerifyError
 from hwgen.flow.approximating import approximate, search, searched_options
 from hwgen.flow.backends import (
@@ -24,7 +25,7 @@ from hwgen.flow.backends import (
     generate_files,
     load_plan,
 )
-from hwgen.flow.built import built_images, built_network, hardware_network
+from hwgen.flow.built import built_images, built_network, hardware_network, scanning_network
 from hwgen.flow.estimation import predict_core
 from hwgen.flow.on_board import fastest_baud
 from hwgen.flow.options import (
@@ -45,7 +46,6 @@ from hwgen.flow.source import NETWORK, load_source, undo_slim
 from hwgen.flow.summary import gather, summarise
 from hwgen.flow.testset import TEST_SET
 from hwgen.flow.workspace import Workspace
-from hwgen.link.uart import BAUDS, choose_baud
 from hwgen.network import storage as network_store
 from hwgen.network.onnx_import import import_onnx
 from hwgen.report.page import render
@@ -88,10 +88,12 @@ def generate(workspace: Workspace, options: GenerateOptions, progress: Progress)
     options = planned_options(workspace, options)
     integer = hardware_network(workspace, size=options.size, pixels=options.pixels)
     approx = approx_store.from_json(workspace.read("approx.json", made_by="approximate"))
+    rooms = [Workspace.open(Path(root)) for root in options.room_for]
+    others = [scanning_network(other) for other in rooms]
     writes = GENERATED[options.backend]
 
     def work() -> None:
-        files = generate_files(integer, approx, options, progress)
+        files = generate_files(integer, approx, options, progress, others=others)
         workspace.write_together(files)
         for other in GENERATED.values():
             for name in set(other) - set(writes):
@@ -100,7 +102,10 @@ def generate(workspace: Workspace, options: GenerateOptions, progress: Progress)
     workspace.run(
         "generate",
         work,
-        reads=[workspace.path("integer.json"), workspace.path("approx.json")],
+        reads=[
+            *(workspace.path("integer.json"), workspace.path("approx.json")),
+            *(other.path("integer.json") for other in rooms),
+        ],
         writes=writes,
         options=asdict(options),
     )
@@ -170,9 +175,8 @@ def synthesise(workspace: Workspace, options: SynthOptions, progress: Progress) 
     plan = load_plan(workspace)
     check_memories(plan, board)
     clock = board_clock(board, options.clock)
-    baud = options.baud
-    if baud is None:
-        baud = choose_baud(clock.hz, min(BAUDS[0], fastest_baud(plan, design, clock.hz)))
+    fastest = fastest_baud(plan, design, clock.hz)
+    baud = link_rate(options.link, clock.hz, baud=options.baud, fastest=fastest)
 
     def work() -> None:
         # the files of the last run are about to be replaced one by one
@@ -183,6 +187,7 @@ def synthesise(workspace: Workspace, options: SynthOptions, progress: Progress) 
             workspace.path("synthesis"),
             clock_mhz=options.clock,
             baud=baud,
+            link=options.link,
             frequency=options.frequency,
             time_limit=options.time_limit,
             attempts=options.attempts,

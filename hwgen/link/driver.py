@@ -23,6 +23,7 @@ from hwgen.link.protocol import (
     Info,
     Result,
 )
+from hwgen.link.spi_port import is_spi, open_spi
 from hwgen.numeric import IntArray
 from hwgen.stream.design import StreamDesign
 from hwgen.stream.programs import Program
@@ -92,17 +93,20 @@ class Link:
 
     @classmethod
     def open(cls, device: str, *, baud: int, timeout: float = 2.0, retries: int = 3) -> Self:
-        """The board at the serial port ``device``.
+        """The board at the serial port, or the SPI controller, ``device``.
 
         Raises
         ------
         LinkError
-            If there is no such port, or it cannot be opened.
+            If there is no such port, or it cannot be opened, or a package is missing that it needs.
         """
+        if is_spi(device):
+            port = open_spi(device, hz=baud)
+            return cls(port, baud=baud, timeout=timeout, retries=retries)
         import serial
 
         try:
-            port = serial.Serial(
+            line = serial.Serial(
                 device,
                 baud,
                 timeout=0.05,
@@ -112,8 +116,8 @@ class Link:
             raise LinkError(_why_closed(device, baud, error)) from None
         # without it a USB adapter keeps short answers for 16 ms; not every port has it
         with contextlib.suppress(NotImplementedError, AttributeError, OSError, ValueError):
-            port.set_low_latency_mode(True)
-        return cls(port, baud=baud, timeout=timeout, retries=retries)
+            line.set_low_latency_mode(True)
+        return cls(line, baud=baud, timeout=timeout, retries=retries)
 
     def __enter__(self) -> Self:
         return self

@@ -7,7 +7,10 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["SpiPeripheral"]
+__all__ = ["CLOCKS", "SpiPeripheral"]
+
+CLOCKS = 8
+"""Least cycles of the peripheral's clock in one of the controller's."""
 
 
 class SpiPeripheral(wiring.Component):

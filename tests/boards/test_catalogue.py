@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from amaranth_boards.icebreaker import ICEBreakerPlatform
 
-from hwgen.boards import BOARDS, Board, Pin, find_board
+from hwgen.boards import BOARDS, LINKS, Board, Pin, Wires, find_board
 from hwgen.boards.constraints import constraints
 from hwgen.boards.resources import connector_pins, resource_pins, uart_pins
 from hwgen.errors import ResourceError
@@ -40,19 +40,20 @@ def test_unknown_board_is_answered_with_the_names() -> None:
         find_board("arty")
 
 
+@pytest.mark.parametrize("link", LINKS)
 @pytest.mark.parametrize("board", _ALL)
-def test_every_port_has_a_pin_of_its_own(board: Board) -> None:
-    sites = [pin.site for _, pin in board.ports]
+def test_every_port_has_a_pin_of_its_own(board: Board, link: Wires) -> None:
+    sites = [pin.site for _, pin in board.ports(link)]
     assert len(set(sites)) == len(sites)
-    text = constraints(board)
+    text = constraints(board, link)
     form = {
         "ice40": " {} {}\n",  # behind set_io and its options
         "ecp5": 'LOCATE COMP "{}" SITE "{}";\n',
         "gowin": 'IO_LOC "{}" {};\n',
     }[board.family]
-    for port, pin in board.ports:
+    for port, pin in board.ports(link):
         assert form.format(port, pin.site) in text
-    assert len([port for port, _ in board.ports]) == 3 + len(board.leds)
+    assert len(board.ports(link)) == {"uart": 3, "spi": 5}[link] + len(board.leds)
 
 
 @pytest.mark.parametrize("board", _ALL)
