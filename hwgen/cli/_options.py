@@ -411,7 +411,7 @@ def generate_options(
     if pixels > 1 and backend != "stream":
         raise click.UsageError("--pixels says how a streaming datapath is built")
     if loadable and backend != "nfu":
-        raise click.UsageError("--loadable is for an NFU by itself; add --backend nfu")
+        raise click.UsageError("--loadable says how an NFU is built; add --backend nfu")
     if room_for and not loadable:
         raise click.UsageError("--room-for is for an NFU that takes programs; add --loadable")
     for option, value in (("--tile", tile), ("--memory", memory)):
