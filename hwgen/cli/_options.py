@@ -410,11 +410,12 @@ def generate_options(
         raise click.UsageError("--forms says how a streaming datapath is built")
     if pixels > 1 and backend != "stream":
         raise click.UsageError("--pixels says how a streaming datapath is built")
-    if loadable and backend != "nfu":
-        raise click.UsageError("--loadable says how an NFU is built; add --backend nfu")
     if room_for and not loadable:
         raise click.UsageError("--room-for is for an NFU that takes programs; add --loadable")
-    for option, value in (("--tile", tile), ("--memory", memory)):
+    if loadable and backend == "hybrid":
+        raise click.UsageError("--loadable is for an NFU alone: a hybrid has layers wired in")
+    given = (("--tile", tile), ("--memory", memory), ("--loadable", loadable or None))
+    for option, value in given:
         if value is not None and backend == "stream":
             raise click.UsageError(f"{option} says how an NFU is built; add --backend nfu")
     if (cut is not None) != (backend == "hybrid"):

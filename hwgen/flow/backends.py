@@ -124,7 +124,8 @@ def _nfu(
     progress: Progress,
 ) -> dict[str, str | bytes]:
     progress("NFU", 0.0)
-    single_port, depth, tile = options.memory == "spram", _depth(options), options.tile or _TILE
+    tile, depth = options.tile or _TILE, _depth(options)
+    single_port = options.memory == "spram"
     if options.loadable:
         built = build_loadable(integer, others, tile=tile, depth=depth, single_port=single_port)
     else:
