@@ -19,6 +19,7 @@ from hwgen.flow.options import (
 )
 from hwgen.flow.source import given_files
 from hwgen.flow.workspace import Workspace
+from hwgen.flow.wrapping import WRAPPED
 
 __all__ = ["reproduce"]
 
@@ -46,11 +47,13 @@ def reproduce(workspace: Workspace) -> list[str]:
         "synth": _synth(records["synth"]),
     }
     others = [record for stage, record in records.items() if stage != "slim"]
-    if not slimmed and all(others) and _built_for_its_board(records):
+    wrappers = _wrappers(workspace)
+    whole = all(others) and not slimmed and not wrappers
+    if whole and _built_for_its_board(records):
         chosen = [word for words in options.values() for word in words]
         build = ["hwgen", "build", *model, "--out", root, *chosen]
         return [shlex.join(command) for command in (build, *_checks(workspace, root, options))]
-    options["generate"] += _family(records["generate"])
+    options["generate"] += _family(records["generate"]) + wrappers
     commands = []
     if records["import"]:
         commands.append(["hwgen", "import", *model, "--out", root])
@@ -126,7 +129,14 @@ def _generate(record: Mapping[str, Any]) -> list[str]:
     for key in ("tile", "size"):
         if (pair := options.get(key)) is not None:
             words += [f"--{key}", f"{pair[0]}x{pair[1]}"]
-    return words
+    words += ["--loadable"] if options.get("loadable") else []
+    return words + [word for root in options.get("room_for", ()) for word in ("--room-for", root)]
+
+
+def _wrappers(workspace: Workspace) -> list[str]:
+    """Words for the buses that the design was put on, which ``hwgen generate`` alone takes."""
+    chosen = workspace.record(WRAPPED).get("options", {}).get("wrappers", ())
+    return [word for wrapper in chosen for word in ("--wrapper", wrapper)]
 
 
 def _family(record: Mapping[str, Any]) -> list[str]:
@@ -177,6 +187,8 @@ def _synth(record: Mapping[str, Any]) -> list[str]:
     words += _changed(
         options,
         ("clock", "--clock", _S.clock),
+        ("link", "--link", _S.link),
+        ("baud", "--baud", _S.baud),
         ("frequency", "--frequency", _S.frequency),
         ("time_limit", "--time-limit", _S.time_limit),
         ("attempts", "--attempts", _S.attempts),

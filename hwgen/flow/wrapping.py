@@ -8,10 +8,13 @@ from hwgen.flow.workspace import Workspace
 from hwgen.stream import store as stream_store
 from hwgen.stream.wrappers.wrap import WRAPPERS, Wrapper, core_file, wrap
 
-__all__ = ["CORE", "WRAPPERS", "Wrapper", "write_wrappers"]
+__all__ = ["CORE", "WRAPPED", "WRAPPERS", "Wrapper", "write_wrappers"]
 
 CORE = "design.core"
 """Name of the FuseSoC core file."""
+
+WRAPPED = "wrap"
+"""Name of the record."""
 
 
 def write_wrappers(workspace: Workspace, wrappers: Sequence[Wrapper]) -> None:
@@ -34,7 +37,7 @@ def write_wrappers(workspace: Workspace, wrappers: Sequence[Wrapper]) -> None:
                 workspace.path(f"design_{kind}.v").unlink(missing_ok=True)
 
     workspace.run(
-        "wrap",
+        WRAPPED,
         work,
         reads=[workspace.path("design.json")],
         writes=list(files),

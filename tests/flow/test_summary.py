@@ -9,6 +9,7 @@ from small_workspace import CLOCK_MHZ, IMAGES, STAGES, fill, run_stage, verify_r
 
 from hwgen.errors import DataError
 from hwgen.flow import summary as module
+from hwgen.flow.commands import reproduce
 from hwgen.flow.summary import gather, summarise
 
 _GROUP_OF = {
@@ -169,6 +170,35 @@ def test_commands_name_an_unusual_effort(tmp_path):
     record.write_text(record.read_text().replace('"effort": 50', '"effort": 7'))
     (command,) = summarise(workspace)["commands"]
     assert "--effort 7" in command
+
+
+def _options(workspace, stage, **changes):
+    record = workspace.root / f"stages/{stage}.json"
+    content = json.loads(record.read_text())
+    content["options"] |= changes
+    record.write_text(json.dumps(content))
+
+
+def test_commands_name_all_that_was_chosen(tmp_path):
+    workspace = fill(tmp_path)
+    _options(workspace, "generate", forms="stem=rows", pixels=2, size=[12, 18])
+    _options(workspace, "synth", link="spi", baud=9600, clock=30.0)
+    (command,) = reproduce(workspace)
+    assert "--forms stem=rows --pixels 2 --size 12x18" in command
+    assert command.endswith("--board ulx3s-25f --clock 30 --link spi --baud 9600")
+    nfu = {"backend": "nfu", "tile": [2, 1], "loadable": True, "room_for": ["out/other"]}
+    _options(workspace, "generate", forms="", pixels=1, size=None, **nfu)
+    (command,) = reproduce(workspace)
+    assert "--backend nfu --tile 2x1 --loadable --room-for out/other" in command
+
+
+def test_commands_put_the_design_on_its_buses(tmp_path):
+    workspace = fill(tmp_path)
+    chosen = {"wrappers": ["axis", "wishbone"]}
+    workspace.run("wrap", lambda: None, reads=[], writes=[], options=chosen)
+    commands = reproduce(workspace)
+    assert len(commands) == 5
+    assert commands[2].endswith("--family ecp5 --wrapper axis --wrapper wishbone")
 
 
 def test_results_of_another_version_are_left_out(tmp_path, monkeypatch):
