@@ -17,8 +17,8 @@ from hwgen.link.driver import Link
 from hwgen.link.payload import PixelFrames, design_info
 from hwgen.link.simulated import simulated_board, simulated_spi
 from hwgen.stream.design import PixelLayout, StreamDesign
+from hwgen.toolchain.gates import netlist_to_verilog
 from hwgen.toolchain.synthesis import SynthesisJob, synthesise
-from hwgen.toolchain.yosys import netlist_to_verilog
 
 _CORE = """
 module plus(input clk, input rst, input [23:0] i__payload, input i__valid, output i__ready,
@@ -60,12 +60,6 @@ module sum(input clk, input rst, input [7:0] i__payload, input i__valid, output 
 endmodule
 """
 _BAUD = 3_000_000  # 4 cycles a bit at 12 MHz
-
-
-@pytest.fixture(scope="module")
-def build_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where simulators are compiled, so that they share Verilator's library."""
-    return tmp_path_factory.mktemp("simulators")
 
 
 @contextmanager

@@ -54,8 +54,9 @@ def _one_pixel() -> Network:
     [_one_pixel(), pytest.param(tiny_network(), marks=pytest.mark.slow)],
     ids=lambda n: n.name,
 )
-def test_netlist_of_a_family(tmp_path: Path, network: Network) -> None:
+def test_netlist_of_a_family(tmp_path: Path, build_dir: Path, network: Network) -> None:
     filled = fill(tmp_path, ("import", "approximate"), network=network)
+    filled.path("simulation").symlink_to(build_dir)  # what is compiled there serves other tests
     generate(filled, GenerateOptions(), _PROGRESS)
     verify_netlist(filled, NetlistOptions(family="ice40"), _PROGRESS)
     report = _result(filled, "verify_netlist")["report"]

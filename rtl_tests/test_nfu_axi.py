@@ -49,7 +49,7 @@ def _check(
         component_verilog(system, name="nfu_axi"),
         top="nfu_axi",
         ports=ports,
-        build_dir=folder,
+        build_dir=folder.parent / "the simulators",
     )
     (folder / "image.bin").write_bytes(memory_bytes(config, compiled.program, compiled.memory))
     found = []

@@ -23,11 +23,6 @@ from hwgen.sim.golden import run
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def build_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("models")
-
-
 def class3(s: Sketch) -> str:
     return s.conv("image", 100, (1, 1))
 

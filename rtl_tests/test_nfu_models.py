@@ -80,34 +80,34 @@ def _fast(
     assert result.totals.shape == (count,)
 
 
-def test_a_small_network_in_cocotb(tmp_path: Path) -> None:
+def test_a_small_network_in_cocotb(build_dir: Path) -> None:
     network = NETWORKS["chain"]()
-    _cocotb(network, images_for(network, 3), (2, 2), tmp_path)
+    _cocotb(network, images_for(network, 3), (2, 2), build_dir)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_digits_large_in_cocotb(tmp_path: Path) -> None:
+def test_digits_large_in_cocotb(build_dir: Path) -> None:
     network, images = _shipped("digits-large")
-    _cocotb(network, images[:20], (8, 8), tmp_path)
+    _cocotb(network, images[:20], (8, 8), build_dir)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_digits_large_on_1000_images(tmp_path: Path) -> None:
-    _fast("digits-large", 1000, (8, 8), tmp_path)
+def test_digits_large_on_1000_images(build_dir: Path) -> None:
+    _fast("digits-large", 1000, (8, 8), build_dir)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_resnet20(tmp_path: Path) -> None:
-    _fast("resnet20", 2, (4, 4), tmp_path)
+def test_resnet20(build_dir: Path) -> None:
+    _fast("resnet20", 2, (4, 4), build_dir)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", ["face", "digits", "mnist-qonnx"])
-def test_small_models(name: str, tmp_path: Path) -> None:
+def test_small_models(name: str, build_dir: Path) -> None:
     """On memory that gives a word of weights every third cycle, one of activations every second."""
     patterns = {"sb_words": rate(1, 3), "nbin_words": rate(1, 2), "store": rate(1, 2)}
-    _fast(name, 50, (4, 4), tmp_path, timing=Timing(latency=9, patterns=patterns))
+    _fast(name, 50, (4, 4), build_dir, timing=Timing(latency=9, patterns=patterns))

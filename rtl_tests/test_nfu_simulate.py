@@ -20,11 +20,6 @@ from hwgen.nfu.timing import Timing
 from hwgen.sim.golden import run
 
 
-@pytest.fixture(scope="module")
-def build_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("models")
-
-
 def test_random_networks(build_dir: Path) -> None:
     rng = np.random.default_rng(5)
     config = suitable_config(rng, exponents=16)

@@ -41,14 +41,14 @@ def _check(tn: int, ti: int, folder: Path) -> None:
             assert report.cycles_per_image == built.plan.interval
 
 
-def test_words_and_cycles(tmp_path: Path) -> None:
-    _check(2, 4, tmp_path)
+def test_words_and_cycles(build_dir: Path) -> None:
+    _check(2, 4, build_dir)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("tn", "ti"), [(4, 1), (2, 2), (1, 8)])
-def test_tiles(tn: int, ti: int, tmp_path: Path) -> None:
-    _check(tn, ti, tmp_path)
+def test_tiles(tn: int, ti: int, build_dir: Path) -> None:
+    _check(tn, ti, build_dir)
 
 
 @pytest.mark.slow

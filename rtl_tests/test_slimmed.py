@@ -116,7 +116,7 @@ def test_it_is_slim() -> None:
     assert not weights["conv2"][:, [1, 4]].any()
 
 
-def test_the_stream_computes_it(tmp_path: Path) -> None:
+def test_the_stream_computes_it(build_dir: Path) -> None:
     integer, images = _integer()
     plan = plan_pipeline(integer)
     design = emit(plan, taps=True)
@@ -126,7 +126,7 @@ def test_the_stream_computes_it(tmp_path: Path) -> None:
             mode="fast",
             layers=True,
             stall=stall,
-            build_dir=tmp_path,
+            build_dir=build_dir,
             waves=False,
         )
         assert report.passed, report
@@ -134,7 +134,7 @@ def test_the_stream_computes_it(tmp_path: Path) -> None:
     assert report.cycles_per_image == plan.timing.interval
 
 
-def test_the_nfu_computes_it(tmp_path: Path) -> None:
+def test_the_nfu_computes_it(build_dir: Path) -> None:
     integer, images = _integer()
     q = integer.input_format.quantise(images[:4])
     config = fit_config(integer, tn=2, ti=2)
@@ -143,7 +143,7 @@ def test_the_nfu_computes_it(tmp_path: Path) -> None:
     golden = execute(config, compiled.program, compiled.with_image(q[0]))
     np.testing.assert_array_equal(compiled.result(golden.activations), expected[0])
     timing = Timing(latency=4)
-    result = simulate(config, compiled, q, timing=timing, build_dir=tmp_path)
+    result = simulate(config, compiled, q, timing=timing, build_dir=build_dir)
     np.testing.assert_array_equal(result.outputs, expected)
     cycles = count_cycles(config, compiled.program, timing).total
     assert result.totals.tolist() == [cycles] * len(q)

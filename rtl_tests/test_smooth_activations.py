@@ -100,7 +100,7 @@ def test_golden_model_is_near_the_float_model(seed: int, tmp_path: Path) -> None
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
-def test_verilog_is_the_golden_model(seed: int, tmp_path: Path) -> None:
+def test_verilog_is_the_golden_model(seed: int, tmp_path: Path, build_dir: Path) -> None:
     integer, _ = _integer(seed, tmp_path)
     # wilder than the calibration images, so that every saturation is met
     images = 3 * np.random.default_rng(seed + 2000).normal(size=(4, *_SHAPE))
@@ -112,7 +112,7 @@ def test_verilog_is_the_golden_model(seed: int, tmp_path: Path) -> None:
         layers=True,
         seed=seed,
         stall=Stall(0.3, 0.3),
-        build_dir=tmp_path / "build",
+        build_dir=build_dir,
         waves=False,
     )
     assert report.passed, report

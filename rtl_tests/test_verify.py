@@ -21,14 +21,6 @@ from hwgen.stream.plan import PipelinePlan, plan_pipeline
 from hwgen.stream.verilog import emit
 
 
-@pytest.fixture(scope="session")
-def build_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where simulators are kept during the session, together with those of other folders."""
-    folder = tmp_path_factory.getbasetemp() / "the simulators"
-    folder.mkdir(exist_ok=True)
-    return folder
-
-
 @cache
 def made(name: str) -> tuple[IntegerNetwork, PipelinePlan, StreamDesign]:
     """A network of :mod:`networks`, its plan and its design with taps."""

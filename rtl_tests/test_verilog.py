@@ -107,13 +107,13 @@ def test_yosys_finds_nothing_wrong(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["twice", "vectors", *(pytest.param(n, marks=pytest.mark.slow) for n in NETWORKS)]
 )
-def test_verilog_equals_golden(name: str, tmp_path: Path) -> None:
+def test_verilog_equals_golden(name: str, build_dir: Path) -> None:
     network = NETWORKS[name]()
     design = emit(plan_pipeline(network), taps=True)
     images = images_for(network, 12, seed=9)
     tensors = run_all(network, images)
     stall = Stall(source=0.3, sink=0.3)
-    result = run_fast(design, images, seed=1, stall=stall, build_dir=tmp_path, taps=True)
+    result = run_fast(design, images, seed=1, stall=stall, build_dir=build_dir, taps=True)
     np.testing.assert_array_equal(result.outputs, tensors[network.output])
     assert list(result.taps) == [tap.node for tap in design.taps]
     for node, values in result.taps.items():

@@ -38,7 +38,7 @@ def _frames(layout: PixelLayout, frames: IntArray, *, unit: int) -> list[list[in
 
 
 @pytest.mark.parametrize("wrapper", ["axis", "wishbone"])
-def test_images_through_a_bus(wrapper: Wrapper, tmp_path: Path) -> None:
+def test_images_through_a_bus(wrapper: Wrapper, tmp_path: Path, build_dir: Path) -> None:
     network = NETWORKS["bare"]()
     design = emit(plan_pipeline(network))
     verilog = wrap(design, wrapper)
@@ -51,7 +51,7 @@ def test_images_through_a_bus(wrapper: Wrapper, tmp_path: Path) -> None:
         design.verilog + verilog,
         top=top,
         ports=_PORT.findall(verilog),
-        build_dir=tmp_path,
+        build_dir=build_dir,
     )
     sent = _frames(design.input_layout, images, unit=unit)
     expected = _frames(design.output_layout, run(network, images), unit=unit)

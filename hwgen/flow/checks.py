@@ -20,8 +20,8 @@ from hwgen.formal.miter import ask
 from hwgen.formal.products import Product, products, prove, read_modules
 from hwgen.stream import store as stream_store
 from hwgen.stream.design import StreamDesign
+from hwgen.toolchain.gates import netlist_to_verilog
 from hwgen.toolchain.synthesis import SynthesisJob, synthesise
-from hwgen.toolchain.yosys import netlist_to_verilog
 
 __all__ = ["FORMAL", "NETLIST", "verify_formal", "verify_netlist"]
 
