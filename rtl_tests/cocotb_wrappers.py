@@ -19,11 +19,19 @@ from cocotb.triggers import RisingEdge, with_timeout
 from cocotb_job import run_job
 from cocotbext.axi import AxiStreamBus, AxiStreamFrame, AxiStreamSink, AxiStreamSource
 
+_SILENCE = 500  # cycles in which nothing may follow the last result: several images' worth
+_DEADLINE = 20  # ms of simulated time, 2 million cycles
+
 
 def _pauses(seed: int, probability: float) -> Iterator[bool]:
     rng = random.Random(seed)
     while True:
         yield rng.random() < probability
+
+
+async def _wait(clock: Any, cycles: int) -> None:
+    for _ in range(cycles):
+        await RisingEdge(clock)
 
 
 async def _axis(dut: Any, job: dict[str, Any]) -> None:
@@ -35,21 +43,20 @@ async def _axis(dut: Any, job: dict[str, Any]) -> None:
     sink = AxiStreamSink(AxiStreamBus.from_prefix(dut, "m_axis"), dut.aclk, **clock)
     source.set_pause_generator(_pauses(job["seed"], job["pause"]))
     sink.set_pause_generator(_pauses(job["seed"] + 1, job["pause"]))
-    for _ in range(5):
-        await RisingEdge(dut.aclk)
+    await _wait(dut.aclk, 5)
     dut.aresetn.value = 1
     for frame in job["images"]:
         source.send_nowait(AxiStreamFrame(bytes(frame)))
     for number, expected in enumerate(job["expected"]):
         got = await with_timeout(sink.recv(), 1_000_000, "ns")
         assert list(got.tdata) == expected, f"Result {number} differs"
+    await _wait(dut.aclk, _SILENCE)
     assert not int(dut.tlast_error.value)
-    assert sink.empty()
+    assert sink.empty(), "More results came than images"
     # an image that ends too early is told of
     source.send_nowait(AxiStreamFrame(bytes(job["images"][0][: job["pixel_bytes"]])))
     await with_timeout(source.wait(), 100_000, "ns")
-    for _ in range(5):
-        await RisingEdge(dut.aclk)
+    await _wait(dut.aclk, 5)
     assert int(dut.tlast_error.value) or len(job["images"][0]) == job["pixel_bytes"]
 
 
@@ -89,8 +96,7 @@ async def _wishbone(dut: Any, job: dict[str, Any]) -> None:
     Clock(dut.wb_clk_i, 10, "ns").start()
     dut.wb_rst_i.value = 1
     bus = _Wishbone(dut, job["seed"], job["pause"])
-    for _ in range(5):
-        await RisingEdge(dut.wb_clk_i)
+    await _wait(dut.wb_clk_i, 5)
     dut.wb_rst_i.value = 0
     await RisingEdge(dut.wb_clk_i)
     assert [await bus.access(k) for k in (0, 1, 8, 9)] == job["identity"]
@@ -110,6 +116,8 @@ async def _wishbone(dut: Any, job: dict[str, Any]) -> None:
             if len(got) == len(expected):
                 break
         assert got == expected, f"{len(got)} of {len(expected)} words came"
+        await _wait(dut.wb_clk_i, _SILENCE)
+        assert await bus.access(2) == 1, "More words came than expected"
         assert await bus.access(7) == len(job["images"])
         assert await bus.access(6) >= len(job["images"][0])
         await bus.access(5)
@@ -120,7 +128,7 @@ async def _wishbone(dut: Any, job: dict[str, Any]) -> None:
         assert [await bus.access(k) for k in (2, 6, 7)] == [1, 0, 0], round_number
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=_DEADLINE, timeout_unit="ms")
 async def images(dut: Any) -> None:
     """Send images over the bus of the job, and compare every result."""
     job = json.loads(Path(str(cocotb.plusargs["job"])).read_text())

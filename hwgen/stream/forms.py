@@ -8,7 +8,8 @@ A form is a value and a text, ``KIND`` or ``KIND:SIZE``:
     As ``parallel``, but a pixel's column is multiplied once for all windows that it is in, and the
     products are added along a chain of registers.
 ``memory:P``
-    Dyadic codes in memory; P accumulators at once take a value a cycle.
+    Dyadic codes in memory, of any convolution; P accumulators at once take a value a cycle, patch
+    after patch. A fully connected layer is the case of one patch an image.
 ``serial:D``
     Every constant wired into adders of D bits, as many cycles a window as its widest sum has digits
     of D bits.
