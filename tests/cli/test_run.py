@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,18 @@ from PIL import Image
 from small_workspace import fill
 
 from hwgen.errors import DataError
+from hwgen.flow.built import built_network
 from hwgen.flow.pictures import load_pictures, pixel_range
 from hwgen.flow.workspace import Workspace
 from hwgen.integer import store as integer_store
 from hwgen.integer.types import IntegerNetwork
+from hwgen.link.driver import Answer
+from hwgen.link.payload import PixelFrames, design_info
+from hwgen.link.protocol import Info
 from hwgen.network.types import Conv, Network, Node
 from hwgen.sim import golden
 from hwgen.stream import store as stream_store
+from hwgen.stream.design import StreamDesign
 from hwgen.stream.plan import plan_pipeline
 from hwgen.stream.verilog import emit_both
 
@@ -92,6 +98,53 @@ def test_a_difference_is_a_failure(
     assert "1 of 4 results are not the golden model's, the first that of images4.npz[2]" in printed
     status, printed, _ = hwgen("run", workspace.root, "--simulate", path, "--no-check", "--json")
     assert (status, json.loads(printed)["checked"]) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("options", "shape"), [(("--size", "8x10"), (1, 8, 10)), (("--pixels", "2"), (1, 6, 6))]
+)
+def test_pictures_as_large_as_the_hardware_takes(
+    hwgen: Hwgen,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    shape: tuple[int, int, int],
+) -> None:
+    """What goes to the board is what its hardware computes, for scans and groups of pixels too."""
+    layer = Conv(np.random.default_rng(7).normal(size=(3, 1, 6, 6)) / 6, np.zeros(3))
+    network = Network("one", "image", (1, 6, 6), (Node("y", layer, ("image",), (3, 1, 1)),), "y")
+    workspace = fill(tmp_path, ("import", "approximate"), network=network)
+    assert hwgen("generate", workspace.root, "--effort", "0", *options)[0] == 0
+    built = built_network(workspace)
+    sent: list[np.ndarray] = []
+
+    class Board:
+        def check(self, design: StreamDesign, program: object) -> Info:
+            return design_info(design, 12_000_000)
+
+        def run_all(self, frames: PixelFrames, images: np.ndarray) -> Iterator[Answer]:
+            for image in images:
+                sent.append(image)
+                assert len(frames.encode(image)) == frames.image_bytes
+                (output,) = golden.run(built, image[np.newaxis])
+                yield Answer(output, 1, 0.0, 1)
+
+    @contextmanager
+    def link(*_: object) -> Iterator[tuple[Board, str, int]]:
+        yield Board(), "board", 1
+
+    monkeypatch.setattr("hwgen.flow.on_board._link", link)
+    path = tmp_path / "images.npz"
+    x = np.random.default_rng(4).normal(size=(2, *shape))
+    np.savez(path, x=x)
+    status, printed, error = hwgen("run", workspace.root, "--simulate", path, "--json")
+    assert status == 0, error
+    found = json.loads(printed)
+    assert found["checked"]
+    assert sent[0].shape == built.input_shape
+    decided = [image["class"] is not None for image in found["images"]]
+    assert decided == [shape == (1, 6, 6)] * 2
+    assert len(found["images"][0]["outputs"]) == 3 * (1 if shape == (1, 6, 6) else 15)
 
 
 @pytest.mark.parametrize(
