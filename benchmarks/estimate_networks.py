@@ -8,6 +8,7 @@ import numpy as np
 
 from hwgen.integer.ranges import output_ranges
 from hwgen.integer.types import (
+    ArgMax,
     Conv,
     IntegerNetwork,
     IntNode,
@@ -18,8 +19,16 @@ from hwgen.integer.types import (
 )
 from hwgen.network.shapes import window_shape
 from hwgen.numeric import FixedFormat, Range
+from hwgen.stream.forms import LayerForm
 
-__all__ = ["random_network"]
+__all__ = ["folded_network", "random_network"]
+
+_FORMS = (
+    LayerForm("parallel"),
+    LayerForm("rows"),
+    *(LayerForm("serial", digit) for digit in (1, 2, 4, 8)),
+    *(LayerForm("memory", lanes) for lanes in (1, 2, 3)),
+)
 
 
 def random_network(seed: int) -> IntegerNetwork:
@@ -27,16 +36,39 @@ def random_network(seed: int) -> IntegerNetwork:
     rng = np.random.default_rng(seed)
     size = int(rng.integers(10, 29))
     shape = (int(rng.integers(1, 3)), size, size)
+    filters = (int(rng.integers(2, 5)), int(rng.integers(2, 5)))
+    return _layers(rng, f"random{seed}", shape, filters).network
+
+
+def folded_network(seed: int) -> tuple[IntegerNetwork, dict[str, LayerForm]]:
+    """A smaller network, which says what output is the greatest, and a form for each layer.
+
+    The last, fully connected layer has its weights in memory.
+    """
+    rng = np.random.default_rng([seed, 1])
+    size = int(rng.integers(9, 21))
+    filters = (int(rng.integers(2, 4)), int(rng.integers(2, 4)))
+    maker = _layers(rng, f"folded{seed}", (1, size, size), filters)
+    layers = [node.origin for node, _ in maker.network.convs()]
+    maker.classify()
+    forms = [_FORMS[int(k)] for k in rng.integers(len(_FORMS), size=len(layers) - 1)]
+    forms.append(LayerForm("memory", int(rng.choice([1, 2, 4]))))
+    return maker.network, dict(zip(layers, forms, strict=True))
+
+
+def _layers(
+    rng: np.random.Generator, name: str, shape: tuple[int, int, int], filters: tuple[int, ...]
+) -> _Maker:
     image = FixedFormat(8, 8, False)
-    maker = _Maker(rng, IntegerNetwork(f"random{seed}", "image", shape, image, (), "image"))
-    for filters in (int(rng.integers(2, 5)), int(rng.integers(2, 5))):
-        maker.convolve(filters, 3, padded=bool(rng.random() < 0.4))
+    maker = _Maker(rng, IntegerNetwork(name, "image", shape, image, (), "image"))
+    for count in filters:
+        maker.convolve(count, 3, padded=bool(rng.random() < 0.4))
         maker.activate()
         if min(maker.shape[1:]) >= 8 or rng.random() < 0.3:
             maker.pool()
     maker.convolve(int(rng.integers(4, 9)), maker.shape[1], padded=False)
     maker.requantise(-127, 127)
-    return maker.network
+    return maker
 
 
 class _Maker:
@@ -78,6 +110,9 @@ class _Maker:
         reach = np.array([max(-r.lo, r.hi) for r in self.ranges]).reshape(-1, 1, 1) * multiplier
         shift = np.maximum(np.ceil(np.log2(reach / hi)).astype(int) - 1, 0)
         self._append(Requantise(multiplier, shift, lo, hi), self.shape)
+
+    def classify(self) -> None:
+        self._append(ArgMax(), (1, 1, 1))
 
     def pool(self) -> None:
         channels, height, width = self.shape

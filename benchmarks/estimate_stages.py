@@ -16,12 +16,13 @@ from hwgen.stream.scan import Scan
 __all__ = ["random_stages"]
 
 Rng = np.random.Generator
+_MORE = {"piecewise": 3}
 
 
 def random_stages(seed: int, count: int) -> Iterator[Stage]:
-    """``count`` stages of each form, the same for the same seed."""
+    """``count`` stages of each form, the same for the same seed; more of those that vary most."""
     for form, make in MAKERS.items():
-        for index in range(count):
+        for index in range(count * _MORE.get(form, 1)):
             rng = np.random.default_rng([seed, index, *form.encode()])
             yield make(rng, f"{form}_{index}")
 
@@ -82,7 +83,8 @@ def _adders(rng: Rng, name: str) -> Stage:
 def _max(rng: Rng, name: str) -> Stage:
     channels, taps = int(rng.integers(1, 9)), int(rng.choice([2, 4, 4, 9]))
     ranges = tuple(r for r in _ranges(rng, channels) for _ in range(taps))
-    return _stage(name, "max", (len(ranges), 4, 4), (ranges,), depth=taps)
+    fields = tuple(tuple(range(c * taps, (c + 1) * taps)) for c in range(channels))
+    return _stage(name, "max", (len(ranges), 4, 4), (ranges,), fields=fields)
 
 
 def _scaling(rng: Rng, channels: int) -> Requantise:
@@ -112,16 +114,25 @@ def _serial_requantise(rng: Rng, name: str) -> Stage:
 
 
 def _piecewise(rng: Rng, name: str) -> Stage:
-    channels, segments = int(rng.integers(1, 7)), int(rng.integers(2, 9))
+    """Sigmoid-like functions, continuous and odd but for a constant, or two slopes that meet."""
+    channels = int(rng.integers(1, 4))
     ranges = _ranges(rng, channels, 8, 13)
-    functions = 1 if rng.random() < 0.5 else channels
-    reach = max(r.hi for r in ranges)
-    breaks = np.sort(
-        np.stack([rng.choice(2 * reach, segments - 1, False) - reach for _ in range(functions)])
-    )
-    slopes = np.maximum(_dyadic(rng, (functions, segments), 2, 4), 0)
-    offsets = rng.integers(-900, 900, (functions, segments))
-    op = PiecewiseLinear(breaks, slopes, offsets, int(rng.integers(3, 7)), -127, 127)
+    reach = min(max(-r.lo, r.hi) for r in ranges)
+    bends, shift = int(rng.integers(0, 6)), int(rng.integers(3, 7))
+    if not bends:
+        slopes = np.abs(_dyadic(rng, (channels, 1), 2, 4))
+        both = np.column_stack([slopes, np.full(channels, 1 << shift)])
+        breaks, offsets = (np.zeros((channels, n), dtype=np.int64) for n in (1, 2))
+        op = PiecewiseLinear(breaks, both, offsets, shift, -127, 127)
+        return _stage(name, "piecewise", (channels, 4, 4), (ranges,), op=op)
+    half = np.sort(rng.choice(reach, bends, replace=False)) + 1
+    falling = np.sort(np.abs(_dyadic(rng, (bends + 1,), 2, 6)))[::-1]
+    steps = np.concatenate([[0], np.cumsum((falling[:-1] - falling[1:]) * half)])
+    constant = int(rng.integers(0, 2)) * int(rng.integers(1, 2000))
+    breaks = np.concatenate([-half[::-1], half])[None]
+    slopes = np.concatenate([falling[:0:-1], falling])[None]
+    offsets = np.concatenate([-steps[:0:-1], steps])[None] + constant
+    op = PiecewiseLinear(breaks, slopes, offsets, shift, -128, 127)
     return _stage(name, "piecewise", (channels, 4, 4), (ranges,), op=op)
 
 

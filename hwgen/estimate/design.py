@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache, reduce
 from operator import add
 
+from hwgen.estimate.critical import CriticalPath, critical_path
 from hwgen.estimate.model import Cost, model_of
 from hwgen.estimate.structure import Structure, structure
 from hwgen.stream.blocks import Stage
@@ -27,14 +28,16 @@ class StageCost:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a design takes on a family of FPGAs.
-
-    ``interval`` are cycles an image, exact.
-    """
+    """What a plan takes on a family of FPGAs, as a whole and stage by stage."""
 
     family: str
+    plan: PipelinePlan
     stages: tuple[StageCost, ...]
-    interval: float
+
+    @property
+    def interval(self) -> float:
+        """Cycles an image, exact."""
+        return self.plan.timing.interval
 
     @property
     def total(self) -> Cost:
@@ -51,7 +54,13 @@ class Prediction:
 
     def clock_mhz(self, speed: str) -> float | None:
         """Clock after place and route on a device of this speed, in MHz; None if unknown."""
-        return model_of(self.family).clock_mhz(self.total, speed)
+        model = model_of(self.family)
+        return model.clock_mhz(self.path.delay, speed) if speed in model.slowness else None
+
+    @property
+    def path(self) -> CriticalPath:
+        """Its slowest path, at typical routing."""
+        return critical_path(self.plan.stages, self.family)
 
 
 def predict(plan: PipelinePlan, family: str) -> Prediction:
@@ -65,7 +74,7 @@ def predict(plan: PipelinePlan, family: str) -> Prediction:
     stages = tuple(
         StageCost(s.name, s.layer, s.form, stage_cost(s, family), s.cycles) for s in plan.stages
     )
-    return Prediction(family, stages, plan.timing.interval)
+    return Prediction(family, plan, stages)
 
 
 def stage_cost(stage: Stage, family: str) -> Cost:

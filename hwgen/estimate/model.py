@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
@@ -13,11 +12,14 @@ from typing import Any
 from hwgen.errors import DataError
 from hwgen.estimate.structure import Structure
 
-__all__ = ["COEFFICIENTS", "Cost", "Model", "clock_features", "model_of", "modelled_families"]
+__all__ = ["COEFFICIENTS", "FLIP_FLOP", "Cost", "Model", "model_of", "modelled_families"]
 
 COEFFICIENTS = "coefficients.json"
 """File of the package that ``benchmarks/fit_estimates.py`` writes."""
 
+
+FLIP_FLOP = 0.7
+"""Nanoseconds from the clock to the output of a flip-flop, and that its input must be early."""
 
 _ALONE = 0.53
 
@@ -27,7 +29,7 @@ class Cost:
     """Resources: four-input LUTs, flip-flops, memory blocks.
 
     ``bram_bits`` are the bits that lie in memory blocks, ``spram_bits`` those in single-port
-    memories; ``chain`` is the longest carry chain in bits.
+    memories.
     """
 
     luts: float = 0.0
@@ -35,7 +37,6 @@ class Cost:
     brams: int = 0
     bram_bits: int = 0
     spram_bits: int = 0
-    chain: int = 0
 
     @property
     def cells(self) -> float:
@@ -47,8 +48,7 @@ class Cost:
         return self.luts + _ALONE * self.ffs
 
     def __add__(self, other: Cost) -> Cost:
-        both = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
-        return Cost(**both | {"chain": max(self.chain, other.chain)})
+        return Cost(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ class Model:
     lut_scale, ff_scale : mapping
         By what these are off for stages of each form, among its neighbours; ``*`` is a form that
         was not measured.
-    period : mapping
-        For each device speed of the family, by name, nanoseconds of the clock for each feature of
-        :func:`clock_features`.
+    slowness : mapping
+        For each speed of device of the family, by name, how many times as long as estimated
+        (:mod:`hwgen.estimate.critical`) the slowest path is after place and route.
     """
 
     family: str
@@ -72,7 +72,7 @@ class Model:
     ffs: Mapping[str, float]
     lut_scale: Mapping[str, float]
     ff_scale: Mapping[str, float]
-    period: Mapping[str, Mapping[str, float]]
+    slowness: Mapping[str, float]
 
     def cost(self, parts: Structure, form: str) -> Cost:
         """Cost of a stage of this form with these parts."""
@@ -82,18 +82,15 @@ class Model:
             ffs=_dot(self.ffs, counted) * self.ff_scale.get(form, self.ff_scale["*"]),
             brams=counted.get("blocks", 0),
             bram_bits=counted.get("block_bits", 0),
-            chain=parts.chain,
         )
 
-    def clock_mhz(self, total: Cost, speed: str) -> float | None:
-        """Clock of a whole design after place and route, in MHz; None if none was measured."""
-        period = self.period.get(speed)
-        return 1e3 / _dot(period, clock_features(total)) if period else None
+    def clock_mhz(self, path: float, speed: str) -> float | None:
+        """Clock after place and route, in MHz; None if none was measured.
 
-
-def clock_features(total: Cost) -> dict[str, float]:
-    """What the clock of a design depends on: its longest carry chain, and how far its wires go."""
-    return {"base": 1.0, "chain": float(total.chain), "reach": math.log2(max(total.luts, 2.0))}
+        ``path`` is the slowest path, in nanoseconds at typical routing, without its flip-flops.
+        """
+        slowness = self.slowness.get(speed)
+        return 1e3 / (slowness * (path + FLIP_FLOP)) if slowness else None
 
 
 def model_of(family: str) -> Model:

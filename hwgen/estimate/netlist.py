@@ -57,12 +57,10 @@ class Words:
     ``increment`` adders and ``threshold`` comparisons with a constant, ``gate`` multiplexers
     one of whose inputs is constant, ``cleared`` those of them that a register holds, ``table``
     bits that are constant for each value of an index.
-    ``chain`` is the width of the widest adder or comparison, in bits.
     """
 
     bits: Mapping[str, int]
     memories: tuple[Memory, ...]
-    chain: int
 
 
 def count_words(rtlil: str) -> Words:
@@ -72,7 +70,6 @@ def count_words(rtlil: str) -> Words:
     """
     bits: Counter[str] = Counter()
     memories: list[Memory] = []
-    chain = 0
     for text in _MODULE.findall(rtlil):
         module = _Module(text)
         memories += module.memories()
@@ -84,10 +81,8 @@ def count_words(rtlil: str) -> Words:
             bits.update(module.process(process))
         for kind, ports in cells:
             if kind in OPERATORS:
-                found = module.operator(kind, ports)
-                bits.update(found)
-                chain = max(chain, found["add"], found["compare"])
-    return Words({k: n for k, n in sorted(bits.items()) if n}, tuple(memories), chain)
+                bits.update(module.operator(kind, ports))
+    return Words({k: n for k, n in sorted(bits.items()) if n}, tuple(memories))
 
 
 class _Module:
@@ -100,6 +95,7 @@ class _Module:
         self._same: dict[str, str] = {}
         self._kept: dict[str, str] = {}
         self._stored: set[str] = set()
+        self._tables: set[str] = set()
 
     def memories(self) -> Iterator[Memory]:
         written = set(_WRITTEN.findall(self._text))
@@ -136,8 +132,11 @@ class _Module:
             constants = (zero in _CONSTANTS) + (one in _CONSTANTS)
             same = zero if zero == one else f"{zero}?{one}?{select}"
             self._same[result] = same
+            table = all(bit in _CONSTANTS or bit in self._tables for bit in (zero, one))
+            if table and same not in _CONSTANTS:
+                self._tables.add(same)
             if zero != one and constants < 2 and self._new("mux", same):
-                name = "cleared" if result in self._stored else "gate"
+                name = "cleared" if result in self._stored else "table" if table else "gate"
                 found[name if constants else "mux"] += 1
         return found
 

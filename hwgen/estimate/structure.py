@@ -32,14 +32,13 @@ _APART = frozenset({"window"})
 class Structure:
     """Bits of each kind of part, and the memories of a stage.
 
-    ``chain`` is the longest carry chain in bits, ``words`` as in :class:`hwgen.estimate.netlist`.
+    ``words`` are as in :class:`hwgen.estimate.netlist.Words`.
     ``meets`` if Yosys cannot prove that no word is read while it is written: a memory block then
     has registers and multiplexers beside it that give the old word.
     """
 
     words: Mapping[str, int]
     memories: tuple[Memory, ...] = ()
-    chain: int = 0
     meets: bool = True
 
     def parts(self, family: str) -> dict[str, int]:
@@ -68,7 +67,7 @@ def structure(stage: Stage, family: str) -> Structure:
 def of_component(block: wiring.Component, name: str) -> Structure:
     """Parts of a block of any kind, as its words."""
     words = count_words(rtlil.convert(block, name=name, emit_src=False))
-    return Structure({**words.bits, "stage": 1}, words.memories, words.chain)
+    return Structure({**words.bits, "stage": 1}, words.memories)
 
 
 def _of_graph(stage: Stage, family: str) -> Structure:
@@ -85,7 +84,7 @@ def _of_graph(stage: Stage, family: str) -> Structure:
     }
     if stage.complement:
         words["inverter"] = polarities(network, plan).inverters
-    return Structure(words, chain=max(network.node_bits, default=0))
+    return Structure(words)
 
 
 COUNTERS: Mapping[str, Callable[[Stage, str], Structure]] = MappingProxyType({"adders": _of_graph})

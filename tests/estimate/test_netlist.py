@@ -55,7 +55,6 @@ def test_words_are_counted_once() -> None:
         "mux": 8,
         "register": 21,
     }
-    assert words.chain == 8
     assert words.memories == ()
 
 
@@ -81,7 +80,6 @@ def test_adder_graphs_are_counted_from_their_plan() -> None:
     )
     found = structure(stage, "ice40")
     assert found.words["graph_adder"] == graph.bits
-    assert found.chain == max(graph.node_bits)
     doubled = structure(stage, "ecp5")
     assert doubled.words["graph_adder"] == sum(2 * -(-b // 2) for b in graph.node_bits)
 
