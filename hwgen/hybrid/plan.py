@@ -14,7 +14,7 @@ from hwgen.stream.cycles import Timing, predict
 from hwgen.stream.forms import LayerForm
 from hwgen.stream.plan import PipelinePlan, plan_pipeline
 
-__all__ = ["HybridPlan", "PlannedHybrid", "plan_hybrid"]
+__all__ = ["HybridPlan", "PlannedHybrid", "plan_front", "plan_hybrid"]
 
 
 @dataclass(frozen=True)
@@ -51,36 +51,54 @@ def plan_hybrid(
     depth: int = 512,
     single_port: bool = False,
     folding: Mapping[str, LayerForm] = MappingProxyType({}),
+    slack: float = 1 / 16,
     family: str | None = None,
     effort: int = 0,
     jobs: int = 1,
 ) -> PlannedHybrid:
     """Plan ``network`` as a pipeline up to the tensor ``cut`` and an NFU behind it.
 
-    ``tile``, ``depth`` and ``single_port`` are those of :func:`hwgen.nfu.design.plan_system`,
-    ``folding``, ``family``, ``effort`` and ``jobs`` those of
-    :func:`hwgen.stream.plan.plan_pipeline`, of the layers before the cut.
-
-    Raises
-    ------
-    UnsupportedError, ResourceError
-        If the network cannot be cut there, or one of the parts cannot be built.
-    DataError
-        If the folding names a layer that is not before the cut.
-    VerifyError
-        If the program breaks a rule of the golden executor.
+    ``tile``, ``depth`` and ``single_port`` are those of :func:`hwgen.nfu.design.plan_system`, the
+    others those of :func:`plan_front`, and both raise the same.
     """
     first, second = split(network, cut)
     unit = plan_system(second, tile=tile, depth=depth, single_port=single_port)
+    return plan_front(
+        first, unit, folding=folding, slack=slack, family=family, effort=effort, jobs=jobs
+    )
+
+
+def plan_front(
+    first: IntegerNetwork,
+    unit: PlannedSystem,
+    *,
+    folding: Mapping[str, LayerForm] = MappingProxyType({}),
+    slack: float = 1 / 16,
+    family: str | None = None,
+    effort: int = 0,
+    jobs: int = 1,
+) -> PlannedHybrid:
+    """Plan the network ``first`` as a pipeline before ``unit``, which has the rest of the network.
+
+    ``folding``, ``family``, ``effort`` and ``jobs`` are those of
+    :func:`hwgen.stream.plan.plan_pipeline`, of the layers before the cut. Images may take longer by
+    ``slack``, as a fraction, if that makes the queue before the NFU shorter.
+
+    Raises
+    ------
+    UnsupportedError
+        If there is nothing to build.
+    DataError
+        If the folding names a layer that is not before the cut.
+    """
     front = plan_pipeline(first, jobs=jobs, family=family, effort=effort, folding=folding)
     beats = UnitBeats.of(unit)
-    queue = least_depth(front.stages, front.output, beats)
+    queue = least_depth(front.stages, front.output, beats, slack=slack)
     stages, output = queued(front.stages, front.output, queue)
-    front = replace(front, stages=stages, output=output, timing=predict(stages))
     plan = HybridPlan(
-        network=network.name,
-        cut=cut,
-        front=front,
+        network=first.name,
+        cut=first.output,
+        front=replace(front, stages=stages, output=output, timing=predict(stages)),
         unit=unit.plan,
         queue=queue,
         beats=beats,

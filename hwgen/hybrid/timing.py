@@ -78,10 +78,13 @@ def hybrid_interval(stages: Sequence[Stage], unit: UnitBeats, images: int) -> fl
     return (ends[-1] - ends[0]) / (images - 1)
 
 
-def least_depth(stages: Sequence[Stage], output: str, unit: UnitBeats) -> int:
-    """Pixels of the shortest queue with which images follow each other as fast as with any.
+def least_depth(
+    stages: Sequence[Stage], output: str, unit: UnitBeats, *, slack: float = 0.0
+) -> int:
+    """Pixels of the shortest queue with which images follow each other about as fast as with any.
 
-    With room for a whole image the pipeline works on the next one while the program runs.
+    They may be slower by ``slack``, as a fraction. With room for a whole image the pipeline works
+    on the next one while the program runs.
     """
     reader = unit.reader
 
@@ -89,12 +92,12 @@ def least_depth(stages: Sequence[Stage], output: str, unit: UnitBeats) -> int:
         return predict(queued(stages, output, depth)[0], reader).interval
 
     low, high = 2, max(2, unit.pixels_in)
-    best = interval(high)
-    if interval(low) <= best:
+    longest = interval(high) * (1 + slack)
+    if interval(low) <= longest:
         return low
     while high - low > 1:
         middle = (low + high) // 2
-        if interval(middle) <= best:
+        if interval(middle) <= longest:
             high = middle
         else:
             low = middle

@@ -1,0 +1,191 @@
+"""Hybrids that could run a network: where it is cut, the forms before it, and the NFU behind it.
+
+A cut before one of the first linear layers is tried with each tile. The NFU comes first, with its
+exact cycles; the layers before the cut then get the forms that keep its pace with least area, by
+the integer program that folds whole networks. Only what nothing else beats is planned as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hwgen.boards import Board
+from hwgen.errors import ResourceError, UnsupportedError, VerifyError
+from hwgen.estimate.choose import Candidate, Choice, Room, choose, fastest, paces
+from hwgen.estimate.design import predict
+from hwgen.estimate.model import Cost, model_of
+from hwgen.estimate.structure import of_component
+from hwgen.flow.candidates import Candidates
+from hwgen.flow.options import Memory
+from hwgen.flow.progress import Progress
+from hwgen.hybrid.plan import plan_front
+from hwgen.integer.split import cuts, split
+from hwgen.integer.types import Conv, IntegerNetwork
+from hwgen.nfu.design import PlannedSystem, plan_system
+from hwgen.stream.forms import folding_name
+
+__all__ = ["HybridCandidate", "hybrid_candidates", "hybrid_cuts"]
+
+_MOST_CUTS = 3
+"""What a pipeline is good at comes first: images become small, and layers wide."""
+
+_SHALLOW, _DEEP = 256, 512  # words of a block at its full width: of iCE40, and of ECP5
+
+
+@dataclass(frozen=True)
+class HybridCandidate:
+    """A hybrid with its predicted cost and its exact cycles an image."""
+
+    cut: str
+    forms: str
+    tile: tuple[int, int]
+    memory: Memory
+    cost: Cost
+    cycles: int
+
+    @property
+    def name(self) -> str:
+        """What a user calls it."""
+        return f"{self.forms}, then NFU {self.tile[0]} x {self.tile[1]}"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Fields of :class:`~hwgen.flow.options.GenerateOptions` that build it."""
+        return {
+            "backend": "hybrid",
+            "cut": self.cut,
+            "forms": self.forms,
+            "tile": self.tile,
+            "memory": self.memory,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class _Rough:
+    """A hybrid whose parts are chosen, but not planned as a whole."""
+
+    first: IntegerNetwork
+    unit: PlannedSystem
+    unit_cost: Cost
+    choice: Choice
+
+    @property
+    def cycles(self) -> int:
+        return max(self.choice.cycles, self.unit.plan.interval)
+
+    def beats(self, other: _Rough) -> bool:
+        mine, its = (self.cycles, self.choice.share), (other.cycles, other.choice.share)
+        return mine != its and mine[0] <= its[0] and mine[1] <= its[1]
+
+
+def hybrid_cuts(network: IntegerNetwork) -> tuple[str, ...]:
+    """Tensors where cutting is worth while: those that the first linear layers read."""
+    read = {x for node in network.nodes if isinstance(node.op, Conv) for x in node.inputs}
+    return tuple(x for x in cuts(network) if x in read)[:_MOST_CUTS]
+
+
+def hybrid_candidates(
+    network: IntegerNetwork,
+    board: Board,
+    found: Candidates,
+    room: Room,
+    *,
+    tiles: Sequence[tuple[int, int]],
+    interval: float | None,
+    effort: int,
+    progress: Progress,
+) -> list[HybridCandidate]:
+    """Hybrids that fit a board and of which none is both slower and larger than another.
+
+    Parameters
+    ----------
+    found
+        Forms of all layers of the network.
+    room
+        What there is, and what the link and what precedes all layers take of it.
+    tiles
+        Tiles (Tn, Ti) of NFUs to try.
+    interval
+        Cycles that an image may take; None for as few as fit.
+    effort
+        That the search for adder graphs makes.
+    """
+    memory: Memory = "spram" if board.capacity.spram_bits else "bram"
+    rough = []
+    places = hybrid_cuts(network)
+    for number, cut in enumerate(places):
+        progress("Hybrids", number / (len(places) + 1))
+        rough += list(_rough(network, board, found, room, cut, tiles, memory, interval))
+    kept = [each for each in rough if not any(other.beats(each) for other in rough)]
+    result = []
+    for number, each in enumerate(kept):
+        progress("Hybrids", (len(places) + number / len(kept)) / (len(places) + 1))
+        folding = {c.layer: c.form for c in each.choice.chosen if c.form is not None}
+        plan = plan_front(
+            each.first, each.unit, folding=folding, family=board.family, effort=effort
+        ).plan
+        cost = predict(plan.front, board.family).total + each.unit_cost
+        config = plan.unit.config
+        tile = (config.tn, config.ti)
+        cycles = round(plan.timing.interval)
+        forms = folding_name(folding)
+        result.append(HybridCandidate(plan.cut, forms, tile, memory, cost, cycles))
+    progress("Hybrids", 1.0)
+    return result
+
+
+def _rough(
+    network: IntegerNetwork,
+    board: Board,
+    found: Candidates,
+    room: Room,
+    cut: str,
+    tiles: Sequence[tuple[int, int]],
+    memory: Memory,
+    interval: float | None,
+) -> Iterator[_Rough]:
+    """Hybrids with this cut that fit, at the pace that is wanted or that their NFU has."""
+    first, second = split(network, cut)
+    layers = [found.layers[layer] for layer in dict.fromkeys(n.origin for n, _ in first.convs())]
+    if not all(layers) or _slowest(layers, room).share > 1:
+        return
+    for tile in tiles:
+        try:
+            unit = plan_system(
+                second,
+                tile=tile,
+                depth=_SHALLOW if board.family == "ice40" else _DEEP,
+                single_port=memory == "spram",
+            )
+        except (UnsupportedError, ResourceError, VerifyError):
+            continue
+        if interval is not None and unit.plan.interval > interval:
+            continue
+        cost = model_of(board.family).cost(of_component(unit.system, "nfu"), "nfu")
+        cost = replace(cost, spram_bits=unit.plan.single_port)
+        beside = replace(room, fixed=room.fixed + cost)
+        pace = unit.plan.interval if interval is None else interval
+        choice = _fitting(layers, beside, pace, slower=interval is None)
+        if choice is not None:
+            yield _Rough(first, unit, cost, choice)
+
+
+def _slowest(layers: Sequence[Sequence[Candidate]], room: Room) -> Choice:
+    return choose(layers, room, interval=paces(layers, room)[-1])
+
+
+def _fitting(
+    layers: Sequence[Sequence[Candidate]], room: Room, pace: float, *, slower: bool
+) -> Choice | None:
+    """The least area at a pace, or at the first that is slower and fits; None if nothing fits."""
+    least = fastest(layers, room)
+    wanted = [max(pace, least)] if slower or pace >= least else []
+    if slower:
+        wanted += [p for p in paces(layers, room) if p > wanted[0]]
+    for each in wanted:
+        choice = choose(layers, room, interval=each)
+        if choice.share <= 1:
+            return choice
+    return None

@@ -1,0 +1,95 @@
+# amaranth: UnusedElaboratable=no
+"""Hybrids to choose from: cut before linear layers, at the pace of their NFU, none beaten."""
+
+from __future__ import annotations
+
+import pytest
+from networks import NETWORKS, Sketch
+
+from hwgen.boards import find_board
+from hwgen.estimate.choose import Candidate, Room
+from hwgen.estimate.model import Cost
+from hwgen.flow.candidates import Candidates
+from hwgen.flow.hybrid_candidates import HybridCandidate, hybrid_candidates, hybrid_cuts
+from hwgen.hybrid.plan import plan_hybrid
+from hwgen.integer.types import IntegerNetwork
+from hwgen.stream.forms import parse_folding, parse_form
+
+_FORMS = (("parallel", 900, 30), ("serial:2", 400, 300), ("memory:1", 150, 3000))
+_BOARD = find_board("hx8k-evn")
+
+
+def _network() -> IntegerNetwork:
+    s = Sketch((1, 6, 6), seed=12)
+    x = s.requantise(s.conv("image", 2, name="a.sum"), name="a")
+    x = s.requantise(s.conv(s.max_pool(x), 3, (2, 2), name="b.sum"), name="b")
+    return s.done(s.requantise(s.dense(x, 2, name="c.sum"), name="c"))
+
+
+def _found(network: IntegerNetwork) -> Candidates:
+    found = Candidates()
+    for node, _ in network.convs():
+        found.layers[node.origin] = [
+            Candidate(node.origin, parse_form(form), Cost(luts=luts), cycles)
+            for form, luts, cycles in _FORMS
+        ]
+    return found
+
+
+def _hybrids(
+    luts: float,
+    interval: float | None = None,
+    tiles: tuple[tuple[int, int], ...] = ((2, 2),),
+) -> list[HybridCandidate]:
+    network = _network()
+    return hybrid_candidates(
+        network,
+        _BOARD,
+        _found(network),
+        Room({"luts": luts, "ffs": 1e6, "cells": 1e6, "brams": 1e3}),
+        tiles=tiles,
+        interval=interval,
+        effort=0,
+        progress=lambda task, fraction: None,
+    )
+
+
+def test_cuts_are_before_linear_layers() -> None:
+    assert hybrid_cuts(_network()) == ("t2", "b")
+    assert hybrid_cuts(NETWORKS["residual"]()) == ("t1", "t7")
+    assert hybrid_cuts(NETWORKS["tanh"]()) == ()
+
+
+@pytest.fixture(scope="module")
+def roomy() -> list[HybridCandidate]:
+    return _hybrids(1e5, tiles=((1, 1), (2, 2)))
+
+
+def test_cycles_are_those_of_the_hardware(roomy: list[HybridCandidate]) -> None:
+    assert roomy
+    for each in roomy:
+        plan = plan_hybrid(
+            _network(),
+            cut=each.cut,
+            tile=each.tile,
+            depth=256,
+            family="ice40",
+            folding=parse_folding(each.forms),
+        ).plan
+        assert each.cycles == plan.timing.interval
+        # as slow as it may be, and no slower
+        slow = {"parallel": 30, "serial:2": 300, "memory:1": 3000}
+        for form in (entry.rpartition("=")[2] for entry in each.forms.split(",")):
+            assert slow[form] <= plan.unit.interval
+
+
+def test_little_room_makes_the_front_slower(roomy: list[HybridCandidate]) -> None:
+    tight = _hybrids(min(each.cost.luts for each in roomy))
+    for each in tight:
+        assert "memory:1" in each.forms
+    assert _hybrids(100) == []
+
+
+def test_what_is_too_slow_is_left_out(roomy: list[HybridCandidate]) -> None:
+    slowest = max(each.cycles for each in roomy)
+    assert all(each.cycles < slowest for each in _hybrids(1e5, interval=slowest - 1))
