@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,10 +30,12 @@ from hwgen.nfu.loadable import (
     room_for,
     writable_memories,
 )
-from hwgen.nfu.loadable_design import common_config
+from hwgen.nfu.loadable_design import build_loadable, common_config
 from hwgen.nfu.loadable_system import LoadableSystem, loadable_frame_cycles
 from hwgen.numeric import IntArray
 from hwgen.sim.golden import run
+from hwgen.sim.types import Stall
+from hwgen.sim.verify import verify
 from hwgen.stream.programs import PART_BITS, Program, part_count
 
 
@@ -163,6 +166,18 @@ def test_programs_replace_each_other(tile: tuple[int, int], stall: float) -> Non
     spacings = bench.run(script, stall=stall, seed=1)
     if not stall:
         assert spacings == [bench.cycles(number) for number in script]
+
+
+def test_the_verilog_is_the_golden_model(tmp_path: Path) -> None:
+    """The network that it begins with, pixel by pixel, and each cycle of an image."""
+    network = NETWORKS["classifier"]()
+    built = build_loadable(network, tile=(2, 2))
+    images = images_for(network, 3, 2) * network.input_format.step
+    report = verify(
+        network, built.design, images, mode="fast", stall=Stall(), build_dir=tmp_path, waves=False
+    )
+    assert report.passed, report.summary
+    assert report.cycles_per_image == built.plan.interval
 
 
 def test_what_has_no_room_is_refused() -> None:
