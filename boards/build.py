@@ -23,6 +23,7 @@ from hwgen.toolchain.tools import TOOLS
 __all__ = ["BuildResult", "Progress", "board_plan", "build_board"]
 
 _SCRIPT = "build.sh"
+_SECONDS_A_LUT = 0.12  # three times what nextpnr took for 40,000 on a slow machine
 
 
 class Progress(Protocol):
@@ -122,7 +123,8 @@ def build_board(
         Clock in MHz that place and route aims at; the board's own target, or a higher clock of the
         design, if ``None``.
     time_limit
-        Seconds for each synthesis and for each attempt of place and route.
+        Seconds for each synthesis and for each attempt of place and route, which has
+        ``_SECONDS_A_LUT`` for each LUT if that is longer.
     attempts
         Seeds that place and route tries: 1, 2, ...
     route
@@ -183,7 +185,7 @@ def build_board(
             constraints=constraints(board, link),
             freq=target,
             seeds=range(1, attempts + 1),
-            time_limit=time_limit,
+            time_limit=max(time_limit, _SECONDS_A_LUT * top.area.luts),
         )
         seconds.append(("place and route", routed.seconds))
         _check_clock(routed.fmax_mhz, board, clock.hz)
