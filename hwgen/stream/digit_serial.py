@@ -128,7 +128,9 @@ class DigitSerial(wiring.Component):
         with m.Elif(o.ready):
             m.d.sync += o.valid.eq(0)
         for k, output in enumerate(layer.outputs):
-            held = Signal(range_shape(output.range), name=f"y{k}", reset_less=True)
+            # What saturation sets has to start so where flip-flops start as they are set (ECP5).
+            top = output.range.hi if output.raw.hi > output.hi and not self.complement else 0
+            held = Signal(range_shape(output.range), name=f"y{k}", reset_less=True, init=top)
             with m.If(load):
                 m.d.sync += held.eq(words.output(output))
             m.d.comb += o.payload[f"c{k}"].eq(held)
