@@ -72,10 +72,10 @@ def main(
     """Fit estimates to real synthesis, and report their error on designs the fit did not see."""
     models: dict[str, Any] = json.loads(PACKAGE.read_text()) if PACKAGE.exists() else {}
     others = [found for found in map(of_workspace, workspaces) if found is not None]
+    stages = [*folded_stages(count), *random_stages(0, count)]
     for name in family:
         click.echo(name)
-        stages = of_family([*folded_stages(count), *random_stages(0, count)], name)
-        rows = [*alone(stages, name, cache), *nfus(name, cache)]
+        rows = [*alone(of_family(stages, name), name, cache), *nfus(name, cache)]
         designs = [of_network(seed, name, cache) for seed in range(networks)]
         unseen = [design for board, design, _ in others if find_board(board).family == name]
         found = {resource: _areas(rows, designs, unseen, resource) for resource in PARTS}
