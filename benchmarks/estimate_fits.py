@@ -12,11 +12,12 @@ from scipy.optimize import nnls
 __all__ = ["PARTS", "Areas", "fit_designs", "fit_stages"]
 
 _SMALL = 30.0  # LUTs below which an error counts as if there were so many
+_WHOLE = "nfu"  # has no neighbours
 _MINOR = {
     **dict.fromkeys(("accumulate", "gather", "fork", "concat"), 0.1),
     "argmax": 0.3,
     "piecewise": 0.1,  # made of tables and choices that Yosys makes small
-    "nfu": 0.0,
+    _WHOLE: 0.0,
 }
 """Weights of forms that say little about what parts cost; they have a factor all the same."""
 
@@ -24,7 +25,16 @@ _NOISE = 0.02  # relative error of a design that is none of the factors'
 _NEAR, _OWN = 0.3, 0.15  # how far neighbours are thought to change all forms, and one form
 PARTS = {
     "luts": (
-        *("add", "bypass", "cleared", "compare", "equal", "gate", "graph_adder", "increment"),
+        *(
+            "add",
+            "bypass",
+            "cleared",
+            "compare",
+            "equal",
+            "gate",
+            "graph_adder",
+            "increment",
+        ),
         *("inverter", "logic", "lutrams", "mux", "ram_bits", "rom_bits", "stage", "table"),
         "threshold",
     ),
@@ -73,7 +83,8 @@ def fit_stages(rows: Sequence[Row], resource: str) -> Areas:
         pairs = [(plain.of(row), row.taken[resource]) for row in rows if row.form == form]
         guess, real = (np.array(x, dtype=float) for x in zip(*pairs, strict=True))
         importance = 1 / (real + _SMALL) ** 2
-        scale[form] = float((importance * guess * real).sum() / (importance * guess**2).sum())
+        if guess.any():
+            scale[form] = float((importance * guess * real).sum() / (importance * guess**2).sum())
     return Areas(resource, cost, scale)
 
 
@@ -94,7 +105,7 @@ def fit_designs(areas: Areas, designs: Sequence[Design]) -> Areas:
     wanted = np.concatenate([(1 - shares.sum(axis=1)) / _NOISE, np.zeros(len(prior))])
     near, *own = np.linalg.lstsq(matrix, wanted, rcond=None)[0]
     scale = {
-        form: round(areas.scale[form] * float(1 + near + each), 4)
+        form: round(areas.scale[form] * (1.0 if form == _WHOLE else float(1 + near + each)), 4)
         for form, each in zip(forms, own, strict=True)
     }
     return Areas(areas.resource, areas.cost, scale)
