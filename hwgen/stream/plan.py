@@ -25,7 +25,15 @@ from hwgen.stream.digits import digit_count
 from hwgen.stream.forms import LayerForm, check_layers, form_of
 from hwgen.stream.planner import Planner, fixed_interval
 
-__all__ = ["GraphKey", "PipelinePlan", "plan_pipeline", "plan_stages"]
+__all__ = [
+    "GraphKey",
+    "PipelinePlan",
+    "graph_key",
+    "plan_pipeline",
+    "plan_stages",
+    "with_digits",
+    "with_graphs",
+]
 
 GraphKey = tuple[bytes, tuple[Range, ...], str]
 """What decides an adder graph: its matrix, the ranges of its inputs, and what it saves."""
@@ -72,6 +80,7 @@ def plan_pipeline(
     family: str | None = None,
     effort: int = 0,
     folding: Mapping[str, LayerForm] = MappingProxyType({}),
+    known: MutableMapping[GraphKey, AdderGraph] | None = None,
 ) -> PipelinePlan:
     """Plan the pipeline of an integer network.
 
@@ -97,6 +106,9 @@ def plan_pipeline(
         adder (:func:`hwgen.shiftadd.optimise.optimize`).
     folding
         Forms of linear layers, by their names (:mod:`hwgen.stream.forms`).
+    known
+        Graphs from plans with the same family and effort, which are not looked for again; new ones
+        are added.
 
     Raises
     ------
@@ -115,6 +127,7 @@ def plan_pipeline(
         family=family,
         effort=effort,
         folding=folding,
+        known=known,
     )
     balanced = balance(stages)
     return PipelinePlan(
@@ -141,12 +154,10 @@ def plan_stages(
 ) -> tuple[list[Stage], str]:
     """The stages of a pipeline and where its output comes from, before buffers get their depths.
 
-    Parameters are those of :func:`plan_pipeline`, which raises the same. Graphs in ``known``, from
-    plans with the same family and effort, are not looked for again, and new ones are added.
+    Parameters are those of :func:`plan_pipeline`, which raises the same.
     """
     if family is not None and family not in PROFILES:
         raise ValueError(f"Family must be one of {', '.join(PROFILES)}, not {family!r}")
-    complement = family is not None and PROFILES[family].inverters
     planner = Planner(network, folding, adders_per_stage=adders_per_stage)
     output = planner.run()
     check_layers(folding, [node.origin for node in planner.nodes if isinstance(node.op, Conv)])
@@ -182,11 +193,7 @@ def plan_stages(
         )
         output = planner.run()
         graphs |= {name: graph for name, graph in by_rows.items() if layers[name] in chosen}
-    stages = [
-        replace(stage, graph=graphs.get(stage.name), complement=complement and stage.name in graphs)
-        for stage in planner.stages
-    ]
-    stages = _with_digits(stages)
+    stages = with_graphs(planner.stages, graphs, family)
     busiest = int(fixed_interval(network, stages, folding) * (1 + slack))
     stages = [_timed(stage, busiest, folding) for stage in stages]
     return stages, output
@@ -205,16 +212,8 @@ def _graphs(
     missing: dict[GraphKey, IntArray] = {}
     for planner, names in wanted:
         stages = {stage.name: stage for stage in planner.stages}
-        # an adder of digits costs the same whatever the width of its words
-        saved = {
-            name: "adders" if family is None or stages[name].digit else f"luts:{family}"
-            for name in names
-        }
         keys.append(
-            {
-                name: (planner.matrices[name].tobytes(), stages[name].ranges[0], saved[name])
-                for name in names
-            }
+            {name: graph_key(stages[name], planner.matrices[name], family) for name in names}
         )
         for name, key in keys[-1].items():
             if key not in known:
@@ -231,14 +230,41 @@ def _graphs(
     return graphs
 
 
-def _with_digits(stages: Sequence[Stage]) -> list[Stage]:
-    """The stages with as many digits a word as the adder graph that reads them needs."""
+def graph_key(stage: Stage, matrix: IntArray, family: str | None) -> GraphKey:
+    """What decides the adder graph of a stage with that matrix on an FPGA family."""
+    # an adder of digits costs the same whatever the width of its words
+    saved = "adders" if family is None or stage.digit else f"luts:{family}"
+    return matrix.tobytes(), stage.ranges[0], saved
+
+
+def with_graphs(
+    stages: Sequence[Stage], graphs: Mapping[str, AdderGraph], family: str | None
+) -> list[Stage]:
+    """The stages with the graphs of those that have one, by their names, and with their digits."""
+    complement = family is not None and PROFILES[family].inverters
+    found = [
+        replace(stage, graph=graphs.get(stage.name), complement=complement and stage.name in graphs)
+        for stage in stages
+    ]
+    return with_digits(found, {s.name: _digits(s) for s in found if s.form == "digit_adders"})
+
+
+def _digits(stage: Stage) -> int:
+    block: Any = component(stage)
+    digits: int = block.interval
+    return digits
+
+
+def with_digits(stages: Sequence[Stage], words: Mapping[str, int]) -> list[Stage]:
+    """The stages with as many digits a word as what reads them needs.
+
+    ``words`` has the digits of each stage of ``digit_adders``.
+    """
     found = {stage.name: stage for stage in stages}
     for stage in stages:
         if stage.form != "digit_adders":
             continue
-        block: Any = component(stage)
-        digits = block.interval
+        digits = words[stage.name]
         reader: Stage | None = stage
         while reader is not None:
             found[reader.name] = replace(reader, digits=digits)
