@@ -71,19 +71,16 @@ def plan(
 
 def _print(result: dict[str, Any], directory: Path) -> None:
     rows = [_row(point, point["forms"]) for point in result["curve"]]
-    rows += [_row(unit, "NFU {} x {}".format(*unit["tile"])) for unit in result["nfu"]]
+    rows += [_row(system, system["name"]) for system in result["systems"]]
     print_table(_COLUMNS, rows, numbers=_COLUMNS[:-1])
-    if result["backend"] == "nfu":
-        chosen = "an NFU of {} x {}".format(*result["tile"])
-    else:
-        chosen = result["forms"]
-    click.echo(f"Chosen for {result['board']}: {chosen}")
+    click.echo(f"Chosen for {result['board']}: {result['name']}")
     click.echo(f"{result['images_per_second']:,.1f} images a second at the clock of the board")
     click.echo(f"next: hwgen generate {directory} --forms planned")
 
 
 def _row(point: dict[str, Any], forms: str) -> list[str]:
-    share = f"{point['share']:.0%}" if "share" in point else ""
+    about = "" if point.get("exact", True) else "~"
+    share = f"{about}{point['share']:.0%}" if "share" in point else ""
     return [
         f"{point['images_per_second']:,.1f}",
         f"{point['cycles']:,}",

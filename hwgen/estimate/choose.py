@@ -28,9 +28,6 @@ RESOURCES: Mapping[str, str] = MappingProxyType(
 )
 """Fields of :class:`Cost` that an FPGA has only so many of, and what they are called."""
 
-_EXACT = ("brams", "spram_bits")
-"""Resources whose estimate is exact, so that no margin is needed."""
-
 _TIE = 1e-3
 """What the other resources weigh beside the scarcest, so that none is wasted."""
 
@@ -39,37 +36,46 @@ _TIE = 1e-3
 class Candidate:
     """A layer in one of its forms: what its stages cost, and cycles that an image keeps them busy.
 
-    ``form`` is None for the one that suits a pipeline as fast as its input.
+    ``form`` is None for the one that suits a pipeline as fast as its input. What is not ``exact``
+    is expected of a graph that is not there yet.
     """
 
     layer: str
     form: LayerForm | None
     cost: Cost
     cycles: int
+    exact: bool = True
 
 
 @dataclass(frozen=True)
 class Room:
     """What a design may take: the FPGA's ``capacity``, and the ``fixed`` cost of what has no form.
 
-    ``margin`` is the share of LUTs, flip-flops and cells that stays free, for what the estimate
-    misses and for place and route; memories are counted exactly. ``cycles`` are those of the
-    slowest part without a form.
+    ``margin`` is the share of each resource that stays free, for what the estimate misses and for
+    place and route; memories are counted exactly. ``cycles`` are those of the slowest part without
+    a form.
     """
 
     capacity: Mapping[str, float]
     fixed: Cost = field(default_factory=Cost)
     cycles: int = 1
-    margin: float = 0.0
+    margin: Mapping[str, float] = field(default_factory=dict)
+
+    def usable(self, resource: str) -> float:
+        """Part of a resource that may be used."""
+        return 1 - self.margin.get(resource, 0.0)
 
     def share(self, resource: str, cost: Cost) -> float:
         """Part of the room that a cost takes of a resource; infinite if there is none of it."""
-        margin = 0.0 if resource in _EXACT else self.margin
-        there = self.capacity.get(resource, 0.0) * (1 - margin)
+        there = self.capacity.get(resource, 0.0) * self.usable(resource)
         taken = float(getattr(cost, resource))
         if taken == 0:
             return 0.0
         return taken / there if there > 0 else np.inf
+
+    def scarcest(self, cost: Cost) -> tuple[float, str]:
+        """The largest share that a cost takes of any resource, and which that is."""
+        return max((self.share(resource, cost), resource) for resource in RESOURCES)
 
 
 @dataclass(frozen=True)
@@ -132,10 +138,9 @@ def choose(layers: Sequence[Sequence[Candidate]], room: Room, *, interval: float
         raise ResourceError("Layers need a resource that the FPGA has none of")
     chosen = tuple(c for c, taken in zip(flat, found.x[:-1], strict=True) if taken > 0.5)
     cost = reduce(add, (c.cost for c in chosen), room.fixed)
-    taken = {r: room.share(r, cost) for r in RESOURCES}
-    scarcest = max(taken, key=lambda r: taken[r])
+    share, scarcest = room.scarcest(cost)
     cycles = max((c.cycles for c in chosen), default=1)
-    return Choice(chosen, cost, max(cycles, room.cycles), taken[scarcest], scarcest)
+    return Choice(chosen, cost, max(cycles, room.cycles), share, scarcest)
 
 
 def fastest(layers: Sequence[Sequence[Candidate]], room: Room) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from hwgen.boards import Board
 from hwgen.errors import ResourceError, UnsupportedError, VerifyError
-from hwgen.estimate.model import Cost, model_of
+from hwgen.estimate.model import model_of
 from hwgen.estimate.structure import of_component
+from hwgen.flow.candidates import System
 from hwgen.flow.options import Memory
 from hwgen.integer.types import IntegerNetwork
 from hwgen.nfu.blockram import BlockMemory
@@ -17,23 +18,13 @@ from hwgen.nfu.fit import fit_config
 from hwgen.nfu.spram import SpramMemory
 from hwgen.nfu.system import NfuSystem, frame_cycles
 
-__all__ = ["NfuCandidate", "nfu_candidates"]
+__all__ = ["nfu_candidates"]
 
 _TILES = ((2, 2), (4, 4), (8, 8), (16, 16))
 _SHALLOW, _DEEP = 256, 512  # words of a block at its full width: of iCE40, and of ECP5
 
 
-@dataclass(frozen=True)
-class NfuCandidate:
-    """An NFU with a tile (Tn, Ti) and where its activations lie, its cost and cycles an image."""
-
-    tile: tuple[int, int]
-    memory: Memory
-    cost: Cost
-    cycles: int
-
-
-def nfu_candidates(network: IntegerNetwork, board: Board) -> list[NfuCandidate]:
+def nfu_candidates(network: IntegerNetwork, board: Board) -> list[System]:
     """NFUs that can run the network; none if its operators are not those of an NFU."""
     memory: Memory = "spram" if board.capacity.spram_bits else "bram"
     depth = _SHALLOW if board.family == "ice40" else _DEEP
@@ -51,11 +42,11 @@ def nfu_candidates(network: IntegerNetwork, board: Board) -> list[NfuCandidate]:
         cost = model_of(board.family).cost(parts, "nfu")
         count = count_cycles(config, compiled.program, memories.timing)
         found.append(
-            NfuCandidate(
-                (tn, ti),
-                memory,
+            System(
+                f"NFU {tn} x {ti}",
                 replace(cost, spram_bits=memories.single_port_bits),
                 frame_cycles(config, compiled, count.total),
+                {"backend": "nfu", "tile": (tn, ti), "memory": memory},
             )
         )
     return found

@@ -26,11 +26,11 @@ def folding_plot(result: Mapping[str, Any]) -> str:
         curve = result["curve"]
         rates = [point["images_per_second"] for point in curve]
         axes.plot(rates, [p["luts"] for p in curve], ".-", color=EXACT, lw=0.8, label="streaming")
-        for unit in result["nfu"]:
-            axes.plot(unit["images_per_second"], unit["luts"], "s", color=EXACT, ms=4)
+        for system in result["systems"]:
+            axes.plot(system["images_per_second"], system["luts"], "s", color=EXACT, ms=4)
             axes.annotate(
-                "NFU {} x {}".format(*unit["tile"]),
-                (unit["images_per_second"], unit["luts"]),
+                system["name"],
+                (system["images_per_second"], system["luts"]),
                 textcoords="offset points",
                 xytext=(5, -9),
             )

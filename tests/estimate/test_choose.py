@@ -21,7 +21,10 @@ CANDIDATES = st.builds(
 )
 LAYERS = st.lists(st.lists(CANDIDATES, min_size=1, max_size=5), min_size=1, max_size=4)
 ROOM = Room(
-    {"luts": 900.0, "ffs": 900.0, "cells": 1200.0, "brams": 8.0}, Cost(luts=20.0, ffs=9.0), 2, 0.1
+    {"luts": 900.0, "ffs": 900.0, "cells": 1200.0, "brams": 8.0},
+    Cost(luts=20.0, ffs=9.0),
+    2,
+    {"luts": 0.1, "ffs": 0.1, "cells": 0.1},
 )
 
 
