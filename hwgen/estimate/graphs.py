@@ -144,8 +144,7 @@ def expected_parts(stage: Stage, matrix: IntArray, family: str) -> Structure:
         kind: round(sum(each * products[name] for name, each in linear.items()))
         for kind, linear in parts.items()
     }
-    chain = stage.digit or max((r.width for r in stage.output_ranges), default=0)
-    return Structure({**words, "stage": 1}, chain=chain)
+    return Structure({**words, "stage": 1})
 
 
 def expected_digits(stage: Stage, matrix: IntArray) -> int:
