@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from itertools import pairwise
+from operator import add
 from types import MappingProxyType
 
 from hwgen.boards import Board
@@ -73,7 +74,6 @@ class Folding:
     candidates: Candidates
     room: Room
     _whole: dict[str, Folded] = field(default_factory=dict)
-    _beyond: Cost = field(default_factory=Cost)
 
     @property
     def layers(self) -> Sequence[Sequence[Candidate]]:
@@ -145,6 +145,7 @@ class Folding:
         and another choice made; in the end it is what came nearest.
         """
         nearest: Folded | None = None
+        self.room = replace(self.room, fixed=self._fixed)
         for _ in range(_TRIES):
             choice = self._settled(interval)
             if choice.share > 1:
@@ -186,19 +187,16 @@ class Folding:
     def _learn(self, found: Folded) -> None:
         """Count what a whole design takes beyond its layers with whatever has no form."""
         whole = found.estimate.prediction.total + link_cost(self.board.family)
-        more = {
-            f.name: max(
-                getattr(whole, f.name)
-                - getattr(found.choice.cost, f.name)
-                + getattr(self._beyond, f.name),
-                getattr(self._beyond, f.name),
-            )
-            for f in fields(Cost)
-            if f.name != "chain"
+        parts = reduce(add, (c.cost for c in found.choice.chosen), self._fixed)
+        beyond = {
+            f.name: max(getattr(whole, f.name) - getattr(parts, f.name), 0) for f in fields(Cost)
         }
-        beyond = Cost(**more)
-        fixed = self.candidates.fixed + link_cost(self.board.family) + beyond
-        self._beyond, self.room = beyond, replace(self.room, fixed=fixed)
+        self.room = replace(self.room, fixed=self._fixed + Cost(**beyond))
+
+    @property
+    def _fixed(self) -> Cost:
+        """What has no form."""
+        return self.candidates.fixed + link_cost(self.board.family)
 
     def _too_large(self, share: float, scarcest: str, forms: str) -> str:
         usable = self.room.usable(scarcest)
