@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+
+import numpy as np
 
 from hwgen.boards import Board
 from hwgen.errors import ResourceError, UnsupportedError, VerifyError
-from hwgen.estimate.choose import Candidate, Choice, Room, choose, fastest, paces
+from hwgen.estimate.choose import Choice, Room, choose, fastest, paces
 from hwgen.estimate.design import predict
 from hwgen.estimate.model import Cost, model_of
 from hwgen.estimate.structure import of_component
-from hwgen.flow.candidates import Candidates
+from hwgen.flow.candidates import Candidates, System
 from hwgen.flow.options import Memory
 from hwgen.flow.progress import Progress
 from hwgen.hybrid.plan import plan_front
@@ -26,40 +27,12 @@ from hwgen.integer.types import Conv, IntegerNetwork
 from hwgen.nfu.design import PlannedSystem, plan_system
 from hwgen.stream.forms import folding_name
 
-__all__ = ["HybridCandidate", "hybrid_candidates", "hybrid_cuts"]
+__all__ = ["hybrid_candidates", "hybrid_cuts"]
 
 _MOST_CUTS = 3
 """What a pipeline is good at comes first: images become small, and layers wide."""
 
 _SHALLOW, _DEEP = 256, 512  # words of a block at its full width: of iCE40, and of ECP5
-
-
-@dataclass(frozen=True)
-class HybridCandidate:
-    """A hybrid with its predicted cost and its exact cycles an image."""
-
-    cut: str
-    forms: str
-    tile: tuple[int, int]
-    memory: Memory
-    cost: Cost
-    cycles: int
-
-    @property
-    def name(self) -> str:
-        """What a user calls it."""
-        return f"{self.forms}, then NFU {self.tile[0]} x {self.tile[1]}"
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Fields of :class:`~hwgen.flow.options.GenerateOptions` that build it."""
-        return {
-            "backend": "hybrid",
-            "cut": self.cut,
-            "forms": self.forms,
-            "tile": self.tile,
-            "memory": self.memory,
-        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +69,7 @@ def hybrid_candidates(
     interval: float | None,
     effort: int,
     progress: Progress,
-) -> list[HybridCandidate]:
+) -> list[System]:
     """Hybrids that fit a board and of which none is both slower and larger than another.
 
     Parameters
@@ -127,11 +100,12 @@ def hybrid_candidates(
             each.first, each.unit, folding=folding, family=board.family, effort=effort
         ).plan
         cost = predict(plan.front, board.family).total + each.unit_cost
-        config = plan.unit.config
-        tile = (config.tn, config.ti)
-        cycles = round(plan.timing.interval)
+        tile = (plan.unit.config.tn, plan.unit.config.ti)
         forms = folding_name(folding)
-        result.append(HybridCandidate(plan.cut, forms, tile, memory, cost, cycles))
+        options = {"cut": plan.cut, "forms": forms, "tile": tile, "memory": memory}
+        name = f"{forms}, then NFU {tile[0]} x {tile[1]}"
+        cycles = round(plan.timing.interval)
+        result.append(System(name, cost, cycles, {"backend": "hybrid", **options}))
     progress("Hybrids", 1.0)
     return result
 
@@ -148,8 +122,10 @@ def _rough(
 ) -> Iterator[_Rough]:
     """Hybrids with this cut that fit, at the pace that is wanted or that their NFU has."""
     first, second = split(network, cut)
-    layers = [found.layers[layer] for layer in dict.fromkeys(n.origin for n, _ in first.convs())]
-    if not all(layers) or _slowest(layers, room).share > 1:
+    layers = tuple(dict.fromkeys(node.origin for node, _ in first.convs()))
+    if not all(found.layers[layer] for layer in layers):
+        return
+    if _fitting(found, layers, room, np.inf, slower=False) is None:
         return
     for tile in tiles:
         try:
@@ -167,25 +143,24 @@ def _rough(
         cost = replace(cost, spram_bits=unit.plan.single_port)
         beside = replace(room, fixed=room.fixed + cost)
         pace = unit.plan.interval if interval is None else interval
-        choice = _fitting(layers, beside, pace, slower=interval is None)
+        choice = _fitting(found, layers, beside, pace, slower=interval is None)
         if choice is not None:
             yield _Rough(first, unit, cost, choice)
 
 
-def _slowest(layers: Sequence[Sequence[Candidate]], room: Room) -> Choice:
-    return choose(layers, room, interval=paces(layers, room)[-1])
-
-
 def _fitting(
-    layers: Sequence[Sequence[Candidate]], room: Room, pace: float, *, slower: bool
+    found: Candidates, layers: Sequence[str], room: Room, pace: float, *, slower: bool
 ) -> Choice | None:
     """The least area at a pace, or at the first that is slower and fits; None if nothing fits."""
-    least = fastest(layers, room)
+    forms = [found.layers[layer] for layer in layers]
+    least = fastest(forms, room)
     wanted = [max(pace, least)] if slower or pace >= least else []
     if slower:
-        wanted += [p for p in paces(layers, room) if p > wanted[0]]
+        wanted += [p for p in paces(forms, room) if p > wanted[0]]
     for each in wanted:
-        choice = choose(layers, room, interval=each)
+        choice = choose([found.layers[layer] for layer in layers], room, interval=each)
+        while choice.share <= 1 and found.settle(choice.chosen):
+            choice = choose([found.layers[layer] for layer in layers], room, interval=each)
         if choice.share <= 1:
             return choice
     return None

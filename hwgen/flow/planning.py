@@ -14,6 +14,7 @@ from hwgen.estimate.choose import RESOURCES, Choice, Room, fastest
 from hwgen.flow.built import hardware_network
 from hwgen.flow.candidates import System, find_candidates
 from hwgen.flow.folding import Folded, Folding, link_cost
+from hwgen.flow.hybrid_candidates import hybrid_candidates
 from hwgen.flow.nfu_candidates import nfu_candidates
 from hwgen.flow.options import GenerateOptions, PlanOptions
 from hwgen.flow.progress import Progress
@@ -124,11 +125,27 @@ def _planned(
     room = replace(empty, fixed=found.fixed + link_cost(board.family), cycles=found.cycles)
     folding = Folding(network, board, found, room)
     progress("Systems", 0.0)
-    # a unit takes the pixels of a picture one by one
-    systems = nfu_candidates(network, board) if options.pixels == 1 else []
-    progress("Systems", 1.0)
     clock = float(board.clock_hz)
     interval = None if options.rate is None else clock / options.rate
+    systems: list[System] = []
+    if options.pixels == 1:  # a unit takes the pixels of a picture one by one
+        systems = nfu_candidates(network, board)
+        small = [
+            s.options["tile"]
+            for s in systems
+            if room.share("luts", s.cost + link_cost(board.family)) <= 1
+        ]
+        systems += hybrid_candidates(
+            network,
+            board,
+            found,
+            room,
+            tiles=small,
+            interval=interval,
+            effort=effort,
+            progress=progress,
+        )
+    progress("Systems", 1.0)
     progress("Choice", 0.0)
     curve = folding.curve()
     systems = [replace(each, cost=each.cost + link_cost(board.family)) for each in systems]
