@@ -127,6 +127,7 @@ def test_a_plan_is_built(hwgen: Call, tmp_path: Path) -> None:
         assert load_plan(workspace).timing.interval == slow["predicted"]["cycles_per_image"]
 
 
+@pytest.mark.slow
 def test_a_plan_is_for_pictures_of_a_size(hwgen: Call, tmp_path: Path) -> None:
     workspace = fill(tmp_path, ("import", "approximate"))
     options = ("--board", "ulx3s-25f", "--fps", "1000", "--size", "6x12", "--pixels", "2")

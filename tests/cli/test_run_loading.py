@@ -35,6 +35,7 @@ def _expected(workspace: Workspace, x: np.ndarray) -> list[list[float]]:
     return found
 
 
+@pytest.mark.slow
 def test_two_networks_on_one_board(hwgen: Hwgen, tmp_path: Path) -> None:
     three, five = _workspace(tmp_path / "a", "three", 3), _workspace(tmp_path / "b", "five", 5)
     options = ("--backend", "nfu", "--tile", "1x2", "--loadable", "--room-for", five.root)
