@@ -28,6 +28,7 @@ from hwgen.nfu.compile import CompiledNetwork
 from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.design import NfuPlan, build_system
 from hwgen.nfu.files import image_bytes
+from hwgen.nfu.fit import buffer_depth
 from hwgen.nfu.image import memory_bytes
 from hwgen.nfu.loadable_design import build_loadable
 from hwgen.stream import store as stream_store
@@ -68,7 +69,6 @@ GENERATED: Mapping[Backend, tuple[str, ...]] = MappingProxyType(
 """Files that each back end writes."""
 
 _TILE = (4, 4)
-_SHALLOW, _DEEP = 256, 512  # words of a block at its full width: of iCE40, and of ECP5
 
 
 def generate_files(
@@ -124,7 +124,7 @@ def _nfu(
     progress: Progress,
 ) -> dict[str, str | bytes]:
     progress("NFU", 0.0)
-    tile, depth = options.tile or _TILE, _depth(options)
+    tile, depth = options.tile or _TILE, buffer_depth(options.family)
     single_port = options.memory == "spram"
     if options.loadable:
         built = build_loadable(integer, others, tile=tile, depth=depth, single_port=single_port)
@@ -150,7 +150,7 @@ def _hybrid(
         integer,
         cut=cut,
         tile=options.tile or _TILE,
-        depth=_depth(options),
+        depth=buffer_depth(options.family),
         single_port=options.memory == "spram",
         folding=parse_folding(options.forms),
         family=options.family,
@@ -166,11 +166,6 @@ def _hybrid(
         "design.json": stream_store.design_to_json(built.design),
         **_program(built.plan.unit.config, built.compiled),
     }
-
-
-def _depth(options: GenerateOptions) -> int:
-    """Words of the buffers of an NFU."""
-    return _SHALLOW if options.family == "ice40" else _DEEP
 
 
 def _program(config: NfuConfig, compiled: CompiledNetwork) -> dict[str, str | bytes]:

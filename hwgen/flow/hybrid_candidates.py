@@ -13,26 +13,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hwgen.boards import Board
-from hwgen.errors import ResourceError, UnsupportedError, VerifyError
 from hwgen.estimate.choose import Choice, Room, choose, fastest, paces
 from hwgen.estimate.design import predict
-from hwgen.estimate.model import Cost, model_of
-from hwgen.estimate.structure import of_component
+from hwgen.estimate.model import Cost
 from hwgen.flow.candidates import Candidates, System
-from hwgen.flow.options import Memory
+from hwgen.flow.nfu_candidates import nfu_cost, nfu_memory, nfu_unit
 from hwgen.flow.progress import Progress
 from hwgen.hybrid.plan import plan_front
 from hwgen.integer.split import cuts, split
 from hwgen.integer.types import Conv, IntegerNetwork
-from hwgen.nfu.design import PlannedSystem, plan_system
+from hwgen.nfu.design import PlannedSystem
 from hwgen.stream.forms import folding_name
 
 __all__ = ["hybrid_candidates", "hybrid_cuts"]
 
 _MOST_CUTS = 3
 """What a pipeline is good at comes first: images become small, and layers wide."""
-
-_SHALLOW, _DEEP = 256, 512  # words of a block at its full width: of iCE40, and of ECP5
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,12 +81,11 @@ def hybrid_candidates(
     effort
         That the search for adder graphs makes.
     """
-    memory: Memory = "spram" if board.capacity.spram_bits else "bram"
     rough = []
     places = hybrid_cuts(network)
     for number, cut in enumerate(places):
         progress("Hybrids", number / (len(places) + 1))
-        rough += list(_rough(network, board, found, room, cut, tiles, memory, interval))
+        rough += list(_rough(network, board, found, room, cut, tiles, interval))
     kept = [each for each in rough if not any(other.beats(each) for other in rough)]
     result = []
     for number, each in enumerate(kept):
@@ -102,10 +97,10 @@ def hybrid_candidates(
         cost = predict(plan.front, board.family).total + each.unit_cost
         tile = (plan.unit.config.tn, plan.unit.config.ti)
         forms = folding_name(folding)
-        options = {"cut": plan.cut, "forms": forms, "tile": tile, "memory": memory}
+        chosen = {"cut": plan.cut, "forms": forms, "tile": tile, "memory": nfu_memory(board)}
         name = f"{forms}, then NFU {tile[0]} x {tile[1]}"
         cycles = round(plan.timing.interval)
-        result.append(System(name, cost, cycles, {"backend": "hybrid", **options}))
+        result.append(System(name, cost, cycles, {"backend": "hybrid", **chosen}))
     progress("Hybrids", 1.0)
     return result
 
@@ -117,7 +112,6 @@ def _rough(
     room: Room,
     cut: str,
     tiles: Sequence[tuple[int, int]],
-    memory: Memory,
     interval: float | None,
 ) -> Iterator[_Rough]:
     """Hybrids with this cut that fit, at the pace that is wanted or that their NFU has."""
@@ -128,19 +122,10 @@ def _rough(
     if _fitting(found, layers, room, np.inf, slower=False) is None:
         return
     for tile in tiles:
-        try:
-            unit = plan_system(
-                second,
-                tile=tile,
-                depth=_SHALLOW if board.family == "ice40" else _DEEP,
-                single_port=memory == "spram",
-            )
-        except (UnsupportedError, ResourceError, VerifyError):
+        unit = nfu_unit(second, board, tile)
+        if unit is None or (interval is not None and unit.plan.interval > interval):
             continue
-        if interval is not None and unit.plan.interval > interval:
-            continue
-        cost = model_of(board.family).cost(of_component(unit.system, "nfu"), "nfu")
-        cost = replace(cost, spram_bits=unit.plan.single_port)
+        cost = nfu_cost(unit, board.family)
         beside = replace(room, fixed=room.fixed + cost)
         pace = unit.plan.interval if interval is None else interval
         choice = _fitting(found, layers, beside, pace, slower=interval is None)

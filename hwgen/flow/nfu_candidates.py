@@ -5,48 +5,53 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hwgen.boards import Board
-from hwgen.errors import ResourceError, UnsupportedError, VerifyError
-from hwgen.estimate.model import model_of
+from hwgen.errors import ResourceError, UnsupportedError
+from hwgen.estimate.model import Cost, model_of
 from hwgen.estimate.structure import of_component
 from hwgen.flow.candidates import System
 from hwgen.flow.options import Memory
 from hwgen.integer.types import IntegerNetwork
-from hwgen.nfu.blockram import BlockMemory
-from hwgen.nfu.compile import compile_network
-from hwgen.nfu.cycles import count_cycles
-from hwgen.nfu.fit import fit_config
-from hwgen.nfu.spram import SpramMemory
-from hwgen.nfu.system import NfuSystem, frame_cycles
+from hwgen.nfu.design import PlannedSystem, plan_system
+from hwgen.nfu.fit import buffer_depth
 
-__all__ = ["nfu_candidates"]
+__all__ = ["nfu_candidates", "nfu_cost", "nfu_memory", "nfu_unit"]
 
 _TILES = ((2, 2), (4, 4), (8, 8), (16, 16))
-_SHALLOW, _DEEP = 256, 512  # words of a block at its full width: of iCE40, and of ECP5
 
 
 def nfu_candidates(network: IntegerNetwork, board: Board) -> list[System]:
     """NFUs that can run the network; none if its operators are not those of an NFU."""
-    memory: Memory = "spram" if board.capacity.spram_bits else "bram"
-    depth = _SHALLOW if board.family == "ice40" else _DEEP
+    memory = nfu_memory(board)
     found = []
-    for tn, ti in _TILES:
-        try:
-            config = fit_config(network, tn=tn, ti=ti, depth=depth)
-            compiled = compile_network(network, config)
-        except (UnsupportedError, ResourceError, VerifyError):
-            continue
-        kind = SpramMemory if memory == "spram" else BlockMemory
-        memories = kind(config, compiled.program, compiled.memory)
-        system = NfuSystem(config, compiled, memories)
-        parts = of_component(system, "nfu")
-        cost = model_of(board.family).cost(parts, "nfu")
-        count = count_cycles(config, compiled.program, memories.timing)
-        found.append(
-            System(
-                f"NFU {tn} x {ti}",
-                replace(cost, spram_bits=memories.single_port_bits),
-                frame_cycles(config, compiled, count.total),
-                {"backend": "nfu", "tile": (tn, ti), "memory": memory},
-            )
-        )
+    for tile in _TILES:
+        unit = nfu_unit(network, board, tile)
+        if unit is not None:
+            tn, ti = tile
+            cost = nfu_cost(unit, board.family)
+            options = {"backend": "nfu", "tile": tile, "memory": memory}
+            found.append(System(f"NFU {tn} x {ti}", cost, unit.plan.interval, options))
     return found
+
+
+def nfu_memory(board: Board) -> Memory:
+    """Where the activations of an NFU lie on a board, unless it is said."""
+    return "spram" if board.capacity.spram_bits else "bram"
+
+
+def nfu_unit(network: IntegerNetwork, board: Board, tile: tuple[int, int]) -> PlannedSystem | None:
+    """The network on an NFU as a board would have it; None if an NFU cannot run it."""
+    try:
+        return plan_system(
+            network,
+            tile=tile,
+            depth=buffer_depth(board.family),
+            single_port=nfu_memory(board) == "spram",
+        )
+    except (UnsupportedError, ResourceError):
+        return None
+
+
+def nfu_cost(unit: PlannedSystem, family: str) -> Cost:
+    """Predicted cost of an NFU with its memories."""
+    cost = model_of(family).cost(of_component(unit.system, "nfu"), "nfu")
+    return replace(cost, spram_bits=unit.plan.single_port)

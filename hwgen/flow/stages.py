@@ -27,11 +27,11 @@ from hwgen.flow.backends import (
 )
 from hwgen.flow.built import built_images, built_network, hardware_network, scanning_network
 from hwgen.flow.estimation import predict_core
+from hwgen.flow.nfu_candidates import nfu_memory
 from hwgen.flow.on_board import fastest_baud
 from hwgen.flow.options import (
     ApproximateOptions,
     GenerateOptions,
-    Memory,
     PlanOptions,
     SlimOptions,
     SynthOptions,
@@ -250,7 +250,7 @@ def build(
     check_layers(generate_options.backend, verify_options)
     generate_options = replace(generate_options, family=board.family)
     if generate_options.backend != "stream":
-        memory: Memory = "spram" if board.capacity.spram_bits else "bram"
+        memory = nfu_memory(board)
         if generate_options.memory == "spram" and memory != "spram":
             raise ResourceError(
                 f"{board.title} has no single-port RAM: choose another board, or --memory bram"

@@ -45,8 +45,9 @@ def build_hybrid(
     ToolError, ToolNotFoundError
         If Yosys fails or is missing.
     VerifyError
-        If a multiplier is in the result.
+        If a multiplier is in the result, or the program breaks a rule of the golden executor.
     """
+    planned.unit.check()
     plan, compiled, system = planned.plan, planned.unit.compiled, planned.unit.system
     front = emit(plan.front, name=f"{name}_front", notes=notes, jobs=jobs)
     between = plan.front.output_stage.output_ranges

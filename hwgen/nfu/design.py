@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from hwgen.integer.types import IntegerNetwork
@@ -16,12 +16,22 @@ from hwgen.nfu.fit import fit_config
 from hwgen.nfu.golden import execute
 from hwgen.nfu.image import MemoryMap, memory_map
 from hwgen.nfu.loadable import Room
+from hwgen.nfu.ports import NetworkPorts
 from hwgen.nfu.spram import SPRAM_VERILOG, SpramMemory
 from hwgen.nfu.system import NfuSystem, frame_cycles
 from hwgen.nfu.verilog import component_verilog
 from hwgen.stream.design import PixelLayout, StreamDesign
+from hwgen.stream.programs import Loading
 
-__all__ = ["NfuBuild", "NfuPlan", "PlannedSystem", "build_system", "header", "plan_system"]
+__all__ = [
+    "NfuBuild",
+    "NfuPlan",
+    "PlannedSystem",
+    "build_system",
+    "header",
+    "plan_system",
+    "stream_design",
+]
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,40 @@ class NfuPlan:
     map: MemoryMap
     room: Room | None = None
 
+    @classmethod
+    def of(
+        cls,
+        network: str,
+        ports: NetworkPorts,
+        memory: BlockMemory,
+        *,
+        frame: Callable[[NfuConfig, CompiledNetwork, int], int],
+        bits: Mapping[str, int],
+        room: Room | None = None,
+    ) -> NfuPlan:
+        """The plan of a system with these ``ports`` and its program in ``memory``.
+
+        ``frame`` gives the cycles of an image from those of its program, ``bits`` are those of the
+        memories, and ``network`` is the name.
+        """
+        config, compiled = memory.config, ports.compiled
+        count = count_cycles(config, compiled.program, memory.timing)
+        interval = frame(config, compiled, count.total)
+        return cls(
+            network=network,
+            config=config,
+            instructions=len(compiled.program),
+            program_cycles=count.total,
+            busy=count.busy,
+            stalls=tuple(count.stalls.items()),
+            interval=interval,
+            latency=interval + ports.latency,
+            memories=tuple(bits.items()),
+            single_port=memory.single_port_bits,
+            map=memory_map(config, compiled.program, compiled.memory),
+            room=room,
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class NfuBuild:
@@ -66,6 +110,16 @@ class PlannedSystem:
     plan: NfuPlan
     compiled: CompiledNetwork
     system: NfuSystem
+
+    def check(self) -> None:
+        """Run the program on the golden executor.
+
+        Raises
+        ------
+        VerifyError
+            If it breaks a rule: what the cycle model and the hardware rely on.
+        """
+        execute(self.plan.config, self.compiled.program, self.compiled.memory)
 
     def verilog(self, *, name: str) -> str:
         """Verilog of the system as module ``name``, and of the modules that it needs."""
@@ -85,32 +139,14 @@ def plan_system(
     ------
     UnsupportedError, ResourceError
         If the NFU cannot run the network.
-    VerifyError
-        If the program breaks a rule of the golden executor.
     """
     tn, ti = tile
     config = fit_config(network, tn=tn, ti=ti, depth=depth)
     compiled = compile_network(network, config)
-    # the cycle model takes programs that the executor accepts
-    execute(config, compiled.program, compiled.memory)
     kind = SpramMemory if single_port else BlockMemory
     memory = kind(config, compiled.program, compiled.memory)
-    count = count_cycles(config, compiled.program, memory.timing)
     system = NfuSystem(config, compiled, memory)
-    interval = frame_cycles(config, compiled, count.total)
-    plan = NfuPlan(
-        network=network.name,
-        config=config,
-        instructions=len(compiled.program),
-        program_cycles=count.total,
-        busy=count.busy,
-        stalls=tuple(count.stalls.items()),
-        interval=interval,
-        latency=interval + system.latency,
-        memories=tuple(system.bits.items()),
-        single_port=memory.single_port_bits,
-        map=memory_map(config, compiled.program, compiled.memory),
-    )
+    plan = NfuPlan.of(network.name, system, memory, frame=frame_cycles, bits=system.bits)
     return PlannedSystem(plan, compiled, system)
 
 
@@ -126,20 +162,36 @@ def build_system(
 
     Raises
     ------
+    VerifyError
+        If the program breaks a rule of the golden executor.
     ToolError, ToolNotFoundError
         If Yosys fails or is missing.
     """
     planned = plan_system(network, tile=tile, depth=depth, single_port=single_port)
-    plan, compiled, system = planned.plan, planned.compiled, planned.system
-    design = StreamDesign(
+    planned.check()
+    plan, compiled = planned.plan, planned.compiled
+    verilog = header(plan, compiled, name) + planned.verilog(name=name)
+    return NfuBuild(plan, compiled, stream_design(network, planned.system, verilog, name=name))
+
+
+def stream_design(
+    network: IntegerNetwork,
+    ports: NetworkPorts,
+    verilog: str,
+    *,
+    name: str,
+    loading: Loading | None = None,
+) -> StreamDesign:
+    """The design of ``network`` with these ``ports``, as module ``name``."""
+    return StreamDesign(
         name=name,
-        verilog=header(plan, compiled, name) + planned.verilog(name=name),
+        verilog=verilog,
         input_shape=network.input_shape,
-        input_layout=PixelLayout.from_ranges(system.input_ranges),
+        input_layout=PixelLayout.from_ranges(ports.input_ranges),
         output_shape=network.shape(network.output),
-        output_layout=PixelLayout.from_ranges(system.result_ranges),
+        output_layout=PixelLayout.from_ranges(ports.result_ranges),
+        loading=loading,
     )
-    return NfuBuild(plan, compiled, design)
 
 
 def header(plan: NfuPlan, compiled: CompiledNetwork, name: str) -> str:

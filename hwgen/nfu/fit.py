@@ -12,14 +12,22 @@ from hwgen.nfu.config import BinaryLane, DyadicLane, NfuConfig, Segments
 from hwgen.nfu.cycles import count_cycles
 from hwgen.nfu.timing import Timing
 
-__all__ = ["fit_config", "fit_lane"]
+__all__ = ["buffer_depth", "fit_config", "fit_lane"]
 
-_DEEPEST = 4096
+_SHALLOW, _DEEP, _DEEPEST = 256, 512, 4096  # words of a block of iCE40, of ECP5, and at most
 _TURNS = 4
 _WIDEST = 17  # input of a function
 _BINARY = 17 / 16  # cycles for binary lanes
 _PLANES = 5 / 4  # cycles for narrow activations: what they save in LUTs of a large tile
 _TIMING = Timing(latency=4)  # as the compiler chooses tilings
+
+
+def buffer_depth(family: str | None) -> int:
+    """Words of a block RAM at its full width: what a buffer has without need of a second block.
+
+    That of an ECP5 where no family is given.
+    """
+    return _SHALLOW if family == "ice40" else _DEEP
 
 
 def fit_config(network: IntegerNetwork, *, tn: int, ti: int, depth: int = 512) -> NfuConfig:

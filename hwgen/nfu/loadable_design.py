@@ -12,11 +12,9 @@ from amaranth.back import rtlil
 from hwgen.integer.types import IntegerNetwork
 from hwgen.nfu.compile import compile_network
 from hwgen.nfu.config import DyadicLane, NfuConfig, Segments
-from hwgen.nfu.cycles import count_cycles
-from hwgen.nfu.design import NfuBuild, NfuPlan, header
+from hwgen.nfu.design import NfuBuild, NfuPlan, header, stream_design
 from hwgen.nfu.fit import fit_config, fit_lane
 from hwgen.nfu.golden import execute
-from hwgen.nfu.image import memory_map
 from hwgen.nfu.loadable import (
     LoadableMemory,
     LoadableSpram,
@@ -29,7 +27,6 @@ from hwgen.nfu.loadable_system import LoadableSystem, PixelSystem, loadable_fram
 from hwgen.nfu.memory import MemoryImage
 from hwgen.nfu.spram import SPRAM_VERILOG
 from hwgen.nfu.verilog import component_verilog
-from hwgen.stream.design import PixelLayout, StreamDesign
 from hwgen.stream.programs import Loading
 
 __all__ = ["build_loadable", "common_config"]
@@ -79,21 +76,8 @@ def build_loadable(
         program,
     )
     pixels = PixelSystem(first, loading)
-    count = count_cycles(config, first.program, memory.timing)
-    interval = loadable_frame_cycles(config, first, count.total)
-    plan = NfuPlan(
-        network=network.name,
-        config=config,
-        instructions=len(first.program),
-        program_cycles=count.total,
-        busy=count.busy,
-        stalls=tuple(count.stalls.items()),
-        interval=interval,
-        latency=interval + pixels.latency,
-        memories=tuple(system.bits.items()),
-        single_port=memory.single_port_bits,
-        map=memory_map(config, first.program, first.memory),
-        room=room,
+    plan = NfuPlan.of(
+        network.name, pixels, memory, frame=loadable_frame_cycles, bits=system.bits, room=room
     )
     verilog = (
         header(plan, first, name)
@@ -101,16 +85,9 @@ def build_loadable(
         + component_verilog(system, name=loading.core)
         + (SPRAM_VERILOG if single_port else "")
     )
-    design = StreamDesign(
-        name=name,
-        verilog=verilog,
-        input_shape=network.input_shape,
-        input_layout=PixelLayout.from_ranges(pixels.input_ranges),
-        output_shape=network.shape(network.output),
-        output_layout=PixelLayout.from_ranges(pixels.result_ranges),
-        loading=loading,
+    return NfuBuild(
+        plan, first, stream_design(network, pixels, verilog, name=name, loading=loading)
     )
-    return NfuBuild(plan, first, design)
 
 
 def common_config(

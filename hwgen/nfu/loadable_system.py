@@ -32,10 +32,9 @@ from hwgen.nfu.loadable import (
     maps_layout,
     writable_memories,
 )
+from hwgen.nfu.ports import NetworkPorts
 from hwgen.nfu.timing import LOADS
-from hwgen.numeric import Range
 from hwgen.stream.argmax import ArgMax
-from hwgen.stream.common import pixel_signature
 from hwgen.stream.programs import PART_BITS, Loading, part_count
 
 __all__ = ["LoadableSystem", "PixelSystem", "loadable_frame_cycles"]
@@ -230,7 +229,7 @@ class LoadableSystem(wiring.Component):
         ]
 
 
-class PixelSystem(wiring.Component):
+class PixelSystem(NetworkPorts):
     """A :class:`LoadableSystem`, the Verilog module of ``loading``, for one network alone.
 
     Takes and gives pixels of all channels, and nothing is loaded.
@@ -244,37 +243,12 @@ class PixelSystem(wiring.Component):
 
     Members
     -------
-    i : :py:`In(pixel_signature(input_ranges))`
-        Pixels of all channels in raster order, image after image.
-    o : :py:`Out(pixel_signature(result_ranges))`
-        Pixels of the results, alike; if the network decides, the number of the greatest channel.
+    See :class:`~hwgen.nfu.ports.NetworkPorts`.
     """
 
     def __init__(self, compiled: CompiledNetwork, loading: Loading) -> None:
-        self.compiled = compiled
         self.loading = loading
-        super().__init__(
-            {
-                "i": In(pixel_signature(self.input_ranges)),
-                "o": Out(pixel_signature(self.result_ranges)),
-            }
-        )
-
-    @property
-    def input_ranges(self) -> tuple[Range, ...]:
-        """Range of each channel of an image."""
-        return tensor_ranges(self.compiled.input)
-
-    @property
-    def result_ranges(self) -> tuple[Range, ...]:
-        """Range of each channel of what goes out."""
-        stored = tensor_ranges(self.compiled.output)
-        return ArgMax(stored).output_ranges if self.compiled.decides else stored
-
-    @property
-    def latency(self) -> int:
-        """Cycles from the last element that is read to when it goes out."""
-        return ArgMax(tensor_ranges(self.compiled.output)).latency if self.compiled.decides else 0
+        super().__init__(compiled)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -6,7 +6,7 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import Out
 
 from hwgen.nfu.axi import AxiMemory
 from hwgen.nfu.blockram import BlockMemory
@@ -15,10 +15,9 @@ from hwgen.nfu.config import NfuConfig
 from hwgen.nfu.core import Nfu
 from hwgen.nfu.frames import ImageWriter, ResultReader, pixel_words, tensor_ranges
 from hwgen.nfu.layout import FeatureMap
+from hwgen.nfu.ports import NetworkPorts
 from hwgen.nfu.timing import LOADS
-from hwgen.numeric import Range
 from hwgen.stream.argmax import ArgMax
-from hwgen.stream.common import pixel_signature
 
 __all__ = ["NfuSystem", "frame_cycles"]
 
@@ -38,7 +37,7 @@ def frame_cycles(config: NfuConfig, compiled: CompiledNetwork, program_cycles: i
     return into + program_cycles + 1 + out
 
 
-class NfuSystem(wiring.Component):
+class NfuSystem(NetworkPorts):
     """Runs a compiled network on every image that comes.
 
     An image goes to memory, the program runs, the result goes out; :func:`frame_cycles` gives the
@@ -56,10 +55,8 @@ class NfuSystem(wiring.Component):
 
     Members
     -------
-    i : :py:`In(pixel_signature(input_ranges))`
-        Pixels of all channels in raster order, image after image.
-    o : :py:`Out(pixel_signature(result_ranges))`
-        Pixels of the results, alike; if the network decides, the number of the greatest channel.
+    i, o :
+        See :class:`~hwgen.nfu.ports.NetworkPorts`.
     cycles : :py:`Out(32)`
         Cycles of the program that ran last.
     axi_awaddr, ... :
@@ -73,32 +70,9 @@ class NfuSystem(wiring.Component):
         memory: BlockMemory | AxiMemory,
     ) -> None:
         self.config = config
-        self.compiled = compiled
         self.memory = memory
-        super().__init__(
-            {
-                "i": In(pixel_signature(self.input_ranges)),
-                "o": Out(pixel_signature(self.result_ranges)),
-                "cycles": Out(32),
-                **{f"axi_{name}": member for name, member in memory.outside.items()},
-            }
-        )
-
-    @property
-    def input_ranges(self) -> tuple[Range, ...]:
-        """Range of each channel of an image."""
-        return tensor_ranges(self.compiled.input)
-
-    @property
-    def result_ranges(self) -> tuple[Range, ...]:
-        """Range of each channel of what goes out."""
-        stored = tensor_ranges(self.compiled.output)
-        return ArgMax(stored).output_ranges if self.compiled.decides else stored
-
-    @property
-    def latency(self) -> int:
-        """Cycles from the last pixel that is read to when it goes out."""
-        return ArgMax(tensor_ranges(self.compiled.output)).latency if self.compiled.decides else 0
+        outside = {f"axi_{name}": member for name, member in memory.outside.items()}
+        super().__init__(compiled, {"cycles": Out(32), **outside})
 
     @property
     def result_width(self) -> int:
