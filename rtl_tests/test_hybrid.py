@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 from networks import NETWORKS, images_for
-from streambench import run_stream
+from streambench import StreamRun, run_stream
 
 from hwgen.hybrid.design import build_hybrid
 from hwgen.hybrid.plan import PlannedHybrid, plan_hybrid
 from hwgen.hybrid.system import Hybrid
 from hwgen.hybrid.timing import hybrid_interval, hybrid_timing, least_depth, queued
+from hwgen.numeric import IntArray
 from hwgen.sim.golden import run
 from hwgen.sim.verify import verify
 from hwgen.stream.forms import parse_folding
@@ -39,8 +42,18 @@ def planned(name: str, cut: str, tile: tuple[int, int], forms: str) -> PlannedHy
     return PLANNED[name, cut]
 
 
-def hybrid(found: PlannedHybrid) -> Hybrid:
-    return Hybrid(Pipeline(found.plan.front), found.unit.system)
+def stream(
+    name: str, found: PlannedHybrid, images: IntArray, *, deadline: int = 20_000, **options: Any
+) -> StreamRun:
+    """Compare what a hybrid makes of images with the golden model."""
+    return run_stream(
+        Hybrid(Pipeline(found.plan.front), found.unit.system),
+        images,
+        expected=run(NETWORKS[name](), images),
+        deadline=deadline,
+        drain=int(found.plan.timing.interval),
+        **options,
+    )
 
 
 @pytest.mark.parametrize(("name", "cut", "tile", "forms"), CASES)
@@ -48,20 +61,13 @@ def test_hybrid_equals_golden(name: str, cut: str, tile: tuple[int, int], forms:
     network, found = NETWORKS[name](), planned(name, cut, tile, forms)
     timing = found.plan.timing
     images = images_for(network, 4)
-    golden = run(network, images)
+    deadline = int(12 * (timing.image + 4 * timing.interval)) + 500
     for stall in (0.0, 0.3):
-        result = run_stream(
-            hybrid(found),
-            images,
-            expected=golden,
-            stall_in=stall,
-            stall_out=stall,
-            seed=1,
-            deadline=int(12 * (timing.image + 4 * timing.interval)) + 500,
-            drain=int(timing.interval),
+        result = stream(
+            name, found, images, stall_in=stall, stall_out=stall, seed=1, deadline=deadline
         )
         if not stall:
-            size = golden[0, 0].size
+            size = math.prod(network.shape(network.output)[1:])
             assert result.produced[0] == timing.first
             assert result.produced[size - 1] == timing.image
             ends = result.produced[size - 1 :: size]
@@ -92,33 +98,14 @@ def test_reset_in_an_image(reset_at: int) -> None:
     """While the pipeline works, and while the program runs."""
     found = planned("classifier", "t1", (2, 4), "")
     images = images_for(NETWORKS["classifier"](), 2, seed=6)
-    run_stream(
-        hybrid(found),
-        images,
-        expected=run(NETWORKS["classifier"](), images),
-        stall_in=0.1,
-        stall_out=0.1,
-        seed=2,
-        deadline=20_000,
-        drain=int(found.plan.timing.interval),
-        reset_at=reset_at,
-    )
+    stream("classifier", found, images, stall_in=0.1, stall_out=0.1, seed=2, reset_at=reset_at)
 
 
 @pytest.mark.parametrize(("stall_in", "stall_out"), [(0.9, 0.0), (0.0, 0.95)])
 def test_slow_sides(stall_in: float, stall_out: float) -> None:
     found = planned("tanh", "t1", (1, 1), "*=serial:2")
     images = images_for(NETWORKS["tanh"](), 2, seed=3)
-    run_stream(
-        hybrid(found),
-        images,
-        expected=run(NETWORKS["tanh"](), images),
-        stall_in=stall_in,
-        stall_out=stall_out,
-        seed=4,
-        deadline=20_000,
-        drain=int(found.plan.timing.interval),
-    )
+    stream("tanh", found, images, stall_in=stall_in, stall_out=stall_out, seed=4)
 
 
 def test_parts_of_the_verilog_fit(tmp_path: Path) -> None:

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pytest
-from amaranth.hdl import ClockDomain, Module, ResetInserter, Signal
+from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from linkbench import GAP, TIMEOUT, Pause, converse, request
 
 from hwgen.link.device import Device, DeviceParameters
 from hwgen.link.framer import Framer
-from hwgen.link.protocol import SYNC, Command, Decoder, ErrorCode, Frame, Info, Result
-
-_TIMEOUT = 256
-_GAP = 8  # cycles from one byte to the next; a UART takes 40 or more
+from hwgen.link.protocol import SYNC, Command, ErrorCode, Frame, Info, Result
 
 
 @dataclass(frozen=True)
@@ -99,72 +95,21 @@ class _Sums(wiring.Component):  # type: ignore[misc]
 
 
 _SMALL = _Case()
-_Pause = int
-"""Cycles in which nothing is sent."""
 
 
-def _talk(
-    case: _Case, script: Iterable[bytes | _Pause], *, seed: int | None = None
-) -> tuple[list[Frame], bytes]:
-    """Send bytes, wait where the script pauses, and return the answers and all of their bytes.
-
-    With ``seed`` there are random gaps between bytes, and the host takes bytes now and then.
-    """
-    parameters = DeviceParameters(case.info, case.width, case.output_width, _TIMEOUT)
-    device = Device(parameters, leds=3)
+def _talk(case: _Case, script: Iterable[bytes | Pause], *, seed: int | None = None) -> list[Frame]:
+    """Converse with a device whose lamps show the last result."""
+    parameters = DeviceParameters(case.info, case.width, case.output_width, TIMEOUT)
     core = _Sums(case)
-    m = Module()
-    m.domains.sync = ClockDomain("sync")
-    m.submodules.device = device
-    m.submodules.core = ResetInserter(device.reset)(core)
-    wiring.connect(m, device.o, core.i)
-    wiring.connect(m, core.o, device.i)
-    rng = np.random.default_rng(seed)
-    heard = bytearray()
-    lights: list[int] = []
-
-    async def talk(ctx: Any) -> None:
-        for item in script:
-            if isinstance(item, int):
-                await ctx.tick().repeat(item)
-                continue
-            for byte in item:
-                ctx.set(device.rx.payload, byte)
-                ctx.set(device.rx.valid, 1)
-                await ctx.tick()
-                ctx.set(device.rx.valid, 0)
-                ctx.set(device.rx.payload, 0)
-                await ctx.tick().repeat(_GAP if seed is None else int(rng.integers(4, 30)))
-        lights.append(ctx.get(device.led))
-
-    async def listen(ctx: Any) -> None:
-        while True:
-            ready = seed is None or bool(rng.random() < 0.4)
-            ctx.set(device.tx.ready, ready)
-            if ready and ctx.get(device.tx.valid):
-                heard.append(ctx.get(device.tx.payload))
-            await ctx.tick()
-
-    simulator = Simulator(m)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(talk)
-    simulator.add_testbench(listen, background=True)
-    simulator.run()
-    decoder = Decoder()
-    frames = decoder.feed(bytes(heard))
-    assert sum(len(frame.encode()) for frame in frames) == len(heard)
+    frames, lights = converse(Device(parameters, leds=3), core, script, seed=seed)
     results = [Result.decode(f.payload).words for f in frames if f.command == Command.RESULT]
     if results:
         last = results[-1][len(results[-1]) - case.info.result_bytes // case.words :]
-        assert lights == [int.from_bytes(last, "little") & 7]
-    return frames, bytes(heard)
+        assert lights == int.from_bytes(last, "little") & 7
+    return frames
 
 
 _ANSWER = 120  # cycles that an answer takes at most
-
-
-def _request(command: int, sequence: int, payload: bytes = b"") -> bytes:
-    return Frame(command, sequence, payload).encode()
 
 
 def _check_result(case: _Case, frame: Frame, sequence: int, image: bytes) -> None:
@@ -183,10 +128,10 @@ def _check_result(case: _Case, frame: Frame, sequence: int, image: bytes) -> Non
     ],
 )
 def test_requests_are_answered(case: _Case, seed: int | None) -> None:
-    script: list[bytes | int] = [_request(Command.PING, 5), 4 * _ANSWER]
+    script: list[bytes | Pause] = [request(Command.PING, 5), 4 * _ANSWER]
     for number in range(3):
-        script += [_request(Command.IMAGE, number, case.image(number)), 4 * _ANSWER]
-    frames, _ = _talk(case, script, seed=seed)
+        script += [request(Command.IMAGE, number, case.image(number)), 4 * _ANSWER]
+    frames = _talk(case, script, seed=seed)
     assert len(frames) == 4
     assert frames[0] == Frame(Command.INFO, 5, case.info.encode())
     for number, frame in enumerate(frames[1:]):
@@ -195,25 +140,25 @@ def test_requests_are_answered(case: _Case, seed: int | None) -> None:
 
 def test_cycles_count_from_the_first_pixel_to_the_last_word() -> None:
     image = _SMALL.image(1)
-    frames, _ = _talk(_SMALL, [_request(Command.IMAGE, 1, image), _ANSWER])
+    frames = _talk(_SMALL, [request(Command.IMAGE, 1, image), _ANSWER])
     # the last byte of a pixel completes it; 3 more pixels of 2 bytes, then the sum is there
-    cycles = 3 * 2 * (_GAP + 1) + 1
+    cycles = 3 * 2 * (GAP + 1) + 1
     assert frames == [Frame(Command.RESULT, 1, Result(cycles, _SMALL.words_of(image)).encode())]
 
 
 @pytest.mark.parametrize(
-    ("request_", "code"),
+    ("bad", "code"),
     [
-        (_request(Command.PING, 9, b"x"), ErrorCode.LENGTH),
-        (_request(Command.IMAGE, 9, b"short"), ErrorCode.LENGTH),
-        (_request(Command.IMAGE, 9), ErrorCode.LENGTH),
-        (_request(Command.LOAD, 9, b"a program"), ErrorCode.UNSUPPORTED),
-        (_request(0x77, 9, b"?"), ErrorCode.COMMAND),
-        (_request(Command.RESULT, 9), ErrorCode.COMMAND),
+        (request(Command.PING, 9, b"x"), ErrorCode.LENGTH),
+        (request(Command.IMAGE, 9, b"short"), ErrorCode.LENGTH),
+        (request(Command.IMAGE, 9), ErrorCode.LENGTH),
+        (request(Command.LOAD, 9, b"a program"), ErrorCode.UNSUPPORTED),
+        (request(0x77, 9, b"?"), ErrorCode.COMMAND),
+        (request(Command.RESULT, 9), ErrorCode.COMMAND),
     ],
 )
-def test_what_cannot_be_done_is_said(request_: bytes, code: ErrorCode) -> None:
-    frames, _ = _talk(_SMALL, [request_, _ANSWER, _request(Command.PING, 10), 2 * _ANSWER])
+def test_what_cannot_be_done_is_said(bad: bytes, code: ErrorCode) -> None:
+    frames = _talk(_SMALL, [bad, _ANSWER, request(Command.PING, 10), 2 * _ANSWER])
     assert frames == [
         Frame(Command.ERROR, 9, bytes([code])),
         Frame(Command.INFO, 10, _SMALL.info.encode()),
@@ -223,11 +168,11 @@ def test_what_cannot_be_done_is_said(request_: bytes, code: ErrorCode) -> None:
 def test_a_design_that_is_too_slow_is_told_of() -> None:
     case = _Case(slow=50)
     image = case.image(1)
-    request = _request(Command.IMAGE, 1, image)
-    spaced: list[bytes | int] = []
-    for byte in request:  # slow enough for the design
+    whole = request(Command.IMAGE, 1, image)
+    spaced: list[bytes | Pause] = []
+    for byte in whole:  # slow enough for the design
         spaced += [bytes([byte]), 30]
-    frames, _ = _talk(case, [request, _ANSWER, *spaced, 2 * _ANSWER])
+    frames = _talk(case, [whole, _ANSWER, *spaced, 2 * _ANSWER])
     assert frames[0] == Frame(Command.ERROR, 1, bytes([ErrorCode.OVERRUN]))
     _check_result(case, frames[1], 1, image)
     assert len(frames) == 2
@@ -237,14 +182,14 @@ _SETTINGS = settings(derandomize=True, max_examples=8, deadline=None)
 
 
 @_SETTINGS
-@given(bit=st.integers(8, 8 * (len(_request(Command.IMAGE, 1, _SMALL.image(1)))) - 1))
+@given(bit=st.integers(8, 8 * (len(request(Command.IMAGE, 1, _SMALL.image(1)))) - 1))
 def test_a_flipped_bit_is_not_taken_for_an_image(bit: int) -> None:
     """Whatever was hit, no result comes of it, and the next image is right."""
-    bad = bytearray(_request(Command.IMAGE, 1, _SMALL.image(1)))
+    bad = bytearray(request(Command.IMAGE, 1, _SMALL.image(1)))
     bad[bit // 8] ^= 1 << bit % 8
     good = _SMALL.image(2)
-    script = [bytes(bad), 2 * _TIMEOUT, _request(Command.IMAGE, 2, good), _ANSWER]
-    frames, _ = _talk(_SMALL, script)
+    script = [bytes(bad), 2 * TIMEOUT, request(Command.IMAGE, 2, good), _ANSWER]
+    frames = _talk(_SMALL, script)
     *before, last = frames
     _check_result(_SMALL, last, 2, good)
     assert [(frame.command, frame.payload) for frame in before] in (
@@ -254,12 +199,12 @@ def test_a_flipped_bit_is_not_taken_for_an_image(bit: int) -> None:
 
 
 @_SETTINGS
-@given(size=st.integers(1, len(_request(Command.IMAGE, 1, _SMALL.image(1))) - 1))
+@given(size=st.integers(1, len(request(Command.IMAGE, 1, _SMALL.image(1))) - 1))
 def test_an_image_that_was_broken_off_leaves_nothing(size: int) -> None:
-    part = _request(Command.IMAGE, 1, _SMALL.image(1))[:size]
+    part = request(Command.IMAGE, 1, _SMALL.image(1))[:size]
     good = _SMALL.image(2)
-    script = [part, 2 * _TIMEOUT, _request(Command.IMAGE, 2, good), _ANSWER]
-    frames, _ = _talk(_SMALL, script)
+    script = [part, 2 * TIMEOUT, request(Command.IMAGE, 2, good), _ANSWER]
+    frames = _talk(_SMALL, script)
     (frame,) = frames
     _check_result(_SMALL, frame, 2, good)
 
@@ -270,8 +215,8 @@ def test_after_garbage_and_a_pause_the_device_hears(garbage: bytes, starts: bool
     if starts:
         garbage = bytes([SYNC]) + garbage
     good = _SMALL.image(2)
-    script = [garbage, 2 * _TIMEOUT, _request(Command.IMAGE, 2, good), _ANSWER]
-    frames, _ = _talk(_SMALL, script)
+    script = [garbage, 2 * TIMEOUT, request(Command.IMAGE, 2, good), _ANSWER]
+    frames = _talk(_SMALL, script)
     _check_result(_SMALL, frames[-1], 2, good)
     assert all(frame.command == Command.ERROR for frame in frames[:-1])
 
@@ -279,7 +224,7 @@ def test_after_garbage_and_a_pause_the_device_hears(garbage: bytes, starts: bool
 def test_garbage_without_a_first_byte_needs_no_pause() -> None:
     good = _SMALL.image(2)
     noise = bytes(k for k in range(256) if k != SYNC)
-    frames, _ = _talk(_SMALL, [noise + _request(Command.IMAGE, 2, good), _ANSWER])
+    frames = _talk(_SMALL, [noise + request(Command.IMAGE, 2, good), _ANSWER])
     (frame,) = frames
     _check_result(_SMALL, frame, 2, good)
 
@@ -289,8 +234,8 @@ def test_a_request_takes_the_place_of_an_unanswered_one(second: Command) -> None
     case = _Case(late=600)  # the design is still at work when the second request is there
     good = case.image(2)
     payload = good if second == Command.IMAGE else b""
-    first = _request(Command.IMAGE, 1, case.image(1))
-    frames, _ = _talk(case, [first, _request(second, 2, payload), 600 + _ANSWER])
+    first = request(Command.IMAGE, 1, case.image(1))
+    frames = _talk(case, [first, request(second, 2, payload), 600 + _ANSWER])
     (frame,) = frames
     if second == Command.IMAGE:
         _check_result(case, frame, 2, good)
@@ -299,8 +244,8 @@ def test_a_request_takes_the_place_of_an_unanswered_one(second: Command) -> None
 
 
 def test_what_comes_while_an_answer_goes_is_lost() -> None:
-    ping = _request(Command.PING, 1)
-    frames, _ = _talk(_SMALL, [ping, 3, ping[:3], _ANSWER, _request(Command.PING, 2), _ANSWER])
+    ping = request(Command.PING, 1)
+    frames = _talk(_SMALL, [ping, 3, ping[:3], _ANSWER, request(Command.PING, 2), _ANSWER])
     assert [frame.sequence for frame in frames] == [1, 2]
 
 

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 import pytest
-from amaranth.hdl import ClockDomain, Module, ResetInserter, Signal
+from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from linkbench import TIMEOUT, Pause, converse, request
 
 from hwgen.link.device import Device, DeviceParameters
 from hwgen.link.loader import load_layout
 from hwgen.link.loading import BEGIN, COMMIT, LARGEST, STATE, load_payloads, loading_info
-from hwgen.link.protocol import SYNC, Command, Decoder, ErrorCode, Frame, Result
+from hwgen.link.protocol import SYNC, Command, ErrorCode, Frame, Result
 from hwgen.stream.programs import Loading, Program, WritableMemory
 
-_TIMEOUT = 256
-_GAP = 8  # cycles from one byte to the next
 _ANSWER = 160  # cycles that an answer takes at most
 _CLOCK = 12_000_000
 
@@ -90,68 +87,27 @@ class _Core(wiring.Component):  # type: ignore[misc]
         return m
 
 
-def _talk(script: Iterable[bytes | int], *, late: int = 0) -> list[Frame]:
-    """Send bytes, wait where the script pauses, and return the answers."""
+def _talk(script: Iterable[bytes | Pause], *, late: int = 0) -> list[Frame]:
+    """What a device answers that has the first program."""
     info = loading_info(_LOADING, _FIRST, _CLOCK)
-    device = Device(DeviceParameters(info, 7, 30, _TIMEOUT, _LOADING))
-    core = _Core(late=late)
-    m = Module()
-    m.domains.sync = ClockDomain("sync")
-    m.submodules.device = device
-    m.submodules.core = ResetInserter(device.reset)(core)
-    wiring.connect(m, device.o, core.i)
-    wiring.connect(m, core.o, device.i)
-    wiring.connect(m, device.load, core.load)
-    m.d.comb += device.busy.eq(core.busy)
-    heard = bytearray()
-
-    async def talk(ctx: Any) -> None:
-        for item in script:
-            if isinstance(item, int):
-                await ctx.tick().repeat(item)
-                continue
-            for byte in item:
-                ctx.set(device.rx.payload, byte)
-                ctx.set(device.rx.valid, 1)
-                await ctx.tick()
-                ctx.set(device.rx.valid, 0)
-                await ctx.tick().repeat(_GAP)
-
-    async def listen(ctx: Any) -> None:
-        ctx.set(device.tx.ready, 1)
-        while True:
-            if ctx.get(device.tx.valid):
-                heard.append(ctx.get(device.tx.payload))
-            await ctx.tick()
-
-    simulator = Simulator(m)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(talk)
-    simulator.add_testbench(listen, background=True)
-    simulator.run()
-    frames = Decoder().feed(bytes(heard))
-    assert sum(len(frame.encode()) for frame in frames) == len(heard)
-    return frames
+    device = Device(DeviceParameters(info, 7, 30, TIMEOUT, _LOADING))
+    return converse(device, _Core(late=late), script)[0]
 
 
-def _request(command: int, sequence: int, payload: bytes = b"") -> bytes:
-    return Frame(command, sequence, payload).encode()
-
-
-def _load(program: Program) -> list[bytes | int]:
+def _load(program: Program) -> list[bytes | Pause]:
     """All frames that load a program, each with the time for its answer."""
-    script: list[bytes | int] = []
+    script: list[bytes | Pause] = []
     for payload in load_payloads(_LOADING, program):
-        script += [_request(Command.LOAD, 9, payload), _ANSWER + 6 * len(payload)]
+        script += [request(Command.LOAD, 9, payload), _ANSWER + 6 * len(payload)]
     return script
 
 
-def _image(program: Program) -> list[bytes | int]:
-    return [_request(Command.IMAGE, 7, bytes(range(1, program.image_beats + 1))), 2 * _ANSWER]
+def _image(program: Program) -> list[bytes | Pause]:
+    return [request(Command.IMAGE, 7, bytes(range(1, program.image_beats + 1))), 2 * _ANSWER]
 
 
-def _ping() -> list[bytes | int]:
-    return [_request(Command.PING, 5), 2 * _ANSWER]
+def _ping() -> list[bytes | Pause]:
+    return [request(Command.PING, 5), 2 * _ANSWER]
 
 
 def _result(program: Program) -> int:
@@ -225,7 +181,7 @@ def test_what_is_no_part_of_a_program_is_refused(
     """Before a program is begun it leaves the one that is there, and it never ends in a hang."""
     start = _load(_FIRST)[:2] if begun else []
     end = _load(_FIRST) if begun else []
-    bad = [_request(Command.LOAD, 9, payload), _ANSWER]
+    bad = [request(Command.LOAD, 9, payload), _ANSWER]
     frames = _talk([*start, *bad, *end, *_ping(), *_image(_FIRST)])
     assert frames[int(begun)] == _error(code)
     _check(frames, _FIRST)
@@ -249,14 +205,14 @@ _PARTS = list(load_payloads(_LOADING, _SECOND))
 @given(number=st.integers(0, len(_PARTS) - 1), place=st.floats(0, 1, exclude_max=True))
 def test_a_damaged_part_is_not_written(number: int, place: float) -> None:
     """It is refused, or not taken for a frame; sent again it is right."""
-    script: list[bytes | int] = []
+    script: list[bytes | Pause] = []
     for index, payload in enumerate(_PARTS):
-        good = _request(Command.LOAD, 9, payload)
+        good = request(Command.LOAD, 9, payload)
         if index == number:
             bad = bytearray(good)
             bit = 8 + int(place * 8 * (len(good) - 1))
             bad[bit // 8] ^= 1 << bit % 8
-            script += [bytes(bad), 4 * _TIMEOUT]
+            script += [bytes(bad), 4 * TIMEOUT]
         script += [good, _ANSWER + 6 * len(payload)]
     frames = _talk([*script, *_ping(), *_image(_SECOND)])
     assert [f for f in frames[:-2] if f == _LOADED] == [_LOADED] * len(_PARTS)
@@ -271,11 +227,11 @@ def test_a_damaged_part_is_not_written(number: int, place: float) -> None:
 )
 def test_garbage_and_cuts_in_the_middle_of_a_program(number: int, garbage: bytes, cut: int) -> None:
     """The parts so far are kept, and after a pause the others follow."""
-    script: list[bytes | int] = []
+    script: list[bytes | Pause] = []
     for index, payload in enumerate(_PARTS):
-        good = _request(Command.LOAD, 9, payload)
+        good = request(Command.LOAD, 9, payload)
         if index == number:
-            script += [good[:cut], 2 * _TIMEOUT, bytes([SYNC]) + garbage, 2 * _TIMEOUT]
+            script += [good[:cut], 2 * TIMEOUT, bytes([SYNC]) + garbage, 2 * TIMEOUT]
         script += [good, _ANSWER + 6 * len(payload)]
     frames = _talk([*script, *_ping(), *_image(_SECOND)])
     _check(frames, _SECOND)

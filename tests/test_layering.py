@@ -41,6 +41,7 @@ _MAY_IMPORT: dict[str, set[str]] = {
         *("errors", "npz", "numeric", "serial", "integer", "network.types"),
         *("stream.common", "stream.product"),  # what every block shares
         "stream.argmax",  # the decision behind an NFU
+        "stream.comment",  # the head of the Verilog
         "stream.design",  # a network on an NFU is a streaming design
         "stream.programs",  # which may take programs from a host
         "toolchain",  # Yosys writes the Verilog

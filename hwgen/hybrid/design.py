@@ -11,8 +11,8 @@ from amaranth.back import rtlil
 
 from hwgen.hybrid.plan import HybridPlan, PlannedHybrid
 from hwgen.hybrid.system import Hybrid, VerilogPart
-from hwgen.network.types import Shape
 from hwgen.nfu.compile import CompiledNetwork
+from hwgen.stream.comment import PORTS, as_comment, size_text
 from hwgen.stream.design import PixelLayout, StreamDesign
 from hwgen.stream.verilog import check_multiplierless, emit
 from hwgen.toolchain.yosys import rtlil_to_verilog
@@ -60,7 +60,7 @@ def build_hybrid(
     check_multiplierless(unit)
     design = StreamDesign(
         name=name,
-        verilog=_header(plan, compiled, name) + "\n".join([both, front.verilog, unit]),
+        verilog=as_comment(_header(plan, compiled, name)) + "\n".join([both, front.verilog, unit]),
         input_shape=front.input_shape,
         input_layout=front.input_layout,
         output_shape=(1, 1, 1) if compiled.decides else compiled.output.shape,
@@ -69,11 +69,7 @@ def build_hybrid(
     return HybridBuild(plan, compiled, design)
 
 
-def _header(plan: HybridPlan, compiled: CompiledNetwork, name: str) -> str:
-    return "".join(f"// {line}".rstrip() + "\n" for line in _lines(plan, compiled, name))
-
-
-def _lines(plan: HybridPlan, compiled: CompiledNetwork, name: str) -> Iterator[str]:
+def _header(plan: HybridPlan, compiled: CompiledNetwork, name: str) -> Iterator[str]:
     config = plan.unit.config
     yield f"{name}: the network {plan.network!r} without a multiplier. Up to the tensor"
     yield f"{plan.cut!r} it is a stream of pixels ({name}_front), behind it a program of"
@@ -81,20 +77,11 @@ def _lines(plan: HybridPlan, compiled: CompiledNetwork, name: str) -> Iterator[s
     yield f"({name}_unit). Between them is a queue of {plan.queue:,} pixels, so that the next image"
     yield "comes in while the program runs."
     yield ""
-    yield "Streams: a transfer happens at a rising edge of clk with valid and ready both high. A"
-    yield "transfer carries one pixel of all channels, channel 0 in the least significant bits;"
-    yield "pixels follow in raster order, images without a gap or a mark between them. valid never"
-    yield "waits for ready, and a payload stays until it is taken. rst is synchronous; pixels of an"
-    yield "unfinished image are forgotten."
+    yield from PORTS
     yield ""
-    yield f"  i  {_size(plan.front.input_shape)}"
-    yield f"  o  {_size(compiled.output.shape)}"
+    yield f"  i  {size_text(plan.front.input_shape)}"
+    yield f"  o  {size_text(compiled.output.shape)}"
     yield ""
     yield f"{plan.timing.interval:g} cycles an image, of which the program takes"
     yield f"{plan.unit.program_cycles:,}."
     yield ""
-
-
-def _size(shape: Shape) -> str:
-    channels, height, width = shape
-    return f"{channels} channels, {height} rows, {width} columns"

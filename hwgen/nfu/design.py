@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from hwgen.integer.types import IntegerNetwork
-from hwgen.network.types import Shape
 from hwgen.nfu.blockram import BlockMemory
 from hwgen.nfu.compile import CompiledNetwork, compile_network
 from hwgen.nfu.config import NfuConfig
@@ -20,6 +19,7 @@ from hwgen.nfu.ports import NetworkPorts
 from hwgen.nfu.spram import SPRAM_VERILOG, SpramMemory
 from hwgen.nfu.system import NfuSystem, frame_cycles
 from hwgen.nfu.verilog import component_verilog
+from hwgen.stream.comment import PORTS, as_comment, size_text
 from hwgen.stream.design import PixelLayout, StreamDesign
 from hwgen.stream.programs import Loading
 
@@ -196,7 +196,7 @@ def stream_design(
 
 def header(plan: NfuPlan, compiled: CompiledNetwork, name: str) -> str:
     """Comment at the top of the Verilog of module ``name``."""
-    return "".join(f"// {line}".rstrip() + "\n" for line in _lines(plan, compiled, name))
+    return as_comment(_lines(plan, compiled, name))
 
 
 def _lines(plan: NfuPlan, compiled: CompiledNetwork, name: str) -> Iterator[str]:
@@ -204,19 +204,12 @@ def _lines(plan: NfuPlan, compiled: CompiledNetwork, name: str) -> Iterator[str]
     yield f"{name}: the network {plan.network!r} on an NFU of {config.tn} x {config.ti}, without a"
     yield f"multiplier. Its program has {plan.instructions:,} instructions."
     yield ""
-    yield "Streams: a transfer happens at a rising edge of clk with valid and ready both high. A"
-    yield "transfer carries one pixel of all channels, channel 0 in the least significant bits;"
-    yield "pixels follow in raster order, images without a gap or a mark between them. valid never"
-    yield "waits for ready, and a payload stays until it is taken. rst is synchronous; pixels of an"
-    yield "unfinished image are forgotten. cycles holds the cycles of the program that ran last."
+    yield from PORTS
+    if plan.room is None:
+        yield "cycles holds the cycles of the program that ran last."
     yield ""
-    yield f"  i  {_size(compiled.input.shape)}"
-    yield f"  o  {_size(compiled.output.shape)}"
+    yield f"  i  {size_text(compiled.input.shape)}"
+    yield f"  o  {size_text(compiled.output.shape)}"
     yield ""
     yield f"The program takes {plan.program_cycles:,} cycles, an image {plan.interval:,}."
     yield ""
-
-
-def _size(shape: Shape) -> str:
-    channels, height, width = shape
-    return f"{channels} channels, {height} rows, {width} columns"

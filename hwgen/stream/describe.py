@@ -8,6 +8,7 @@ from itertools import groupby
 from hwgen.numeric import Range
 from hwgen.shiftadd.graph import AdderGraph, Operand
 from hwgen.stream.blocks import Stage
+from hwgen.stream.comment import PORTS, as_comment, size_text
 from hwgen.stream.plan import PipelinePlan
 
 __all__ = ["header", "stage_comment"]
@@ -37,32 +38,24 @@ _WHAT = {
 
 def header(plan: PipelinePlan, name: str, tapped: Sequence[Stage]) -> str:
     """Comment at the head of the file."""
-    return "".join(f"{line}\n" for line in _commented(_header(plan, name, tapped)))
+    return as_comment(_header(plan, name, tapped))
 
 
 def stage_comment(stage: Stage, note: str) -> str:
     """Comment before the module of a stage; ``note`` says where its weights come from."""
-    return "".join(f"{line}\n" for line in _commented(_stage(stage, note)))
-
-
-def _commented(lines: Iterator[str]) -> Iterator[str]:
-    return (f"// {line}".rstrip() for line in lines)
+    return as_comment(_stage(stage, note))
 
 
 def _header(plan: PipelinePlan, name: str, tapped: Sequence[Stage]) -> Iterator[str]:
     timing, last = plan.timing, plan.output_stage
     yield f"{name}: the network {plan.name!r} as a stream of pixels, without a multiplier."
     yield ""
-    yield "Streams: a transfer happens at a rising edge of clk with valid and ready both high. A"
-    yield "transfer carries one pixel of all channels, channel 0 in the least significant bits;"
-    yield "pixels follow in raster order, images without a gap or a mark between them. valid never"
-    yield "waits for ready, and a payload stays until it is taken. rst is synchronous and clears"
-    yield "everything; pixels of an unfinished image are forgotten."
+    yield from PORTS
     yield ""
-    yield f"  i  {_size(plan.input_shape)}: {_fields(plan.input_ranges)}"
-    yield f"  o  {_size(last.output_shape)}: {_fields(last.output_ranges)}"
+    yield f"  i  {size_text(plan.input_shape)}: {_fields(plan.input_ranges)}"
+    yield f"  o  {size_text(last.output_shape)}: {_fields(last.output_ranges)}"
     for k, stage in enumerate(tapped):
-        yield f"  tap{k}  tensor {stage.node}, {_size(stage.output_shape)}: " + _fields(
+        yield f"  tap{k}  tensor {stage.node}, {size_text(stage.output_shape)}: " + _fields(
             stage.output_ranges
         )
     if tapped:
@@ -88,14 +81,14 @@ def _header(plan: PipelinePlan, name: str, tapped: Sequence[Stage]) -> Iterator[
             stage.depth if stage.form == "buffer" else "",
         )
         row = "".join(f"{figure:>8}" for figure in figures)
-        yield f"{stage.name:<{width}}  {_size(stage.output_shape):<14}{row}".rstrip()
+        yield f"{stage.name:<{width}}  {size_text(stage.output_shape):<14}{row}".rstrip()
 
 
 def _stage(stage: Stage, note: str) -> Iterator[str]:
     yield "-" * 76
     yield f"{stage.name}: {_WHAT[stage.form]} (layer {stage.layer}, tensor {stage.node})"
-    yield f"in  {_size(stage.shape)}: {_fields(stage.ranges[0])}"
-    yield f"out {_size(stage.output_shape)}: {_fields(stage.output_ranges)}"
+    yield f"in  {size_text(stage.shape)}: {_fields(stage.ranges[0])}"
+    yield f"out {size_text(stage.output_shape)}: {_fields(stage.output_ranges)}"
     if note and stage.form in ("adders", "dense", "digit_adders"):
         yield f"weights: {note}"
     if stage.form in ("adders", "digit_adders"):
@@ -151,10 +144,6 @@ def _wrapped(text: str) -> Iterator[str]:
             line = "      "
         line += word + " "
     yield line.rstrip()
-
-
-def _size(shape: tuple[int, int, int]) -> str:
-    return " x ".join(map(str, shape))
 
 
 def _fields(ranges: Sequence[Range]) -> str:

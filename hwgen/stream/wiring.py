@@ -80,7 +80,7 @@ class Wiring:
         Pixels that pass one channel a beat are collected here if no reader takes them so, and
         else before each reader that does not.
         """
-        readers = [node for node in self.nodes for read in node.inputs if read == name]
+        readers = self._readers(name)
         is_output = name == self.network.output
         uses = len(readers) + is_output
         tensor = _Tensor((source,), shape, ranges, values)
@@ -114,9 +114,13 @@ class Wiring:
         )
         return _Tensor((source,), shape, tensor.values)
 
+    def _readers(self, name: str) -> list[IntNode]:
+        """The nodes that read a tensor, each as often as it does."""
+        return [node for node in self.nodes for read in node.inputs if read == name]
+
     def _only_reader(self, name: str) -> IntNode | None:
         """The node that reads a tensor, if there is but one and the output is another tensor."""
-        readers = [node for node in self.nodes for read in node.inputs if read == name]
+        readers = self._readers(name)
         return readers[0] if len(readers) == 1 and name != self.network.output else None
 
     def _takes_turns(self, node: IntNode) -> bool:
