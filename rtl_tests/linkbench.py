@@ -35,12 +35,13 @@ def converse(
     core: wiring.Component,
     script: Iterable[bytes | Pause],
     *,
+    gap: int = GAP,
     seed: int | None = None,
 ) -> tuple[list[Frame], int]:
     """Send bytes, wait where the script pauses, and return the answers and the lamps at the end.
 
-    ``core`` is the design, and the device gives nothing but frames. With ``seed`` there are random
-    gaps between bytes, and the host takes bytes now and then.
+    ``core`` is the design, and the device gives nothing but frames. Between bytes are ``gap``
+    cycles; with ``seed`` random ones, and the host takes bytes now and then.
     """
     m = Module()
     m.domains.sync = ClockDomain("sync")
@@ -66,7 +67,7 @@ def converse(
                 await ctx.tick()
                 ctx.set(device.rx.valid, 0)
                 ctx.set(device.rx.payload, 0)
-                await ctx.tick().repeat(GAP if seed is None else int(rng.integers(4, 30)))
+                await ctx.tick().repeat(gap if seed is None else int(rng.integers(4, 30)))
         lights.append(ctx.get(device.led))
 
     async def listen(ctx: Any) -> None:

@@ -97,11 +97,13 @@ class _Sums(wiring.Component):  # type: ignore[misc]
 _SMALL = _Case()
 
 
-def _talk(case: _Case, script: Iterable[bytes | Pause], *, seed: int | None = None) -> list[Frame]:
+def _talk(
+    case: _Case, script: Iterable[bytes | Pause], *, gap: int = GAP, seed: int | None = None
+) -> list[Frame]:
     """Converse with a device whose lamps show the last result."""
     parameters = DeviceParameters(case.info, case.width, case.output_width, TIMEOUT)
     core = _Sums(case)
-    frames, lights = converse(Device(parameters, leds=3), core, script, seed=seed)
+    frames, lights = converse(Device(parameters, leds=3), core, script, gap=gap, seed=seed)
     results = [Result.decode(f.payload).words for f in frames if f.command == Command.RESULT]
     if results:
         last = results[-1][len(results[-1]) - case.info.result_bytes // case.words :]
@@ -247,6 +249,15 @@ def test_what_comes_while_an_answer_goes_is_lost() -> None:
     ping = request(Command.PING, 1)
     frames = _talk(_SMALL, [ping, 3, ping[:3], _ANSWER, request(Command.PING, 2), _ANSWER])
     assert [frame.sequence for frame in frames] == [1, 2]
+
+
+@pytest.mark.parametrize("pause", range(1, 7))
+def test_what_comes_as_an_answer_begins_leaves_it_whole(pause: int) -> None:
+    ping = request(Command.PING, 1)
+    late = [ping[:3], 3 * TIMEOUT, request(Command.PING, 2), 2 * _ANSWER]
+    frames = _talk(_SMALL, [ping, pause, *late], gap=1)
+    info = _SMALL.info.encode()
+    assert frames == [Frame(Command.INFO, sequence, info) for sequence in (1, 2)]
 
 
 def test_impossible_parameters_are_refused() -> None:

@@ -148,7 +148,7 @@ class Device(wiring.Component):
         image = Signal()
         overrun = self._pixels(m, framer, image)
         words, full = self._words(m)
-        cycles = self._count(m, full)
+        cycles, done = self._count(m, full)
 
         owed, error = Signal(), Signal(4)
         with m.If(overrun):
@@ -179,11 +179,12 @@ class Device(wiring.Component):
                 m.d.sync += error.eq(ErrorCode.CHECKSUM)
         load, loading, refused = self._load(m, framer, error)
 
-        ready = full | ~image | (error != 0)
+        ready = done | ~image | (error != 0)
         m.d.comb += framer.start.eq(owed & ready & ~loading & ~framer.busy)
         with m.If(framer.start):
             m.d.sync += owed.eq(0)
-        self._answer(m, framer, image, load, Mux(error != 0, error, refused), words, cycles)
+        why = Mux(error != 0, error, refused)
+        self._answer(m, framer, owed, image, load, why, words, cycles)
         return m
 
     def _load(self, m: Module, framer: Framer, error: Signal) -> tuple[Signal, Value, Value]:
@@ -255,28 +256,33 @@ class Device(wiring.Component):
         m.d.comb += full.eq(fifo.level == count)
         return fifo.r_stream, full
 
-    def _count(self, m: Module, full: Signal) -> Signal:
-        """Cycles from the first pixel that the design takes until its result is there."""
-        cycles, started = Signal(8 * CYCLES_BYTES), Signal()
+    def _count(self, m: Module, full: Signal) -> tuple[Signal, Signal]:
+        """Cycles from the first pixel that the design takes until its result is there.
+
+        And whether it is: this is known a cycle late, as the start is.
+        """
+        cycles, started, done = Signal(8 * CYCLES_BYTES), Signal(), Signal()
+        m.d.sync += done.eq(full)
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += started.eq(1)
-        with m.If((started | (self.o.valid & self.o.ready)) & ~full):
+        with m.If(started & ~done):
             m.d.sync += cycles.eq(cycles + 1)
         with m.If(self.reset):
             m.d.sync += [cycles.eq(0), started.eq(0)]
-        return cycles
+        return cycles, done
 
     def _answer(
         self,
         m: Module,
         framer: Framer,
+        owed: Signal,
         image: Signal,
         load: Signal,
         error: Value,
         words: stream.Interface,
         cycles: Signal,
     ) -> None:
-        """What kind of answer goes, and its payload."""
+        """What kind of answer goes, and its payload, from the first byte when one is owed."""
         info = self.parameters.info
         word_bytes = -(-self.parameters.output_width // 8)
         head = CYCLES_BYTES
@@ -293,9 +299,10 @@ class Device(wiring.Component):
         result = Signal(8 * (head + word_bytes))
         led = Signal(self.leds)
         at = Cat(Const(0, 3), lane)  # the bit at which the byte begins, without a multiplier
+        byte, there = Signal(8), Signal()
         m.d.comb += [
             result.eq(Cat(cycles, words.payload)),
-            framer.payload.valid.eq(1),
+            there.eq(1),
             self.led.eq(led),
             why.eq(error),
         ]
@@ -303,14 +310,14 @@ class Device(wiring.Component):
             m.d.comb += [
                 framer.answer.eq(Command.ERROR),
                 framer.size.eq(1),
-                framer.payload.payload.eq(why),
+                byte.eq(why),
             ]
         with m.Elif(image):
             m.d.comb += [
                 framer.answer.eq(Command.RESULT),
                 framer.size.eq(head + self._state[96:]),
-                framer.payload.valid.eq(words.valid),
-                framer.payload.payload.eq(result.bit_select(at, 8)),
+                there.eq(words.valid),
+                byte.eq(result.bit_select(at, 8)),
             ]
         with m.Elif(load):
             m.d.comb += framer.answer.eq(Command.LOADED)
@@ -318,11 +325,19 @@ class Device(wiring.Component):
             m.d.comb += [
                 framer.answer.eq(Command.INFO),
                 framer.size.eq(size),
-                framer.payload.payload.eq(told.bit_select(at, 8)),
+                byte.eq(told.bit_select(at, 8)),
             ]
-        with m.If(framer.start):
+        # what is chosen of wide words takes a cycle of its own
+        kept, valid, taken = Signal(8, reset_less=True), Signal(), Signal()
+        m.d.comb += [
+            framer.payload.payload.eq(kept),
+            framer.payload.valid.eq(valid),
+            taken.eq(framer.payload.ready & valid),
+        ]
+        m.d.sync += [kept.eq(byte), valid.eq(there & ~taken & ~owed)]
+        with m.If(owed):
             m.d.sync += lane.eq(0)
-        with m.Elif(framer.payload.ready):
+        with m.Elif(taken):
             m.d.sync += lane.eq(lane + 1)
             with m.If(image & (why == 0) & (lane == head + word_bytes - 1)):
                 m.d.comb += words.ready.eq(1)

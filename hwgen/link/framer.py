@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, ResetInserter, Signal
+from amaranth.hdl import Module, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.crc.catalog import CRC16_IBM_3740
 from amaranth.lib.wiring import In, Out
@@ -12,14 +12,15 @@ from hwgen.link.protocol import SYNC
 __all__ = ["Framer"]
 
 # where in a frame the next byte is
-_SYNC, _COMMAND, _SEQUENCE, _LOW, _MIDDLE, _HIGH, _PAYLOAD, _CRC = range(8)
+_SYNC, _COMMAND, _SEQUENCE, _LOW, _MIDDLE, _HIGH, _PAYLOAD, _CRC, _CRC_LOW, _END = range(10)
 
 
 class Framer(wiring.Component):
     """Takes frames of :mod:`hwgen.link.protocol` apart, and sends answers with their sequence.
 
     One frame at a time, in or out: what arrives while an answer goes out is lost. A frame that
-    stops for ``timeout`` cycles is forgotten.
+    stops for ``timeout`` cycles is forgotten. A byte of either direction stays in a register for a
+    cycle before it counts, so that no path goes through from what brings bytes to what takes them.
 
     Parameters
     ----------
@@ -76,29 +77,37 @@ class Framer(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        step = Signal(range(_CRC + 2))
+        step = Signal(range(_END + 1))
         sending = Signal()
         sequence = Signal(8, reset_less=True)
         idle = Signal(range(self.timeout + 1))
-        byte, event, last = Signal(8), Signal(), Signal()
+        # the byte that came, or that goes and waits until it is taken; and whether it is new
+        byte, event, waits = Signal(8, reset_less=True), Signal(), Signal()
+        following, offered = Signal(8), Signal()  # the next byte of an answer
         crc = CRC16_IBM_3740().create()
         m.submodules.crc = ResetInserter(step == _SYNC)(crc)
 
         m.d.comb += [
-            event.eq(Mux(sending, self.tx.valid & self.tx.ready, self.rx.valid)),
-            byte.eq(Mux(sending, self.tx.payload, self.rx.payload)),
-            self.busy.eq(sending | (step != _SYNC) | self.rx.valid),
+            self.busy.eq(sending | event | (step != _SYNC)),
             crc.valid.eq(event),
             crc.data.eq(byte),
             self.good.eq(crc.match_detected),
-            self.data.payload.eq(self.rx.payload),
-            self.data.valid.eq(self.rx.valid & ~sending & (step == _PAYLOAD)),
-            last.eq(event & (step == _CRC + 1)),
+            self.data.payload.eq(byte),
+            self.data.valid.eq(event & ~sending & (step == _PAYLOAD)),
+            self.tx.payload.eq(byte),
+            self.tx.valid.eq(waits),
         ]
         m.d.sync += [
+            event.eq(0),
             self.opened.eq(event & ~sending & (step == _HIGH)),
-            self.closed.eq(last & ~sending),
+            self.closed.eq(event & ~sending & (step == _CRC_LOW)),
         ]
+        with m.If(~sending):
+            m.d.sync += [byte.eq(self.rx.payload), event.eq(self.rx.valid & ~self.start)]
+        with m.Elif(offered & ~waits):
+            m.d.sync += [byte.eq(following), event.eq(1), waits.eq(1)]
+        with m.If(waits & self.tx.ready):
+            m.d.sync += waits.eq(0)
         # an answer goes the same way: it reads its own header, and so the size of its payload
         with m.If(event):
             m.d.sync += step.eq(step + 1)
@@ -122,8 +131,11 @@ class Framer(wiring.Component):
                     m.d.sync += self.left.eq(self.left - 1)
                     with m.If(self.left[1:] != 0):
                         m.d.sync += step.eq(_PAYLOAD)
-                with m.Case(_CRC + 1):
-                    m.d.sync += [sending.eq(0), step.eq(_SYNC)]
+                with m.Case(_CRC_LOW):
+                    with m.If(~sending):
+                        m.d.sync += step.eq(_SYNC)
+        with m.If((step == _END) & ~waits):
+            m.d.sync += [sending.eq(0), step.eq(_SYNC)]
         with m.If(self.start):
             m.d.sync += sending.eq(1)
 
@@ -134,27 +146,29 @@ class Framer(wiring.Component):
             m.d.sync += step.eq(_SYNC)
 
         m.d.comb += [
-            self.tx.valid.eq(sending),
+            offered.eq(1),
             # each byte of the CRC is at its top when it goes: the first shifts the second up
-            self.tx.payload.eq(crc.crc[8:]),
+            following.eq(crc.crc[8:]),
         ]
         with m.Switch(step):
             with m.Case(_SYNC):
-                m.d.comb += self.tx.payload.eq(SYNC)
+                m.d.comb += following.eq(SYNC)
             with m.Case(_COMMAND):
-                m.d.comb += self.tx.payload.eq(self.answer)
+                m.d.comb += following.eq(self.answer)
             with m.Case(_SEQUENCE):
-                m.d.comb += self.tx.payload.eq(sequence)
+                m.d.comb += following.eq(sequence)
             with m.Case(_LOW):
-                m.d.comb += self.tx.payload.eq(self.size[:8])
+                m.d.comb += following.eq(self.size[:8])
             with m.Case(_MIDDLE):
-                m.d.comb += self.tx.payload.eq(self.size[8:16])
+                m.d.comb += following.eq(self.size[8:16])
             with m.Case(_HIGH):
-                m.d.comb += self.tx.payload.eq(self.size[16:])
+                m.d.comb += following.eq(self.size[16:])
             with m.Case(_PAYLOAD):
                 m.d.comb += [
-                    self.tx.payload.eq(self.payload.payload),
-                    self.tx.valid.eq(sending & self.payload.valid),
-                    self.payload.ready.eq(sending & self.tx.ready),
+                    following.eq(self.payload.payload),
+                    offered.eq(self.payload.valid),
+                    self.payload.ready.eq(sending & ~waits),
                 ]
+            with m.Case(_END):
+                m.d.comb += offered.eq(0)
         return m
