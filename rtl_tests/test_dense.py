@@ -169,12 +169,12 @@ def test_serial(name: str, serial_in: bool, serial_out: bool) -> None:
 
 def test_many_weights_are_packed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many code words that are wider than the numbers of their weights."""
-    monkeypatch.setattr("hwgen.stream.dense._WORTH_PACKING", 1 << 14)
+    monkeypatch.setattr("hwgen.stream.code_memory._WORTH_PACKING", 1 << 9)
     weights = [s * (a + b) for s in (-1, 1) for a in range(5) for b in (0, 8, 16, 24, 32)]
     op = _conv(63, 36, 2, 2, values=[*weights, -64, 64], seed=3)
     block = Dense(op, ranges=[Range(0, 255)] * 36, shape=(36, 2, 2), lanes=32)
     assert len(block.code.weights) <= 64
-    assert op.weight.size * (block.code.width - 6) >= 1 << 14
+    assert op.weight.size * (block.code.width - 6) >= 32 << 9
     frames = _frames(block.ranges, (2, 2), 2, seed=4)
     run_stream(block, frames, expected=_by_definition(op, frames), deadline=2000)
 

@@ -15,11 +15,11 @@ from hwgen.numeric import Range
 from hwgen.sim.golden import run as golden_run
 from hwgen.stream.dense import Dense, takes_turns
 from hwgen.stream.forms import parse_folding
-from hwgen.stream.patches import Supply
 from hwgen.stream.pipeline import Pipeline
 from hwgen.stream.plan import plan_pipeline
 from hwgen.stream.scan import Scan
 from hwgen.stream.serial_pool import SerialPool
+from hwgen.stream.supply import Supply
 
 KINDS = (Range(-128, 127), Range(0, 255), Range(3, 9))
 
@@ -39,6 +39,23 @@ CASES = {
     "unread rows": ((1, 7, 7), 2, 1, (2, 2), (3, 3), (0, 0, 0, 0), (1, 1), 2),
     "wide padding": ((1, 2, 2), 1, 1, (2, 2), (1, 1), (3, 3, 3, 3), (1, 1), 1),
     "one output": ((2, 4, 4), 1, 1, (2, 2), (1, 1), (0, 0, 0, 0), (1, 1), 1),
+    "pairs": ((4, 5, 4), 4, 1, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 4),
+    "threes of five": ((5, 5, 5), 3, 1, (2, 3), (2, 1), (1, 0, 0, 1), (1, 1), 2),
+    "whole pixels": ((3, 6, 5), 4, 1, (3, 2), (1, 1), (1, 1, 1, 0), (2, 1), 3),
+    "pairs of groups": ((6, 4, 3), 6, 2, (2, 2), (1, 1), (0, 1, 1, 0), (1, 1), 3),
+    "groups whole": ((6, 3, 4), 6, 3, (2, 2), (2, 2), (0, 0, 0, 0), (1, 1), 3),
+    "narrow, all": ((4, 4, 2), 2, 1, (3, 5), (1, 1), (1, 2, 1, 2), (1, 1), 2),
+    "many": ((19, 2, 3), 2, 1, (1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 1),
+}
+
+ABREAST = {
+    "pairs": 2,
+    "threes of five": 3,
+    "whole pixels": 3,
+    "pairs of groups": 2,
+    "groups whole": 2,
+    "narrow, all": 4,
+    "many": 2,
 }
 
 
@@ -49,7 +66,8 @@ def _block(name, **serial):
     bias = rng.integers(-500, 500, outputs)
     op = Conv(weight, bias, strides, pads, dilations, groups)
     ranges = [KINDS[k % 3] for k in range(shape[0])]
-    return Dense(op, ranges=ranges, shape=shape, lanes=lanes, **serial)
+    abreast = ABREAST.get(name, 1)
+    return Dense(op, ranges=ranges, shape=shape, lanes=lanes, abreast=abreast, **serial)
 
 
 def _frames(block, count, seed):
@@ -129,6 +147,18 @@ def test_positions_follow_without_a_gap() -> None:
     np.testing.assert_array_equal(np.diff(ends), block.cycles)
 
 
+@pytest.mark.parametrize("cycle", [3, 4, 21])
+def test_a_reset_in_mid_pixel(cycle: int) -> None:
+    """Channels of the pixel that came before the reset are in no word."""
+    block = _block("threes of five", serial_in=True, serial_out=True)
+    frames = _frames(block, 1, seed=cycle)
+    expected = _turns(_by_definition(block.op, frames))
+    deadline = 20 * block.cycles + 200
+    run_stream(
+        block, _turns(frames), expected=expected, reset_at=cycle, deadline=deadline, drain=99
+    )
+
+
 def expected_beats(block: Dense) -> int:
     rows, columns = block.scan.out_size
     return rows * columns * block.op.weight.shape[0]
@@ -147,9 +177,9 @@ def test_supply_holds_what_patches_need(size, kernel, strides, dilations, data) 
         scan = Scan(*size, kernel, strides, pads, dilations)
     except ValueError:
         return
-    words = data.draw(st.integers(1, 3))
-    supply = Supply(scan, words)
-    frame = size[0] * size[1] * words
+    beats, words = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 3))
+    supply = Supply(scan, beats, words)
+    frame = size[0] * size[1]
     arrived = supply.first
     rows, columns = scan.inside(0), scan.inside(1)
     for number in range(2 * scan.out_size[0] * scan.out_size[1]):
@@ -164,16 +194,17 @@ def test_supply_holds_what_patches_need(size, kernel, strides, dilations, data) 
             for s in range(kernel[1])
             if rows[r, oy] and columns[s, ox]
         ]
-        assert arrived > image * frame
+        assert arrived > image * frame * beats
         if places:
-            oldest, newest = min(places) * words, (max(places) + 1) * words
-            assert image * frame + newest <= arrived
-            assert arrived + supply.slack - (image * frame + oldest) <= supply.depth
-            if arrived > image * frame + newest:
+            oldest, newest = image * frame + min(places), image * frame + max(places) + 1
+            assert newest * beats <= arrived
+            touched = -(-(arrived + supply.slack) // beats)
+            assert (touched - oldest) * words <= supply.depth
+            if arrived > newest * beats:
                 assert position
-                assert arrived <= image * frame + frame
+                assert arrived <= (image + 1) * frame * beats
         arrived += int(supply.advances[position])
-    assert supply.slack >= 1
+    assert supply.slack >= beats
 
 
 POOLS = {
@@ -194,7 +225,7 @@ def test_serial_pools(number: int, name: str) -> None:
     frames = [rng.integers(r.lo, r.hi, (3, *shape[1:]), endpoint=True) for r in ranges]
     items = _turns(np.stack(frames, axis=1))
     result = run_stream(block, items, deadline=4000)
-    needed = Supply(block.scan, shape[0]).first
+    needed = Supply(block.scan, shape[0], shape[0]).first
     assert result.produced[0] - result.accepted[0][needed - 1] == block.latency
     stalls = {"stall_in": 0.4, "stall_out": (0.8, 0.2)[number % 2], "seed": number}
     run_stream(block, items, deadline=20_000, reset_at=items[0].size // 2 * number, **stalls)
@@ -202,15 +233,15 @@ def test_serial_pools(number: int, name: str) -> None:
 
 FOLDINGS = {
     "chain": "*=memory:4",
-    "classifier": "*=memory:8",
+    "classifier": "*=memory:8x4",
     "bare": "*=memory:1",
     "depthwise": "*=memory:2",
     "mean": "*=memory:2",
     "tanh": "*=memory:2",
-    "residual": "*=memory:4",
+    "residual": "*=memory:4x3",
     "inception": "*=memory:4",
     "twice": "*=memory:2",
-    "vectors": "*=memory:6",
+    "vectors": "*=memory:6x2",
 }
 
 

@@ -141,7 +141,8 @@ GENERATE_OPTIONS = (
         help="How layers of the streaming datapath are built, such as 'conv1=parallel,*=memory:4': "
         "parallel, every constant wired in; rows, the same but a column of pixels multiplied once "
         "for all windows it is in; serial:D, every constant wired in, D bits a cycle; or memory:P, "
-        "P accumulators with weights in memory. Layers that are not named get what suits a "
+        "P accumulators with weights in memory, memory:PxT if each is to take T channels a cycle. "
+        "Layers that are not named get what suits a "
         "pipeline as fast as its input. 'planned' is what 'hwgen plan' chose.",
     ),
     click.option(

@@ -284,9 +284,9 @@ def _shape(stage: Stage) -> Hashable:
         round(sum(r.width for r in ranges) / max(len(ranges), 1) / _COARSE) for ranges in all_fields
     ]
     return (
-        *(stage.form, stage.shape, stage.output_shape, stage.scan, stage.lanes, stage.depth),
-        *(stage.digit, stage.digits, stage.fields, bool(stage.bias), type(op), *arrays, *plain),
-        *(*map(len, all_fields), *bits),
+        *(stage.form, stage.shape, stage.output_shape, stage.scan, stage.lanes, stage.abreast),
+        *(stage.depth, stage.digit, stage.digits, stage.fields, bool(stage.bias), type(op)),
+        *(*arrays, *plain, *map(len, all_fields), *bits),
     )
 
 

@@ -36,11 +36,12 @@ class Layer:
 
     ``form`` says how the weights become hardware: ``adders`` (an adder graph of ``adders`` adders,
     ``depth`` on the longest path, of ``digit`` bits each if words pass a digit a cycle), ``memory``
-    (codes in memory, read by ``lanes`` accumulators), or nothing. ``luts`` counts those of the
-    netlist, for all that the layer is made of. ``bits`` are those of the widest output channel,
-    ``stream_bits`` those of all channels, ``lo`` and ``hi`` bound the output integers. ``buffers``
-    are the items that the branches of a sum or a concatenation are held in, one for each of
-    ``reads``. ``cycles`` is how long an image keeps the layer busy.
+    (codes in memory, read by ``lanes`` accumulators that take ``abreast`` channels a cycle), or
+    nothing. ``luts`` counts those of the netlist, for all that the layer is made of. ``bits`` are
+    those of the widest output channel, ``stream_bits`` those of all channels, ``lo`` and ``hi``
+    bound the output integers. ``buffers`` are the items that the branches of a sum or a
+    concatenation are held in, one for each of ``reads``. ``cycles`` is how long an image keeps the
+    layer busy.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Layer:
     depth: int | None = None
     digit: int | None = None
     lanes: int | None = None
+    abreast: int | None = None
     luts: int | None = None
     buffers: tuple[int, ...] = ()
     stream_bits: int | None = None
@@ -199,6 +201,7 @@ def _with_hardware(row: Layer, stages: Sequence[Stage]) -> Layer:
         depth=max(graph.depth for graph in graphs) if graphs else None,
         digit=max((stage.digit for stage in stages), default=0) or None,
         lanes=lanes or None,
+        abreast=max((stage.abreast for stage in stages), default=0) if lanes else None,
         cycles=max((stage.cycles for stage in stages), default=None),
     )
 

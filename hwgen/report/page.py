@@ -25,6 +25,7 @@ from hwgen.report.tables import (
     Table,
     Tile,
     accuracy_table,
+    lanes_text,
     layer_table,
     operation_table,
     proof_table,
@@ -191,7 +192,7 @@ def _free(name: str, boxes: list[Box]) -> str:
 
 def _note(layer: Mapping[str, Any]) -> str:
     if layer["form"] == "memory":
-        return f"{layer['lanes']} lane{'s' if layer['lanes'] > 1 else ''}"
+        return lanes_text(layer)
     if layer["form"] != "adders":
         return ""
     digit = layer["digit"]

@@ -13,6 +13,7 @@ __all__ = [
     "Table",
     "Tile",
     "accuracy_table",
+    "lanes_text",
     "layer_table",
     "operation_table",
     "proof_table",
@@ -167,6 +168,13 @@ def layer_table(layers: Sequence[_Group]) -> Table:
     return Table(columns, tuple(_layer_row(layer) for layer in layers), texts=3)
 
 
+def lanes_text(layer: _Group) -> str:
+    """Accumulators of a layer in memory form, and the channels that each takes at once."""
+    lanes, abreast = layer["lanes"], layer["abreast"]
+    each = f" \u00d7 {abreast}" if abreast > 1 else ""
+    return f"{lanes} lane{'s' if lanes > 1 else ''}{each}"
+
+
 def _layer_row(layer: _Group) -> tuple[str, ...]:
     scale, span = _NONE, _NONE
     if layer["scale_lo"] is not None:
@@ -176,7 +184,7 @@ def _layer_row(layer: _Group) -> tuple[str, ...]:
         span = f"{layer['lo']} \u2025 {layer['hi']}".replace("-", "\u2212")
     lanes, digit, adders = layer["lanes"], layer["digit"], _count(layer["adders"])
     if lanes:
-        adders = f"{lanes} lane{'s' if lanes > 1 else ''}"
+        adders = lanes_text(layer)
     elif digit:
         adders += f" \u00d7 {digit} bit{'s' if digit > 1 else ''}"
     return (

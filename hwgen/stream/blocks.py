@@ -112,8 +112,8 @@ class Stage:
         Of ``window``, ``column``, ``chain``, ``digit_window``, ``dense`` and ``pool``.
     fill : tuple of int
         Padding of a ``window``.
-    lanes : int
-        Of ``dense``.
+    lanes, abreast : int
+        Of ``dense``: outputs computed at once, and channels that each takes in a cycle.
     complement : bool
         Whether ``adders`` and ``digit_adders`` keep complements where that saves inverters.
     depth : int
@@ -144,6 +144,7 @@ class Stage:
     fill: tuple[int, ...] = ()
     values: tuple[Range, ...] = ()
     lanes: int = 0
+    abreast: int = 1
     depth: int = 0
     fields: tuple[tuple[int, ...], ...] = ()
     complement: bool = False
@@ -172,7 +173,9 @@ class Stage:
             return positions * self.digits + rest
         if self.form == "dense":
             assert isinstance(self.op, Conv)
-            return max(beats, positions * dense_cycles(self.op, lanes=self.lanes))
+            return max(
+                beats, positions * dense_cycles(self.op, lanes=self.lanes, abreast=self.abreast)
+            )
         if self.form == "pool":
             return max(beats, positions * math.prod(self.scan.kernel) * len(self.values))
         return self.scan.beats
@@ -230,6 +233,7 @@ def component(stage: Stage) -> wiring.Component:
                 ranges=values or ranges,
                 shape=(len(values or ranges), *size),
                 lanes=stage.lanes,
+                abreast=stage.abreast,
                 serial_in=bool(values),
                 serial_out=stage.serial_out,
             )

@@ -19,8 +19,8 @@ from hwgen.stream.blocks import Stage
 from hwgen.stream.dense import dense_cycles
 from hwgen.stream.digits import digit_count
 from hwgen.stream.machines import FIELDS, LINE_BITS, Kind, advance
-from hwgen.stream.patches import Supply
 from hwgen.stream.scan import Scan
+from hwgen.stream.supply import Supply
 
 __all__ = ["Control", "Reader"]
 
@@ -255,16 +255,24 @@ def _dense(stage: Stage) -> _Machine:
     assert isinstance(stage.op, Conv)
     assert stage.scan is not None
     gives = _batches(stage.op, stage)
-    cycles = dense_cycles(stage.op, lanes=stage.lanes)
+    cycles = dense_cycles(stage.op, lanes=stage.lanes, abreast=stage.abreast)
     length = cycles // len(gives)
     delay = stage.latency - (length if stage.serial_out else cycles) - 1
-    return _reader(Supply(stage.scan, len(stage.values) or 1), length, gives, delay)
+    beats, channels = len(stage.values), stage.op.weight.shape[1]
+    supply = (
+        Supply.of_turns(stage.scan, beats=beats, channels=channels, abreast=stage.abreast)
+        if beats
+        else Supply(stage.scan)
+    )
+    return _reader(supply, length, gives, delay)
 
 
 def _pool(stage: Stage) -> _Machine:
     assert stage.scan is not None
     channels, length = len(stage.values), math.prod(stage.scan.kernel)
-    return _reader(Supply(stage.scan, channels), length, [1] * channels, stage.latency - length - 1)
+    return _reader(
+        Supply(stage.scan, channels, channels), length, [1] * channels, stage.latency - length - 1
+    )
 
 
 def _reader(supply: Supply, length: int, gives: list[int], delay: int) -> _Machine:

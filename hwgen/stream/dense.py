@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
-from amaranth.lib import memory, wiring
+from amaranth.hdl import Module, Mux, Signal, Value, signed
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.integer.types import Conv
 from hwgen.network.types import Shape
 from hwgen.numeric import IntArray, Range
+from hwgen.stream.code_memory import code_words
 from hwgen.stream.codes import weight_code
 from hwgen.stream.common import (
     Registers,
@@ -38,12 +39,10 @@ from hwgen.stream.product import (
     with_carry,
 )
 from hwgen.stream.scan import Scan
+from hwgen.stream.supply import tap_reads
 from hwgen.stream.window import Window
 
 __all__ = ["Dense", "dense_cycles", "is_dense", "lanes_for", "takes_turns"]
-
-_WORTH_PACKING = 1 << 16
-"""Bits of memory that are worth a table a lane, of some 80 LUTs: those of four blocks."""
 
 
 def is_dense(op: Conv, shape: Shape) -> bool:
@@ -51,10 +50,10 @@ def is_dense(op: Conv, shape: Shape) -> bool:
     return op.kernel == shape[1:] and not any(op.pads)
 
 
-def dense_cycles(op: Conv, *, lanes: int) -> int:
+def dense_cycles(op: Conv, *, lanes: int, abreast: int = 1) -> int:
     """Cycles that :class:`Dense` is busy with an output position."""
     outputs, channels, height, width = op.weight.shape
-    return -(-outputs // lanes) * channels * height * width
+    return -(-outputs // lanes) * height * width * len(tap_reads(channels, abreast))
 
 
 def lanes_for(op: Conv, *, interval: int) -> int:
@@ -77,10 +76,11 @@ class Dense(wiring.Component):
     """Convolution ``y[o] = bias[o] + sum weight[o, k] * x[k]`` over each patch, exact.
 
     The newest rows of the input lie in memory (:class:`hwgen.stream.patches.Patches`). ``lanes``
-    accumulators compute as many outputs of a position at once, one input value a cycle, batch after
-    batch; the weights are code words in a memory that is read once a position from start to end. A
-    code word chooses, digit by digit, among multiples of the input that all lanes share (see
-    :func:`hwgen.stream.codes.weight_code`). All outputs leave together as one pixel; or, with
+    accumulators compute as many outputs of a position at once, from ``abreast`` channels of a tap a
+    cycle, batch after batch; the weights are code words in a memory that is read once a position
+    from start to end. A code word chooses, digit by digit, among multiples of its input that all
+    lanes share (see :func:`hwgen.stream.codes.weight_code`); what is chosen of all inputs goes
+    through one tree of adders to the accumulator. All outputs leave together as one pixel; or, with
     ``serial_out``, one after the other, which needs no register but those of the lanes. With
     ``serial_in`` the channels come in likewise, which saves choosing among them.
 
@@ -99,6 +99,8 @@ class Dense(wiring.Component):
         Shape (C, H, W) of a frame.
     lanes : int
         Outputs computed at once, from 1 to the number of outputs.
+    abreast : int
+        Channels read at once, from 1 to those of a group.
     serial_in : bool
         Whether ``i`` carries the channels of a pixel one after the other, a frame
         (1, H * W * C, 1); only if all lanes read the same group at a time (:func:`takes_turns`).
@@ -123,6 +125,7 @@ class Dense(wiring.Component):
         ranges: Sequence[Range],
         shape: Shape,
         lanes: int,
+        abreast: int = 1,
         serial_in: bool = False,
         serial_out: bool = False,
     ) -> None:
@@ -132,6 +135,8 @@ class Dense(wiring.Component):
             )
         if not 1 <= lanes <= op.weight.shape[0]:
             raise ValueError(f"Lanes must be 1 to {op.weight.shape[0]}, not {lanes!r}")
+        if not 1 <= abreast <= op.weight.shape[1]:
+            raise ValueError(f"Channels abreast must be 1 to {op.weight.shape[1]}, not {abreast!r}")
         if serial_in and not takes_turns(op, lanes=lanes):
             raise ValueError(
                 f"Serial input must be read by one group at a time, not by {lanes} lanes of "
@@ -142,10 +147,11 @@ class Dense(wiring.Component):
         self.ranges = tuple(ranges)
         self.shape = shape
         self.lanes = lanes
+        self.abreast = abreast
         self.serial_in = serial_in
         self.serial_out = serial_out
         width = max(r.width for r in self.ranges)
-        self.code = weight_code(op.weight, width=width, sharing=lanes / len(self._readers))
+        self.code = weight_code(self._weights, width=width, sharing=lanes / len(self._readers))
         super().__init__(
             {
                 "i": In(pixel_signature(self.input_ranges)),
@@ -186,7 +192,7 @@ class Dense(wiring.Component):
     @property
     def position_cycles(self) -> int:
         """Cycles for which a position keeps the lanes busy."""
-        return dense_cycles(self.op, lanes=self.lanes)
+        return dense_cycles(self.op, lanes=self.lanes, abreast=self.abreast)
 
     @property
     def cycles(self) -> int:
@@ -199,7 +205,22 @@ class Dense(wiring.Component):
         """Cycles from the last pixel that a position needs to its first result, from idle lanes."""
         batches = self.batches if self.serial_out else 1
         cycles = self.position_cycles // batches
-        return cycles + self._input_stages + product_stages(self.code) + 3
+        return cycles + self._input_stages + self._product_stages + 3
+
+    @property
+    def _product_stages(self) -> int:
+        """Cycles from the multiples of the inputs to the sum of their products."""
+        return product_stages(self.code, inputs=self.abreast)
+
+    @property
+    def _weights(self) -> IntArray:
+        """Weights (O, reads, abreast) in the order of reading; 0 where a channel is read again."""
+        channels, abreast = self.op.weight.shape[1], self.abreast
+        reads = np.array(tap_reads(channels, abreast))
+        channel = reads[:, None] + np.arange(abreast)
+        fresh = channel >= np.arange(0, channels, abreast)[:, None]
+        weights = self.op.weight.transpose(0, 2, 3, 1)[..., channel]
+        return np.where(fresh, weights, 0).reshape(len(weights), -1, abreast)
 
     @property
     def _readers(self) -> tuple[Reader, ...]:
@@ -216,8 +237,9 @@ class Dense(wiring.Component):
             ranges=self.input_ranges,
             channels=per_group,
             batches=self.batches,
+            abreast=self.abreast,
             serial=[group * per_group for group in groups] if self.serial_in else (),
-            words=self.shape[0] if self.serial_in else 1,
+            beats=self.shape[0] if self.serial_in else 1,
         )
 
     def _padded(self, r: Range) -> Range:
@@ -225,9 +247,9 @@ class Dense(wiring.Component):
         return r.union(Range(0, 0)) if any(self.op.pads) else r
 
     @property
-    def _per_beat(self) -> int:
-        """Channels of a group that come in together."""
-        return 1 if self.serial_in else self.op.weight.shape[1]
+    def _reads(self) -> tuple[int, ...]:
+        """Channel of a group that each input of a lane is chosen from, less that of the first."""
+        return (0,) if self.serial_in else tap_reads(self.op.weight.shape[1], self.abreast)
 
     @property
     def _choices(self) -> int:
@@ -239,7 +261,7 @@ class Dense(wiring.Component):
     @property
     def _select_stages(self) -> int:
         """Cycles from the memory's word to the value chosen, 0 if outside the frame."""
-        stages = select_stages(self._choices) + select_stages(self._per_beat)
+        stages = select_stages(self._choices) + select_stages(len(self._reads))
         return max(1, stages + any(self.op.pads))
 
     @property
@@ -287,24 +309,31 @@ class Dense(wiring.Component):
         ]
         inputs = self._inputs(m, registers, patches)
 
-        code = self.code
-        stages = self._input_stages + product_stages(code) + 2
+        stages = self._input_stages + self._product_stages + 2
         running = delayed_flags(m, ce, patches.running, stages)
         last = delayed_flags(m, ce, patches.last, stages)
-        words = self._words(m, registers, running[self._input_stages - 1])
+        words = code_words(
+            m,
+            registers,
+            running[self._input_stages - 1],
+            weights=self._weights,
+            code=self.code,
+            lanes=self.lanes,
+        )
         sums: dict[int, Partial] = {}
-        for reader, x in zip(self._readers, inputs, strict=True):
-            name = f"x{reader.lanes[0]}"
+        for reader, values in zip(self._readers, inputs, strict=True):
             r = self._padded(reader.range)
-            found = multiples(registers, x, r, code, name=name)
+            found = [
+                multiples(registers, value, r, self.code, name=f"x{reader.lanes[0]}_{k}")
+                for k, value in enumerate(values)
+            ]
             for lane in reader.lanes:
-                word = words[lane * code.width :][: code.width]
                 sums[lane] = product(
                     registers,
-                    word,
+                    words[lane],
                     found,
                     r,
-                    code,
+                    self.code,
                     width=self._widths[lane],
                     name=f"lane{lane}",
                 )
@@ -318,82 +347,43 @@ class Dense(wiring.Component):
             self._gather(m, ce, accumulators, finished)
         return m
 
-    def _inputs(self, m: Module, registers: Registers, patches: Patches) -> list[Value]:
-        """Input value of each reader, ``_select_stages`` stages after the word was read."""
-        count = self._per_beat
-        first, stages = select_stages(count), self._select_stages
-        channel = registers.register(patches.channel, patches.channel.shape(), name="channel_d")
+    def _inputs(self, m: Module, registers: Registers, patches: Patches) -> list[list[Value]]:
+        """Input values of each reader, ``_select_stages`` stages after the word was read."""
+        reads = self._reads
+        first, stages = select_stages(len(reads)), self._select_stages
+        chosen = registers.register(patches.read, patches.read.shape(), name="read_d")
         batch = registers.delay(patches.batch, 1 + first, name="batch")
         padded = any(self.op.pads)
         inside = registers.delay(patches.inside, stages if padded else 0, name="inside")
-        inputs = []
+        per_group = self.op.weight.shape[1]
+        found = []
         for reader in self._readers:
-            name = f"x{reader.lanes[0]}"
             groups = [0] if self.serial_in else sorted(set(reader.groups))
-            shape = range_shape(reader.range)
-            values = [
-                select(
-                    registers,
-                    [patches.word[f"c{group * count + c}"] for c in range(count)],
-                    channel,
-                    shape,
-                    name=f"{name}_g{group}",
-                )
-                for group in groups
-            ]
-            value = values[0]
-            if len(groups) > 1:
-                table = np.array([groups.index(group) for group in reader.groups])
-                choice = lookup(m, batch, table, name=f"{name}_group")
-                value = select(registers, values, choice, shape, name=name)
-            rest = stages - first - select_stages(len(groups))
-            value = registers.delay(value, rest - padded, name=name)
-            if padded:
-                shape = range_shape(self._padded(reader.range))
-                value = registers.register(Mux(inside, value, 0), shape, name=f"{name}_inside")
-            inputs.append(value)
-        return inputs
-
-    def _words(self, m: Module, registers: Registers, running: Value) -> Value:
-        """Code words of all lanes, two stages after ``running``: memories are slow to read.
-
-        Where that saves blocks of memory, it holds numbers of weights, and logic makes code words.
-        """
-        code = self.code
-        outputs, per_group, height, width = self.op.weight.shape
-        length = per_group * height * width
-        if code.width == 0:
-            return Const(0, 0)
-        weights = self.op.weight.transpose(0, 2, 3, 1).reshape(outputs, -1)
-        stored = np.zeros((self.batches * self.lanes, length), dtype=np.int64)
-        distinct = code.words(np.array(code.weights))
-        packed = (len(distinct) - 1).bit_length()
-        packs = stored.size * (code.width - packed) >= _WORTH_PACKING
-        bits = packed if packs else code.width
-        stored[:outputs] = np.searchsorted(code.weights, weights) if packs else code.words(weights)
-        rows = stored.reshape(self.batches, self.lanes, length).transpose(0, 2, 1)
-        init = [
-            sum(word << (lane * bits) for lane, word in enumerate(row))
-            for row in rows.reshape(-1, self.lanes).tolist()
-        ]
-        m.submodules.codes = codes = memory.Memory(
-            shape=unsigned(self.lanes * bits), depth=len(init), init=init
-        )
-        read = codes.read_port()
-        address = Signal(range(len(init)))
-        m.d.comb += [read.addr.eq(address), read.en.eq(registers.ce)]
-        with m.If(running & registers.ce):
-            m.d.sync += address.eq(next_count(address, len(init)))
-        if not packs:
-            return registers.register(read.data, len(read.data), name="words")
-        return Cat(
-            registers.register(
-                lookup(m, read.data[lane * bits :][:bits], distinct, name=f"word{lane}"),
-                code.width,
-                name=f"words{lane}",
+            table = np.array(
+                [groups.index(group) for group in reader.groups] if len(groups) > 1 else [0]
             )
-            for lane in range(self.lanes)
-        )
+            choice = lookup(m, batch, table, name=f"x{reader.lanes[0]}_group")
+            shape = range_shape(reader.range)
+            values = []
+            for k in range(self.abreast):
+                name = f"x{reader.lanes[0]}_{k}"
+                fields = [
+                    [patches.word[f"c{group * per_group + read + k}"] for read in reads]
+                    for group in groups
+                ]
+                each = [
+                    select(registers, some, chosen, shape, name=f"{name}_g{group}")
+                    for group, some in zip(groups, fields, strict=True)
+                ]
+                value = select(registers, each, choice, shape, name=name)
+                rest = stages - first - select_stages(len(groups))
+                value = registers.delay(value, rest - padded, name=name)
+                if padded:
+                    inner = range_shape(self._padded(reader.range))
+                    value = registers.register(Mux(inside, value, 0), inner, name=f"{name}_inside")
+                values.append(value)
+            found.append(values)
+        return found
 
     def _accumulators(
         self, m: Module, ce: Value, sums: dict[int, Partial], running: Value, last: Value

@@ -97,6 +97,8 @@ def _stage(stage: Stage, note: str) -> Iterator[str]:
         yield f"words of {stage.digits} digits of {stage.digit} bits, the least significant first"
     if stage.form == "dense":
         yield f"{stage.lanes} lanes; filters k, k + {stage.lanes}, ... share lane k"
+        if stage.abreast > 1:
+            yield f"each takes {stage.abreast} channels of a tap in a cycle"
     if stage.form == "buffer":
         yield f"{stage.depth} pixels"
     if stage.scan is not None:

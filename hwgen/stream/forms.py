@@ -1,15 +1,17 @@
 """Forms of linear layers: how much hardware a layer gets, and how many cycles a window takes it.
 
-A form is a value and a text, ``KIND`` or ``KIND:SIZE``:
+A form is a value and a text, ``KIND``, ``KIND:SIZE`` or ``KIND:SIZExABREAST``:
 
 ``parallel``
     Every constant wired into adders, a window a cycle.
 ``rows``
     As ``parallel``, but a pixel's column is multiplied once for all windows that it is in, and the
     products are added along a chain of registers.
-``memory:P``
-    Dyadic codes in memory, of any convolution; P accumulators at once take a value a cycle, patch
-    after patch. A fully connected layer is the case of one patch an image.
+``memory:P``, ``memory:PxT``
+    Dyadic codes in memory, of any convolution; P accumulators at once take a value a cycle, or T
+    channels of a tap, patch after patch. Both are limits: no layer has more accumulators than
+    filters, or takes more channels than it has, or than as many cycles need. A fully connected
+    layer is the case of one patch an image.
 ``serial:D``
     Every constant wired into adders of D bits, as many cycles a window as its widest sum has digits
     of D bits.
@@ -21,7 +23,7 @@ what suits a pipeline as fast as its input: memory for fully connected layers, a
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, get_args
@@ -44,25 +46,32 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 """Names of the kinds of form."""
 
 _SIZED: Mapping[Kind, range] = MappingProxyType({"memory": range(1, 4097), "serial": range(1, 65)})
+_ABREAST: Mapping[Kind, range] = MappingProxyType({"memory": range(1, 4097)})
 _REST = "*"
 
 
 @dataclass(frozen=True)
 class LayerForm:
-    """How a linear layer is built; ``size`` is that of its kind, 0 if the kind has none."""
+    """How a linear layer is built; ``size`` is that of its kind, 0 if the kind has none.
+
+    ``abreast`` are the channels that an accumulator takes at once.
+    """
 
     kind: Kind
     size: int = 0
+    abreast: int = 1
 
     def __post_init__(self) -> None:
         sizes = _SIZED.get(self.kind, range(1))
-        if self.kind not in KINDS or self.size not in sizes:
+        abreast = _ABREAST.get(self.kind, range(1, 2))
+        if self.kind not in KINDS or self.size not in sizes or self.abreast not in abreast:
             raise ValueError(f"Form must be one of {_forms()}, not {self.name!r}")
 
     @property
     def name(self) -> str:
         """What :func:`parse_form` reads back."""
-        return f"{self.kind}:{self.size}" if self.kind in _SIZED else self.kind
+        abreast = f"x{self.abreast}" if self.abreast > 1 else ""
+        return f"{self.kind}:{self.size}{abreast}" if self.kind in _SIZED else self.kind
 
 
 def parse_form(text: str) -> LayerForm:
@@ -73,14 +82,14 @@ def parse_form(text: str) -> LayerForm:
     DataError
         If there is none of that name.
     """
-    found = re.fullmatch(r"([a-z]+)(?::(\d{1,4}))?", text.strip())
+    found = re.fullmatch(r"([a-z]+)(?::(\d{1,4})(?:x(\d{1,4}))?)?", text.strip())
     kind = next((each for each in KINDS if found and each == found[1]), None)
     if found is None or kind is None or (found[2] is None) == (kind in _SIZED):
         raise DataError(f"Form must be one of {_forms()}, not {text.strip()!r}")
-    size = int(found[2] or 0)
-    if size not in _SIZED.get(kind, range(1)):
-        raise DataError(f"Form must be one of {_forms()}, not {text.strip()!r}")
-    return LayerForm(kind, size)
+    try:
+        return LayerForm(kind, int(found[2] or 0), int(found[3] or 1))
+    except ValueError:
+        raise DataError(f"Form must be one of {_forms()}, not {text.strip()!r}") from None
 
 
 def parse_folding(text: str) -> dict[str, LayerForm]:
@@ -128,7 +137,16 @@ def check_layers(folding: Mapping[str, LayerForm], layers: Collection[str]) -> N
 
 
 def _forms() -> str:
-    return ", ".join(
-        f"{kind}:{sizes.start} to {kind}:{sizes.stop - 1}" if (sizes := _SIZED.get(kind)) else kind
-        for kind in KINDS
-    )
+    return ", ".join(", ".join(_texts(kind)) for kind in KINDS)
+
+
+def _texts(kind: Kind) -> Iterator[str]:
+    """The smallest and the largest forms of a kind, as texts."""
+    sizes, abreast = _SIZED.get(kind), _ABREAST.get(kind)
+    if sizes is None:
+        yield kind
+        return
+    least, most = sizes.start, sizes.stop - 1
+    yield f"{kind}:{least} to {kind}:{most}"
+    if abreast is not None:
+        yield f"{kind}:{least}x1 to {kind}:{most}x{abreast.stop - 1}"

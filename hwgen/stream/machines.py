@@ -54,9 +54,9 @@ class Kind(IntEnum):
     DENSE = 6
     """Memory of pixels, lanes that read its patches, and a pipeline behind the memory.
 
-    ``A``: words that can come in advance. ``B``: steps of a batch. ``C``: batches. ``D``: latency
+    ``A``: beats that can come in advance. ``B``: steps of a batch. ``C``: batches. ``D``: latency
     behind the memory. ``E``: positions. Table: items that each batch gives, then how many more
-    words the next position needs. State: words ahead, batch that comes out, items left, position,
+    beats the next position needs. State: beats ahead, batch that comes out, items left, position,
     batch, step, the line."""
     SERIALISE = 7
     """The digits of the item at the input.

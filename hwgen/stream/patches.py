@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
-from amaranth.hdl import Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -15,91 +14,9 @@ from hwgen.numeric import IntArray, Range
 from hwgen.stream.common import lookup, next_count, pixel_layout, pixel_signature
 from hwgen.stream.product import with_carry
 from hwgen.stream.scan import Scan
+from hwgen.stream.supply import Supply, tap_reads
 
-__all__ = ["Patches", "Supply"]
-
-
-@dataclass(frozen=True)
-class Supply:
-    """When the patches of a scan can be read, and how much memory that takes.
-
-    A word is a pixel, or one of the ``words`` values of a pixel. Words arrive in raster order,
-    frame after frame. A patch can be read once its last word inside the frame has arrived, and
-    never before the first word of its frame; :py:`advances` counts from patch to patch how many
-    more words that needs.
-    """
-
-    scan: Scan
-    words: int = 1
-
-    @cached_property
-    def _until(self) -> IntArray:
-        """Words of the frame that have arrived when each position (OH * OW,) can be read."""
-        rows, columns = self._ends(0)[:, None], self._ends(1)
-        pixels = np.where((rows > 0) & (columns > 0), (rows - 1) * self.scan.width + columns, 1)
-        until: IntArray = np.maximum.accumulate(pixels.ravel()) * self.words
-        return until
-
-    @cached_property
-    def _since(self) -> IntArray:
-        """Words of the frame that no position (OH * OW,) from this one on reads."""
-        rows, columns = self._starts(0)[:, None], self._starts(1)
-        unread = self.scan.height * self.scan.width
-        read = (rows < self.scan.height) & (columns < self.scan.width)
-        pixels = np.where(read, rows * self.scan.width + columns, unread).ravel()
-        since: IntArray = np.minimum.accumulate(pixels[::-1])[::-1] * self.words
-        return since
-
-    def _starts(self, axis: int) -> IntArray:
-        """First row or column inside of each position along an axis; their number if none is."""
-        size = (self.scan.height, self.scan.width)[axis]
-        return np.where(self.scan.inside(axis), self._places(axis), size).min(axis=0)
-
-    def _ends(self, axis: int) -> IntArray:
-        """One past the last row or column inside of each position along an axis; 0 if none is."""
-        return np.where(self.scan.inside(axis), self._places(axis) + 1, 0).max(axis=0)
-
-    def _places(self, axis: int) -> IntArray:
-        """Row or column of each tap at each position, (taps, positions), along an axis."""
-        scan = self.scan
-        starts = np.arange(scan.out_size[axis]) * scan.strides[axis] - scan.pads[axis]
-        places: IntArray = np.arange(scan.kernel[axis])[:, None] * scan.dilations[axis] + starts
-        return places
-
-    @property
-    def first(self) -> int:
-        """Words that must arrive before the first patch of the first frame."""
-        return int(self._until[0])
-
-    @cached_property
-    def advances(self) -> IntArray:
-        """Further words that the patch after each position (OH * OW,) needs.
-
-        Behind the last position follows the first of the next frame.
-        """
-        frame = self.scan.height * self.scan.width * self.words
-        advances: IntArray = np.diff(self._until, append=frame + self._until[0])
-        return advances
-
-    @cached_property
-    def span(self) -> int:
-        """Most words between the oldest that a patch still needs and the last that it needs."""
-        return int((self._until - np.minimum(self._since, self._until)).max())
-
-    @cached_property
-    def depth(self) -> int:
-        """Words of the memory, a power of two.
-
-        So many that while any patch is read, all that the next needs can arrive; only the change
-        of frames may have to wait, except where a frame is one patch.
-        """
-        within = self.advances[:-1] if len(self.advances) > 1 else self.advances
-        return 1 << (self.span + max(1, int(within.max())) - 1).bit_length()
-
-    @property
-    def slack(self) -> int:
-        """Words that can arrive in advance of the patch that is read."""
-        return self.depth - self.span
+__all__ = ["Patches"]
 
 
 @dataclass(frozen=True)
@@ -114,9 +31,10 @@ class _Loop:
 class Patches(wiring.Component):
     """Memory of the newest pixels of a stream, and the walk over the patches of a scan in it.
 
-    Each patch is read ``batches`` times, tap after tap in raster order, and each tap channel after
-    channel. With ``serial``, channels come and lie in memory one after the other; otherwise a
-    word holds all of them and stays for as many cycles.
+    Each patch is read ``batches`` times, tap after tap in raster order, and each tap ``abreast``
+    channels after as many (:func:`tap_reads`). With ``serial``, channels come one after the other,
+    and a word of the memory holds as many as are read at once; otherwise it holds all of them and
+    stays for as many cycles as that takes.
 
     A cycle with :py:`running` and :py:`ce` is a step. Flags tell of the step itself, ``word``,
     read from memory, of the step before.
@@ -131,10 +49,12 @@ class Patches(wiring.Component):
         Channels read of each tap.
     batches : int
         Times that a patch is read.
+    abreast : int
+        Channels read at once, at most ``channels``.
     serial : sequence of int
-        Only if channels come one a beat: of each batch, the first of the channels that it reads;
-        ``words`` is then the number of all.
-    words : int
+        Only if channels come one a beat: of each batch, the first of the channels that it reads,
+        a multiple of ``channels``; ``beats`` is then the number of all.
+    beats : int
         Beats of a pixel.
 
     Members
@@ -147,10 +67,10 @@ class Patches(wiring.Component):
         Whether the step is the last of a batch.
     inside : :py:`Out(1)`
         Whether the tap lies in the frame.
-    channel : :py:`Out(range(channels))`
-        0 if channels come one a beat.
+    read : :py:`Out(range(len(tap_reads(channels, abreast))))`
+        Which of the reads of a tap it is; 0 if channels come one a beat.
     batch : :py:`Out(range(batches))`
-    word : :py:`Out(pixel_layout(ranges))`
+    word : :py:`Out(pixel_layout(ranges))`, of ``abreast`` fields if channels come one a beat
     """
 
     def __init__(
@@ -160,14 +80,21 @@ class Patches(wiring.Component):
         ranges: Sequence[Range],
         channels: int,
         batches: int,
+        abreast: int = 1,
         serial: Sequence[int] = (),
-        words: int = 1,
+        beats: int = 1,
     ) -> None:
         self.scan = scan
-        self.supply = Supply(scan, words)
+        self.reads = len(tap_reads(channels, abreast))
+        self.supply = (
+            Supply.of_turns(scan, beats=beats, channels=channels, abreast=abreast)
+            if serial
+            else Supply(scan)
+        )
         self.channels = channels
         self.batches = batches
-        self.serial = tuple(serial)
+        self.abreast = abreast
+        self.serial = tuple(first // channels * self.reads for first in serial)
         super().__init__(
             {
                 "i": In(pixel_signature(ranges)),
@@ -175,9 +102,9 @@ class Patches(wiring.Component):
                 "running": Out(1),
                 "last": Out(1),
                 "inside": Out(1),
-                "channel": Out(range(1 if serial else channels)),
+                "read": Out(range(1 if serial else self.reads)),
                 "batch": Out(range(batches)),
-                "word": Out(pixel_layout(ranges)),
+                "word": Out(pixel_layout(list(ranges) * abreast if serial else ranges)),
             }
         )
 
@@ -199,7 +126,7 @@ class Patches(wiring.Component):
         scan, words = self.scan, self.supply.words
         (kh, kw), (dh, dw) = scan.kernel, scan.dilations
         nest = (
-            _Loop("channel", self.channels, 1 if self.serial else 0),
+            _Loop("read", self.reads, 1 if self.serial else 0),
             _Loop("column", kw, dw * words),
             _Loop("row", kh, dh * scan.width * words),
         )
@@ -232,8 +159,8 @@ class Patches(wiring.Component):
             self.last.eq(ends[-1]),
             moves.eq(step & self.last & (self.batch == self.batches - 1)),
         ]
-        if not self.serial and "channel" in counters:
-            m.d.comb += self.channel.eq(counters["channel"])
+        if not self.serial and "read" in counters:
+            m.d.comb += self.read.eq(counters["read"])
         with m.If(step & self.last):
             m.d.sync += self.batch.eq(next_count(self.batch, self.batches))
         position = self._position(m, moves)
@@ -273,11 +200,11 @@ class Patches(wiring.Component):
         m.d.comb += self.inside.eq(flags[0] & flags[1])
 
     def _flow(self, m: Module, moves: Value, position: tuple[Signal, Signal]) -> None:
-        """Count the words beyond those that the patch needs, negative while some are missing."""
+        """Count the beats beyond those that the patch needs, negative while some are missing."""
         supply = self.supply
         most = int(supply.advances.max())
         ahead = Signal(signed(max(supply.slack, most).bit_length() + 1), init=-supply.first)
-        # modulo its width, and with the word that came as a carry: one addition, not two
+        # modulo its width, and with the beat that came as a carry: one addition, not two
         table = -supply.advances % (1 << len(ahead))
         needs = self._by_position(m, table, position, name="needs")
         m.d.comb += [self.running.eq(ahead >= 0), self.i.ready.eq(ahead < supply.slack)]
@@ -308,7 +235,7 @@ class Patches(wiring.Component):
     ) -> Signal:
         """Address of the step: that of the step before and a constant, wrapped at a power of two.
 
-        A batch starts where its patch does, or so many channels later.
+        A batch starts where its patch does, or so many words later.
         """
         depth, words = self.supply.depth, self.supply.words
         width = (depth - 1).bit_length()
@@ -347,18 +274,40 @@ class Patches(wiring.Component):
 
     def _memory(self, m: Module, address: Signal) -> None:
         depth = self.supply.depth
-        m.submodules.pixels = pixels = memory.Memory(
-            shape=self.i.payload.shape(), depth=depth, init=[]
-        )
+        m.submodules.pixels = pixels = memory.Memory(shape=self.word.shape(), depth=depth, init=[])
         write, read = pixels.write_port(), pixels.read_port()
         written = Signal(range(depth))
+        take = self.i.valid & self.i.ready
         m.d.comb += [
             write.addr.eq(written),
-            write.data.eq(self.i.payload),
-            write.en.eq(self.i.valid & self.i.ready),
+            write.data.eq(self._newest(m, take)),
+            write.en.eq(take & self._completes(m, take)),
             read.addr.eq(address),
             read.en.eq(self.ce),
             self.word.eq(read.data),
         ]
         with m.If(write.en):
             m.d.sync += written.eq(written + 1)
+
+    def _newest(self, m: Module, take: Value) -> Value:
+        """The pixel that comes; or the last ``abreast`` channels, oldest first."""
+        if not self.serial:
+            return self.i.payload.as_value()
+        values: list[Value] = [self.i.payload.c0]
+        for k in range(1, self.abreast):
+            held = Signal(values[0].shape(), name=f"held{k}", reset_less=True)
+            with m.If(take):
+                m.d.sync += held.eq(values[0])
+            values.insert(0, held)
+        return Cat(values)
+
+    def _completes(self, m: Module, take: Value) -> Value:
+        """Whether the channel that comes is the last of a word."""
+        if self.abreast == 1 or not self.serial:
+            return Const(1)
+        channel = Signal(range(self.channels))
+        with m.If(take):
+            m.d.sync += channel.eq(next_count(channel, self.channels))
+        ends = np.zeros(self.channels, dtype=np.int64)
+        ends[[first + self.abreast - 1 for first in tap_reads(self.channels, self.abreast)]] = 1
+        return lookup(m, channel, ends, name="completes")

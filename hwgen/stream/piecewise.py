@@ -139,7 +139,7 @@ class PiecewiseLinear(wiring.Component):
         delayed = pipeline.delay(x, at - multiple_stages(code), name=f"{name}_x")
         found = multiples(pipeline, delayed, r, code, name=name)
         partial = product(
-            pipeline, word, found, r, code, width=function.total.width, name=f"{name}_product"
+            pipeline, [word], [found], r, code, width=function.total.width, name=f"{name}_product"
         )
         later = [
             pipeline.delay(flag, product_stages(code), name=f"{name}_offset{n}")

@@ -220,13 +220,13 @@ class Planner(Wiring):
     def _dense(self, node: IntNode, op: Conv, read: Read, values: tuple[Range, ...]) -> str:
         """Accumulators that take turns, and give their sums in turns if that costs no time."""
         form = form_of(self.folding, node.origin)
-        chosen = lanes_of(op, form) if form else 0
+        chosen, abreast = lanes_of(op, form) if form else (0, 1)
         interval = fixed_interval(self.network, self.stages, self.folding)
         lanes = chosen or lanes_for(op, interval=interval)
         _, height, width = self.network.shape(node.inputs[0])
         scan = Scan(height, width, op.kernel, op.strides, op.pads, op.dilations)
         shape = node.shape
-        if self._may_give_turns(node, op, lanes):
+        if self._may_give_turns(node, op, lanes, abreast):
             self._unfolded(node, op.bias)
             op = replace(op, bias=np.zeros_like(op.bias))
             shape = (1, math.prod(shape), 1)
@@ -241,6 +241,7 @@ class Planner(Wiring):
             op=op,
             scan=scan,
             lanes=chosen or 1,
+            abreast=abreast,
         )
 
     def _rows(self, node: IntNode, op: Conv, read: Read, scan: Scan) -> str:

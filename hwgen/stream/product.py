@@ -1,4 +1,4 @@
-"""Product of a signal and a weight given by its code word: multiplexers and adders.
+"""Products of signals and weights given by their code words: multiplexers and adders.
 
 The digits of a code word (see :mod:`hwgen.stream.codes`) choose among multiples of the input. A
 negative digit is the complement of its multiple, and the one that this lacks enters the next adder
@@ -65,24 +65,25 @@ def multiples(
     return found
 
 
-def product_stages(code: WeightCode) -> int:
+def product_stages(code: WeightCode, *, inputs: int = 1) -> int:
     """Cycles that :func:`product` takes: one to choose the digits, then an adder tree."""
-    return 1 + (len(code.digits) - 1).bit_length()
+    return 1 + (inputs * len(code.digits) - 1).bit_length()
 
 
 def product(
     registers: Registers,
-    word: Value,
-    found: Mapping[int, Value],
+    words: Sequence[Value],
+    found: Sequence[Mapping[int, Value]],
     r: Range,
     code: WeightCode,
     *,
     width: int,
     name: str,
 ) -> Partial:
-    """Weight of the code ``word`` times the input of range ``r`` whose multiples are ``found``.
+    """Sum of weights, of the codes ``words``, times inputs of range r with multiples ``found``.
 
-    What depends on the product uses its lowest ``width`` bits, so that no register is wider.
+    What depends on the sum uses its lowest ``width`` bits, so that no register is wider. Digits of
+    the same place are added first, since they are narrower.
     """
     partials = []
     offset = 0
@@ -92,17 +93,20 @@ def product(
         exact = Range(0, 0)
         for magnitude in magnitudes:
             exact = exact.union(r.scale(magnitude))
-        value = choose(word[offset:][:index_width], [found[k] for k in (0, *magnitudes)])
-        offset += index_width
-        carry: Value = Const(0, 1)
         if negative:
             exact = exact.union(Range(-exact.hi - 1, -exact.lo - 1))
-            carry = registers.register(word[offset], 1, name=f"{name}_sign{n}")
-            extended = Cat(value, _sign(value).replicate(exact.width))[: exact.width]
-            value = (extended ^ word[offset].replicate(exact.width)).as_signed()
-            offset += 1
-        value = registers.register(value, _shape(exact, width), name=f"{name}_digit{n}")
-        partials.append(Partial(value, carry, exact))
+        for k, (word, values) in enumerate(zip(words, found, strict=True)):
+            digit = f"{name}_digit{n}_{k}"
+            value = choose(word[offset:][:index_width], [values[m] for m in (0, *magnitudes)])
+            carry: Value = Const(0, 1)
+            if negative:
+                minus = word[offset + index_width]
+                carry = registers.register(minus, 1, name=f"{digit}_sign")
+                extended = Cat(value, _sign(value).replicate(exact.width))[: exact.width]
+                value = (extended ^ minus.replicate(exact.width)).as_signed()
+            value = registers.register(value, _shape(exact, width), name=digit)
+            partials.append(Partial(value, carry, exact))
+        offset += index_width + negative
     stage = 0
     while len(partials) > 1:
         stage += 1

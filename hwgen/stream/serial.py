@@ -162,7 +162,7 @@ class SerialRequantise(wiring.Component):
         x = pipeline.delay(self.i.payload.c0, at - multiple_stages(code), name="x")
         found = multiples(pipeline, x, r, code, name="x")
         width = self._total.width
-        partial = product(pipeline, word, found, r, code, width=width, name="product")
+        partial = product(pipeline, [word], [found], r, code, width=width, name="product")
 
         constants = [constant & ((1 << width) - 1) for constant in self._constants.tolist()]
         index_then = pipeline.delay(index_at, product_stages(code), name="index_then")

@@ -107,7 +107,7 @@ class SerialPool(wiring.Component):
             channels=1,
             batches=channels,
             serial=range(channels),
-            words=channels,
+            beats=channels,
         )
         ce, finished = Signal(), Signal()
         m.d.comb += [

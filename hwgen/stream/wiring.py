@@ -28,6 +28,7 @@ from hwgen.stream.blocks import Stage, component
 from hwgen.stream.dense import dense_cycles, is_dense, takes_turns
 from hwgen.stream.forms import LayerForm, form_of
 from hwgen.stream.serial_pool import pool_scan
+from hwgen.stream.supply import tap_reads
 
 __all__ = ["Read", "Wiring", "lanes_of"]
 
@@ -132,7 +133,7 @@ class Wiring:
                 return len(op.slopes) == 1
             case Conv() as op:
                 form = form_of(self.folding, node.origin)
-                lanes = lanes_of(op, form) if form else op.weight.shape[0]
+                lanes, _ = lanes_of(op, form) if form else (op.weight.shape[0], 1)
                 return self._in_memory(node, op) and takes_turns(op, lanes=lanes)
             case MaxPool(pixels=pixels) if pixels > 1:
                 return False
@@ -153,13 +154,14 @@ class Wiring:
             form = form_of(self.folding, node.origin)
             if form is None or not self._in_memory(node, node.op):
                 return False
-            return self._may_give_turns(node, node.op, lanes_of(node.op, form))
+            return self._may_give_turns(node, node.op, *lanes_of(node.op, form))
         return self._takes_turns(node) and all(map(self._gives_turns, node.inputs))
 
-    def _may_give_turns(self, node: IntNode, op: Conv, lanes: int) -> bool:
+    def _may_give_turns(self, node: IntNode, op: Conv, lanes: int, abreast: int) -> bool:
         """Whether a convolution gives one channel a beat, which must cost no time."""
         outputs = op.weight.shape[0]
-        return self._is_requantised(node) and 1 < outputs and lanes <= _length(op)
+        batch = dense_cycles(op, lanes=outputs, abreast=abreast)
+        return self._is_requantised(node) and 1 < outputs and lanes <= batch
 
     def _in_memory(self, node: IntNode, op: Conv) -> bool:
         """Whether accumulators that take turns compute a convolution."""
@@ -252,14 +254,14 @@ class Wiring:
         return name
 
 
-def lanes_of(op: Conv, form: LayerForm) -> int:
-    """Lanes of a form in memory: no more than outputs."""
-    return min(form.size, op.weight.shape[0])
+def lanes_of(op: Conv, form: LayerForm) -> tuple[int, int]:
+    """Lanes of a form in memory, no more than outputs; and the channels that they take at once.
 
-
-def _length(op: Conv) -> int:
-    """Inputs of an output of a convolution, each of which takes a lane a cycle."""
-    return dense_cycles(op, lanes=op.weight.shape[0])
+    These are the fewest that need no more cycles.
+    """
+    outputs, channels = op.weight.shape[:2]
+    reads = len(tap_reads(channels, min(form.abreast, channels)))
+    return min(form.size, outputs), -(-channels // reads)
 
 
 def _is_shared(op: Conv, shape: Shape) -> bool:

@@ -136,6 +136,13 @@ def test_adders_of_digits_are_told_from_whole_ones(workspace, digit, cell, note)
     assert f">{cell}</td>" in html
 
 
+def test_lanes_say_how_much_they_take_at_once(workspace):
+    summary = summarise(workspace)
+    summary["layers"][0] |= {"form": "memory", "adders": None, "lanes": 8, "abreast": 4}
+    html = render(summary)
+    assert ">8 lanes \u00d7 4</td>" in html
+
+
 def test_a_failed_verification_comes_first(tmp_path):
     workspace = fill(tmp_path)
     workspace.path("stages/verify.json").unlink()

@@ -23,7 +23,7 @@ from hwgen.stream.plan import plan_pipeline
 @given(
     st.dictionaries(
         st.sampled_from(["*", "conv1", "a/b"]),
-        st.sampled_from(["parallel", "rows", "memory:3", "serial:2"]),
+        st.sampled_from(["parallel", "rows", "memory:3", "memory:3x4", "serial:2"]),
         min_size=1,
     )
 )
@@ -33,7 +33,19 @@ def test_a_folding_reads_back(texts: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "memory", "memory:0", "parallel:2", "wide", "memory:x", "serial:0"]
+    "text",
+    [
+        "",
+        "memory",
+        "memory:0",
+        "memory:2x",
+        "memory:2x0",
+        "serial:2x2",
+        "parallel:2",
+        "wide",
+        "memory:x",
+        "serial:0",
+    ],
 )
 def test_forms_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(DataError, match=r"Form must be one of parallel, rows, memory:1 to"):
