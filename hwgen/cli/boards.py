@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import click
 
 from hwgen.boards import BOARDS, Board
+from hwgen.boards.types import SpiPins, UartPins
 from hwgen.cli._console import print_json
 from hwgen.cli._options import JSON
 from hwgen.cli._table import print_table
@@ -16,7 +19,8 @@ __all__ = ["boards"]
 @JSON
 def boards(as_json: bool) -> None:
     """List the boards with the capacity of their FPGA, the clock of their oscillator, which a PLL
-    can multiply ('--clock'), and the FPGA's pins of the UART over which a host talks to them.
+    can multiply ('--clock'), and the FPGA's pins over which a host talks to them: those of the
+    board's own UART, and those for an SPI controller ('--link spi'), with their connector.
 
     No design uses a DSP block.
 
@@ -28,7 +32,8 @@ def boards(as_json: bool) -> None:
         return
     numbers = ("LUTs", "FFs", "BRAMs", "BRAM kbit", "SPRAM kbit", "DSPs (unused)", "clock MHz")
     rows = [_cells(board) for board in BOARDS.values()]
-    print_table(("board", "name", "FPGA", *numbers, "UART rx/tx"), rows, numbers=numbers)
+    links = ("UART rx/tx", "SPI cs/copi/cipo/sck", "SPI connector")
+    print_table(("board", "name", "FPGA", *numbers, *links), rows, numbers=numbers)
 
 
 def _cells(board: Board) -> tuple[str, ...]:
@@ -42,8 +47,14 @@ def _cells(board: Board) -> tuple[str, ...]:
         capacity.dsps,
     )
     clock = f"{board.clock_hz / 1e6:g}"
-    link = f"{board.uart.rx.site}/{board.uart.tx.site}"
-    return (board.name, board.title, board.part, *(f"{count:,}" for count in counts), clock, link)
+    links = ("/".join(_sites(board.uart).values()), "/".join(_sites(board.spi).values()))
+    numbers = (*(f"{count:,}" for count in counts), clock)
+    return (board.name, board.title, board.part, *numbers, *links, board.connector)
+
+
+def _sites(pins: UartPins | SpiPins) -> dict[str, str]:
+    """Site of each pin, by its name."""
+    return {each.name: getattr(pins, each.name).site for each in fields(pins)}
 
 
 def _row(name: str) -> dict[str, object]:
@@ -61,5 +72,6 @@ def _row(name: str) -> dict[str, object]:
         "spram_bits": capacity.spram_bits,
         "dsps": capacity.dsps,
         "clock_mhz": board.clock_hz / 1e6,
-        "uart": {"rx": board.uart.rx.site, "tx": board.uart.tx.site},
+        "uart": _sites(board.uart),
+        "spi": {**_sites(board.spi), "connector": board.connector},
     }
