@@ -28,6 +28,8 @@ _logger = logging.getLogger(__name__)
 
 _USED = re.compile(r"^Info:\s+(?P<kind>\w+):\s+(?P<used>\d+)/\s*(?P<available>\d+)\s+\d+%", re.M)
 _CLOCK_NAME = re.compile(r"\$(?:glbnet\$|TRELLIS_IO_IN|SB_IO_IN|PACKER_\w+)|_?\$glb_clk|_IBUF_I_O$")
+_ROUTING = re.compile(r"^Info: +\d+ \|(?: +\d+){2} \| +\d+ +(?P<new>\d+) \| +(?P<left>\d+)\|", re.M)
+_CIRCLES = 30  # lines of a thousand steps each; of a router that ends one at most
 _PLACING = "Creating initial analytic placement"
 
 
@@ -191,8 +193,8 @@ def place_and_route(
 ) -> RouteResult:
     """Route ``NAME.json`` in ``directory``, as :func:`route_plan` plans it.
 
-    A run that takes more than ``time_limit`` seconds (the router can loop for ever), or fails
-    after placement began, is followed by one with the next of ``seeds``.
+    A run that takes more than ``time_limit`` seconds, whose router goes in circles, or that fails
+    after placement began is followed by one with the next of ``seeds``.
 
     Raises
     ------
@@ -211,7 +213,7 @@ def place_and_route(
         plan.write_files(directory)
         (step,) = plan.steps
         try:
-            run_step(step, directory, time_limit=time_limit)
+            run_step(step, directory, time_limit=time_limit, endless=_circles)
         except (TimeLimitError, ToolError) as error:
             _raise_if_hopeless(error, directory / step.log)
             _logger.warning("%s with seed %d: %s", step.tool, seed, error)
@@ -244,6 +246,14 @@ def pack(device: Device, *, name: str, directory: Path, time_limit: float = 300)
     if not part.is_file() or not part.stat().st_size:
         raise ToolError(f"{step.tool} wrote no bitstream (log: {directory / step.log})")
     return part.replace(final)
+
+
+def _circles(log: str) -> str:
+    """What to say of a router that only ever undoes what it did; nothing if it may get on."""
+    rows = [tuple(map(int, row)) for row in _ROUTING.findall(log)][-_CIRCLES:]
+    if len(rows) < _CIRCLES or len({left for _, left in rows}) > 1 or any(new for new, _ in rows):
+        return ""
+    return f"its router has gone in circles with {rows[-1][1]:,} connections left"
 
 
 def _raise_if_hopeless(error: TimeLimitError | ToolError, log: Path) -> None:

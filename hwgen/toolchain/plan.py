@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hwgen.toolchain.process import Finished, Program, run_program
@@ -88,9 +89,17 @@ def write_whole(path: Path, content: bytes) -> None:
     part.replace(path)
 
 
-def run_step(step: Step, directory: Path, *, time_limit: float) -> Finished:
-    """Run one step of a plan whose files are in ``directory``; errors as :func:`run_program`."""
-    return run_program(step_program(step, directory), time_limit=time_limit)
+def run_step(
+    step: Step, directory: Path, *, time_limit: float, endless: Callable[[str], str] | None = None
+) -> Finished:
+    """Run one step of a plan whose files are in ``directory``; errors as :func:`run_program`.
+
+    ``endless`` is that of :class:`~hwgen.toolchain.process.Program`.
+    """
+    program = step_program(step, directory)
+    if endless is not None:
+        program = replace(program, endless=endless)
+    return run_program(program, time_limit=time_limit)
 
 
 def step_program(step: Step, directory: Path) -> Program:

@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ __all__ = [
     "run_together",
 ]
 
-_POLL = 0.02  # seconds between looks at the running programs
+_POLL, _LOOK = 0.02, 5.0  # seconds between looks at the running programs, and at their output
 
 _ERROR = re.compile(r"(?:^|\b)(?:ERROR|Error|error|FATAL):\s*(?P<text>.*\S)")
 
@@ -55,13 +55,15 @@ def error_line(log: str) -> str:
 class Program:
     """A program to run: ``command`` in ``directory``, its output kept in the file ``log``.
 
-    ``name`` is what messages call it.
+    ``name`` is what messages call it. ``endless`` tells of the output so far why the program will
+    never end; an empty text if it may.
     """
 
     command: tuple[str, ...]
     name: str
     directory: Path
     log: Path
+    endless: Callable[[str], str] = lambda _: ""
 
 
 def run_program(program: Program, *, time_limit: float) -> Finished:
@@ -83,9 +85,10 @@ def run_together(programs: Sequence[Program], *, time_limit: float) -> tuple[Fin
     TimeLimitError
         If one takes longer than ``time_limit`` seconds.
     ToolError
-        If one exits with anything but 0; the text holds the line of its output that matters.
+        If one exits with anything but 0, the text holds the line of its output that matters; or if
+        one will never end.
     """
-    start = time.monotonic()
+    start = looked = time.monotonic()
     finished: list[Finished | None] = [None] * len(programs)
     with contextlib.ExitStack() as stack:
         processes = []
@@ -103,8 +106,17 @@ def run_together(programs: Sequence[Program], *, time_limit: float) -> tuple[Fin
                     raise TimeLimitError(
                         f"{slow.name} did not end within {time_limit:g} s; its log is {slow.log}"
                     )
+                if time.monotonic() - looked > _LOOK:
+                    looked = time.monotonic()
+                    _raise_if_endless([p for p, f in zip(programs, finished, strict=True) if not f])
                 time.sleep(_POLL)
     return tuple(one for one in finished if one is not None)
+
+
+def _raise_if_endless(running: Sequence[Program]) -> None:
+    for program in running:
+        if reason := program.endless(program.log.read_text(encoding="utf-8", errors="replace")):
+            raise ToolError(f"{program.name} would not end: {reason} (log: {program.log})")
 
 
 def _start(program: Program) -> subprocess.Popen[bytes]:

@@ -1,14 +1,15 @@
 """Routed designs, and what becomes of those that cannot be routed."""
 
 import logging
+import sys
 from pathlib import Path
 
 import pytest
 
 from hwgen.errors import ResourceError, ToolError
-from hwgen.toolchain import nextpnr
+from hwgen.toolchain import nextpnr, process
 from hwgen.toolchain.nextpnr import Device, pack, place_and_route, route_plan
-from hwgen.toolchain.process import TimeLimitError
+from hwgen.toolchain.process import Program, TimeLimitError
 from hwgen.toolchain.synthesis import SynthesisJob, synthesise
 
 _UP5K = Device("ice40", ("--up5k", "--package", "sg48"))
@@ -67,9 +68,10 @@ def test_time_limit_is_followed_by_the_next_seed(
 ) -> None:
     run_step = nextpnr.run_step
 
-    def hang_with_seed_1(step, directory, *, time_limit):  # type: ignore[no-untyped-def]
+    def hang_with_seed_1(step, directory, *, time_limit, endless):  # type: ignore[no-untyped-def]
         hangs = step.arguments[-1] == "1"
-        return run_step(step, directory, time_limit=0.01 if hangs else time_limit)
+        limit = 0.01 if hangs else time_limit
+        return run_step(step, directory, time_limit=limit, endless=endless)
 
     monkeypatch.setattr(nextpnr, "run_step", hang_with_seed_1)
     with caplog.at_level(logging.WARNING):
@@ -78,6 +80,40 @@ def test_time_limit_is_followed_by_the_next_seed(
     assert [seed for seed, _ in result.attempts] == [1, 2]
     assert "did not end within 0.01 s" in result.attempts[0][1]
     assert "nextpnr-ice40 with seed 1" in caplog.text
+
+
+_ROW = "Info: {:10} | {:8} {:10} | {:4} {:5} |      {:4}|       0.53     123.13|"
+
+
+@pytest.mark.parametrize(
+    ("rows", "stopped"),
+    [
+        ([(k, k, 900, 1000, 0, 794) for k in range(40)], True),
+        ([(k, k, 900 + k // 39, 1000, k // 39, 794) for k in range(40)], False),  # gets on again
+        ([(k, k, 900, 1000, 0, 794 - k // 20) for k in range(40)], False),
+        ([(k, k, 900, 1000, 0, 794) for k in range(20)], False),
+    ],
+)
+def test_router_in_circles_is_followed_by_the_next_seed(
+    rows: list[tuple[int, ...]], stopped: bool, counter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_step = nextpnr.run_step
+    log = "\n".join([nextpnr._PLACING, *(_ROW.format(*row) for row in rows)])
+    code = f"import time; print({log!r}, flush=True); time.sleep(60 if {stopped} else 0.3)"
+
+    def circle_with_seed_1(step, directory, *, time_limit, endless):  # type: ignore[no-untyped-def]
+        if step.arguments[-1] == "2":
+            return run_step(step, directory, time_limit=time_limit, endless=endless)
+        command = (sys.executable, "-c", f"{code}; raise SystemExit(1)")
+        circles = Program(command, step.tool, directory, directory / step.log, endless)
+        return process.run_program(circles, time_limit=time_limit)
+
+    monkeypatch.setattr(process, "_LOOK", 0.02)
+    monkeypatch.setattr(nextpnr, "run_step", circle_with_seed_1)
+    result = place_and_route(_UP5K, name="counter", directory=counter, freq=20, seeds=[1, 2])
+    assert result.seed == 2
+    reason = result.attempts[0][1]
+    assert ("its router has gone in circles with 794 connections left" in reason) == stopped
 
 
 def test_time_limit_with_every_seed_is_an_error(counter: Path) -> None:
