@@ -30,7 +30,7 @@ def load_layout(loading: Loading) -> data.StructLayout:
 class Loader(wiring.Component):
     """Keeps a payload of :mod:`hwgen.link.loading`, and does what it says once it is right.
 
-    Two cycles a byte, and what the memory waits.
+    Three cycles a byte, and what the memory waits.
 
     Parameters
     ----------
@@ -87,7 +87,8 @@ class Loader(wiring.Component):
         m.submodules.kept = kept = memory.Memory(shape=unsigned(8), depth=LARGEST, init=[])
         write, read = kept.write_port(), kept.read_port()
         size, at = Signal(range(LARGEST + 1)), Signal(range(LARGEST + 1))
-        byte, there = read.data, Signal()  # the byte at ``at``, and whether it is read
+        # the byte at ``at``, whether the memory gives it, and whether it is here
+        byte, given, there = Signal(8, reset_less=True), Signal(), Signal()
         kind = Signal(8)
         step, last = Signal(), Signal()
         m.d.comb += [
@@ -98,15 +99,16 @@ class Loader(wiring.Component):
             step.eq(self.busy & there & ~(self.o.valid & ~self.o.ready)),
             last.eq(at == size - 1),
         ]
-        m.d.sync += self.reset.eq(0)
+        m.d.sync += [self.reset.eq(0), byte.eq(read.data)]
         with m.If(self.clear):
             m.d.sync += size.eq(0)
         with m.Elif(self.i.valid):
             m.d.sync += size.eq(size + 1)
         with m.If(self.go):
-            m.d.sync += [self.busy.eq(1), self.error.eq(0), at.eq(0), there.eq(0)]
+            m.d.sync += [self.busy.eq(1), self.error.eq(0)]
+            m.d.sync += [at.eq(0), given.eq(0), there.eq(0)]
         with m.Elif(self.busy):
-            m.d.sync += there.eq(~step)
+            m.d.sync += [given.eq(~step), there.eq(given & ~step)]
         with m.If(step):
             m.d.sync += at.eq(at + 1)
             with m.If(last):
