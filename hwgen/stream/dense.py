@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
-from amaranth.hdl import Module, Mux, Signal, Value, signed
+from amaranth import hdl
+from amaranth.hdl import Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -205,7 +206,7 @@ class Dense(wiring.Component):
         """Cycles from the last pixel that a position needs to its first result, from idle lanes."""
         batches = self.batches if self.serial_out else 1
         cycles = self.position_cycles // batches
-        return cycles + self._input_stages + self._product_stages + 3
+        return cycles + self._input_stages + self._product_stages + 2
 
     @property
     def _product_stages(self) -> int:
@@ -309,7 +310,7 @@ class Dense(wiring.Component):
         ]
         inputs = self._inputs(m, registers, patches)
 
-        stages = self._input_stages + self._product_stages + 2
+        stages = self._input_stages + self._product_stages + 1
         running = delayed_flags(m, ce, patches.running, stages)
         last = delayed_flags(m, ce, patches.last, stages)
         words = code_words(
@@ -338,13 +339,12 @@ class Dense(wiring.Component):
                     name=f"lane{lane}",
                 )
 
-        arrived, ends = running[-2], last[-2]
-        accumulators = self._accumulators(m, ce, sums, arrived, ends)
         m.d.comb += finished.eq(running[-1] & last[-1])
+        totals = self._accumulators(m, ce, sums, running[-1], last[-1])
         if self.serial_out:
-            self._shift_out(m, ce, accumulators, finished)
+            self._shift_out(m, ce, totals, finished)
         else:
-            self._gather(m, ce, accumulators, finished)
+            self._gather(m, ce, totals, finished)
         return m
 
     def _inputs(self, m: Module, registers: Registers, patches: Patches) -> list[list[Value]]:
@@ -388,31 +388,31 @@ class Dense(wiring.Component):
     def _accumulators(
         self, m: Module, ce: Value, sums: dict[int, Partial], running: Value, last: Value
     ) -> list[Value]:
-        """Running sum of each lane, of the width of the widest of its outputs."""
-        first = Signal(init=1)
-        with m.If(running & ce):
-            m.d.sync += first.eq(last)
+        """Sum of each lane with what has arrived, of the width of the widest of its outputs.
+
+        Behind the last step of a batch a lane holds the bias of its next output, so that no sum
+        needs a choice of what it is added to.
+        """
         ranges, bias = self.value_ranges, self.op.bias.tolist()
         batch = Signal(range(self.batches))
         if any(bias):
             with m.If(running & last & ce):
                 m.d.sync += batch.eq(next_count(batch, self.batches))
-        accumulators = []
+        totals: list[Value] = []
         for lane in range(self.lanes):
             partial = sums[lane]
-            outputs = range(lane, len(ranges), self.lanes)
+            starts = [bias[output] for output in range(lane, len(ranges), self.lanes)]
             shape = signed(self._widths[lane])
-            start = Signal(shape, name=f"start{lane}")
-            with m.Switch(batch):
-                for k, output in enumerate(outputs):
-                    with m.Case(k):
-                        m.d.comb += start.eq(bias[output])
-            total = Signal(shape, name=f"total{lane}", reset_less=True)
-            base = Mux(first, start, total)
-            with m.If(running & ce):
-                m.d.sync += total.eq(with_carry(base, partial.value, partial.carry))
-            accumulators.append(total)
-        return accumulators
+            start = _following(m, batch, starts, self.batches, shape, name=f"start{lane}")
+            held = Signal(shape, name=f"held{lane}", init=starts[0])
+            total = Signal(shape, name=f"total{lane}")
+            m.d.comb += total.eq(with_carry(held, partial.value, partial.carry))
+            with m.If(running & last & ce):
+                m.d.sync += held.eq(start)
+            with m.Elif(running & ce):
+                m.d.sync += held.eq(total)
+            totals.append(total)
+        return totals
 
     def _gather(self, m: Module, ce: Signal, totals: list[Value], finished: Value) -> None:
         """Collect the batches of an image, and offer them at the output after the last."""
@@ -454,3 +454,19 @@ class Dense(wiring.Component):
                 left.eq(left - 1),
                 *(y.eq(after) for y, after in pairwise(queue)),
             ]
+
+
+def _following(
+    m: Module, batch: Value, starts: Sequence[int], batches: int, shape: hdl.Shape, *, name: str
+) -> Value:
+    """Start of the batch behind this one; a constant, which a reset can load, if all are alike."""
+    if len(set(starts)) == 1:
+        return Const(starts[0], shape)
+    start = Signal(shape, name=name)
+    with m.Switch(batch):
+        for k in range(batches):
+            following = (k + 1) % batches
+            if following < len(starts):
+                with m.Case(k):
+                    m.d.comb += start.eq(starts[following])
+    return start
