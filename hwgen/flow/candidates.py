@@ -35,6 +35,7 @@ __all__ = ["Candidates", "System", "find_candidates", "possible_forms"]
 
 _DIGITS = (8, 4, 2, 1)
 _WIDEST = 64
+_ABREAST = (2, 4)
 _SHARING, _BITS = 0.25, 8
 """Adders a digit of the weights, and their bits: both kinder than what is ever reached."""
 
@@ -134,28 +135,32 @@ class Candidates:
             for c in self.layers[layer]
         )
 
-    def add_lanes(self, parts: Mapping[str, Mapping[int, _Part]]) -> None:
-        """Add candidates of each layer in memory form, by their accumulators.
+    def add_lanes(self, parts: Mapping[str, Mapping[LayerForm, _Part]]) -> None:
+        """Add candidates of each layer in memory form: by their accumulators; and, with as many of
+        these as there can be, by what they take at once.
 
         Some are guessed: their cost is on the line between their neighbours.
         """
         for layer, some in parts.items():
             self._make_graphs([part for part in some.values() if _terms(part) <= _SMALL])
-            lanes = sorted(some)
-            between = {_BETWEEN} if lanes and lanes[-1] > _MANY_LANES else set()
-            counted = [p for p in lanes if p in {lanes[0], lanes[-1], *between}]
-            known = {p: self._counted(layer, LayerForm("memory", p), some[p]) for p in counted}
-            for p in lanes:
-                form = LayerForm("memory", p)
-                self._parts[layer, form] = some[p]
-                if p not in known:
-                    low = max(q for q in counted if q < p)
-                    high = min(q for q in counted if q > p)
-                    part = (p - low) / (high - low)
-                    cost = _between(known[low].cost, known[high].cost, part)
-                    cycles = max(stage.cycles for stage in some[p].stages)
-                    known[p] = Candidate(layer, form, cost, cycles, exact=False)
-                self.layers[layer].append(known[p])
+            by_lanes = sorted((f for f in some if f.abreast == 1), key=lambda form: form.size)
+            many = bool(by_lanes) and by_lanes[-1].size > _MANY_LANES
+            between = {LayerForm("memory", _BETWEEN)} if many else set()
+            by_inputs = sorted(set(some) - set(by_lanes), key=lambda form: form.abreast)
+            known: dict[LayerForm, Candidate] = {}
+            for line, size in ((by_lanes, _lanes), ([*by_lanes[-1:], *by_inputs], _abreast)):
+                counted = [form for form in line if form in {line[0], line[-1], *between}]
+                known |= {f: self._counted(layer, f, some[f]) for f in counted if f not in known}
+                for form in line:
+                    self._parts[layer, form] = some[form]
+                    if form not in known:
+                        low = max((f for f in counted if size(f) < size(form)), key=size)
+                        high = min((f for f in counted if size(f) > size(form)), key=size)
+                        part = (size(form) - size(low)) / (size(high) - size(low))
+                        cost = _between(known[low].cost, known[high].cost, part)
+                        cycles = max(stage.cycles for stage in some[form].stages)
+                        known[form] = Candidate(layer, form, cost, cycles, exact=False)
+            self.layers[layer] += known.values()
 
     def add_fixed(self, part: _Part) -> None:
         """Let ``part`` be what precedes all layers."""
@@ -226,6 +231,10 @@ def possible_forms(*ops: Conv, room: float) -> Iterator[LayerForm]:
         if any(op.kernel[1] > 1 for op in ops):
             yield LayerForm("rows")
     yield from (LayerForm("serial", d) for d in _DIGITS if adders * (d + 1) <= room)
+    channels = min(op.weight.shape[1] for op in ops)
+    abreast = {min(each, channels) for each in _ABREAST} - {1}
+    if outputs <= _WIDEST:
+        yield from (LayerForm("memory", outputs, each) for each in sorted(abreast))
     lanes = [1 << k for k in range(_WIDEST.bit_length()) if 1 << k < outputs]
     yield from (LayerForm("memory", p) for p in (*lanes, min(outputs, _WIDEST)))
 
@@ -244,12 +253,18 @@ def find_candidates(
         ops.setdefault(node.origin, []).append(op)
     least = room.capacity["luts"]
     forms = {layer: tuple(possible_forms(*each, room=least)) for layer, each in ops.items()}
-    every = list(dict.fromkeys(form for some in forms.values() for form in some))
+    every = list(
+        dict.fromkeys(
+            replace(form, size=_WIDEST) if form.abreast > 1 else form
+            for some in forms.values()
+            for form in some
+        )
+    )
     # what lies in memory needs no graphs, and tells which graphs cannot matter
     every.sort(key=lambda form: form.kind != "memory")
     found = Candidates(family, effort, room, {layer: [] for layer in ops})
     found.cycles = network.input_shape[1] * network.input_shape[2]
-    lanes: dict[str, dict[int, _Part]] = {layer: {} for layer in ops}
+    lanes: dict[str, dict[LayerForm, _Part]] = {layer: {} for layer in ops}
     for k, form in enumerate(every):
         if form.kind != "memory":
             found.add_lanes(lanes)
@@ -265,8 +280,9 @@ def find_candidates(
             part = _Part(tuple(stages), planner.matrices)
             if layer == "":
                 found.add_fixed(part)
-            elif folding[layer] == form and form.kind == "memory":
-                lanes[layer][form.size] = part
+            elif form.kind == "memory" and folding[layer].abreast == form.abreast:
+                if form.abreast > 1 or folding[layer] == form:
+                    lanes[layer][folding[layer]] = part
             elif folding[layer] == form:
                 found.add(layer, form, part)
     found.add_lanes(lanes)
@@ -311,8 +327,20 @@ def _between(low: Cost, high: Cost, part: float) -> Cost:
 
 
 def _nearest(form: LayerForm, possible: tuple[LayerForm, ...]) -> LayerForm:
-    """The form, or what a layer has instead while others have it."""
-    return form if form in possible else possible[-1]
+    """The form, or what a layer has instead while others have it.
+
+    Of those that take as many channels at once it is the layer's own.
+    """
+    alike = (f for f in possible if f == form or 1 < f.abreast == form.abreast)
+    return next(alike, possible[-1])
+
+
+def _lanes(form: LayerForm) -> int:
+    return form.size
+
+
+def _abreast(form: LayerForm) -> int:
+    return form.abreast
 
 
 def _owners(network: IntegerNetwork) -> dict[str, str]:

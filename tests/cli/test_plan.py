@@ -236,7 +236,11 @@ def test_every_layer_has_candidates(approximated: Workspace) -> None:
             assert all(c.cost.luts > room for c in some if c.form not in possible)
     left = {layer: {f.name for f in possible_forms(op, room=10)} for layer, op in ops.items()}
     assert left["stem"] == {"serial:4", "serial:2", "serial:1", "memory:1", "memory:2"}
-    assert left["classes"] == {"memory:1", "memory:2", "memory:3"}
+    assert left["classes"] == {"memory:1", "memory:2", "memory:3", "memory:3x2"}
+    x2 = next(c for c in found.layers["classes"] if c.form and c.form.name == "memory:3x2")
+    x1 = next(c for c in found.layers["classes"] if c.form and c.form.name == "memory:3")
+    assert x2.cycles < x1.cycles
+    assert x2.cost.luts > x1.cost.luts
     tiny = _found(approximated, 1)
     for layer in ("stem", "classes"):
         assert {c.form.kind for c in tiny.layers[layer] if c.form} == {"memory"}
