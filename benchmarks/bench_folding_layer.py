@@ -1,13 +1,16 @@
-"""Area, clock and windows a second of one layer: all at once, and with digits of 8 to 1 bits.
+"""Area, clock and windows a second of one layer in any forms: all at once, in digits, in memory.
 
     python benchmarks/bench_folding_layer.py RESULTS.json --family ice40 --family ecp5
         [--route hx8k-evn] [--route ulx3s-25f] [--plot FIGURE.svg]
+    python benchmarks/bench_folding_layer.py OTHERS.json --family ecp5 --channels 16 --set P4
+        --form parallel --form serial:1 --form memory:16x4 --form memory:16
 
-The layer is a convolution of 8 to 8 channels, 3 x 3, padded, on frames of 32 x 32 unsigned bytes,
-with its requantisation to bytes: normally distributed weights, seeded, as the nearest filters of
-the dyadic set P6 (``--set``), whose scales become multipliers of two signed powers of two.
+The layer is a convolution of 8 to 8 channels (``--channels``), 3 x 3, padded, on frames of 32 x 32
+unsigned bytes, with its requantisation to bytes: normally distributed weights, seeded, as the
+nearest filters of the dyadic set P6 (``--set``), whose scales become multipliers of two signed
+powers of two. Forms are named from the fastest; results are of one set and number of channels.
 ``product`` is the constant matrix alone: in the parallel form with a register after every adder, in
-the others from digits to sums. ``layer`` is what ``hwgen generate`` writes: line buffer, window,
+digits from digits to sums. ``layer`` is what ``hwgen generate`` writes: line buffer, window,
 product and requantisation. Every layer is compared with the golden model, bit for bit, in a
 compiled simulation of two frames with random gaps on both sides and one run without. ``--route``
 places and routes the layers of the board's family, the smallest first, with one seed and a target
@@ -50,19 +53,19 @@ from hwgen.toolchain.yosys import rtlil_to_verilog
 
 FORMS = ("parallel", "serial:8", "serial:4", "serial:2", "serial:1")
 CELLS = {"ice40": "ICESTORM_LC", "ecp5": "TRELLIS_COMB"}
-CHANNELS, SIZE = 8, 32
+SIZE = 32
 Row = dict[str, Any]
 
 
-def layer(recipe: str) -> IntegerNetwork:
+def layer(recipe: str, channels: int) -> IntegerNetwork:
     """The layer as an integer network."""
-    weight = np.random.default_rng(88).standard_normal((CHANNELS, CHANNELS, 3, 3))
-    found = approximate_filters(FloatConv(weight, np.zeros(CHANNELS)), parse_recipe(recipe))
+    weight = np.random.default_rng(88).standard_normal((channels, channels, 3, 3))
+    found = approximate_filters(FloatConv(weight, np.zeros(channels)), parse_recipe(recipe))
     pads = (1, 1, 1, 1)
-    bias = np.random.default_rng(8).integers(-500, 500, CHANNELS)
+    bias = np.random.default_rng(8).integers(-500, 500, channels)
     conv = Conv(found.codes, bias, pads=pads)
     network = IntegerNetwork(
-        "layer", "image", (CHANNELS, SIZE, SIZE), FixedFormat(8, 8, signed=False), (), "image"
+        "layer", "image", (channels, SIZE, SIZE), FixedFormat(8, 8, signed=False), (), "image"
     )
     network = _with(network, conv, "conv.sum")
     # Sums of random pixels have 9 bits or so left of them: some saturate, most do not.
@@ -82,7 +85,7 @@ def _with(network: IntegerNetwork, op: IntOp, name: str) -> IntegerNetwork:
     shape = network.input_shape
     source = network.output
     ranges = output_ranges(op, [network.ranges(source)], shape, shape)
-    node = IntNode(name, op, (source,), shape, ranges, (1.0,) * CHANNELS, "conv")
+    node = IntNode(name, op, (source,), shape, ranges, (1.0,) * shape[0], "conv")
     return IntegerNetwork(
         network.name, network.input_name, shape, network.input_format, (*network.nodes, node), name
     )
@@ -96,7 +99,8 @@ def measure(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if part == "product":
-            return {"product": _area(_product(plan), "product", family, folder)}
+            area = _area(_product(plan), "product", family, folder) if plan.adders else {}
+            return {"product": area}
         if part == "words":
             images = np.random.default_rng(1).integers(0, 256, (2, *network.input_shape))
             golden = run(network, images)
@@ -190,6 +194,7 @@ def plot(rows: list[Row], path: Path) -> None:
 @click.option("--plot", "figure", type=click.Path(path_type=Path))
 @click.option("--family", "families", multiple=True, type=click.Choice(list(CELLS)))
 @click.option("--form", "forms", multiple=True, default=FORMS, show_default=True)
+@click.option("--channels", default=8, show_default=True)
 @click.option("--set", "recipe", default="P6", show_default=True)
 @click.option("--route", "boards", multiple=True, help="Board that layers are routed for.")
 def main(
@@ -198,12 +203,13 @@ def main(
     families: tuple[str, ...],
     forms: tuple[str, ...],
     recipe: str,
+    channels: int,
     boards: tuple[str, ...],
 ) -> None:
     rows: list[Row] = json.loads(results.read_text()) if results.exists() else []
     devices = {device.family: device for device in (find_board(name).device for name in boards)}
-    network = layer(recipe)
-    points = list(product(sorted(forms, key=FORMS.index, reverse=True), families))
+    network = layer(recipe, channels)
+    points = list(product(reversed(forms), families))
     for part, (form, family) in product(("route", "layer", "words", "product"), points):
         row = next((r for r in rows if (r["form"], r["family"]) == (form, family)), None)
         if row is None:
@@ -215,7 +221,7 @@ def main(
         row["adders"] = plan.adders
         row["interval"] = plan.timing.interval / SIZE**2
         row |= measure(part, plan, network, family, devices.get(family))
-        rows.sort(key=lambda row: (row["family"], FORMS.index(row["form"])))
+        rows.sort(key=lambda row: (row["family"], row.get("interval", 0)))
         results.write_text(json.dumps(rows, indent=1) + "\n")
     rows = [row for row in rows if "layer" in row]
     table(rows)
