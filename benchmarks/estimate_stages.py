@@ -146,6 +146,8 @@ def _dense(rng: Rng, name: str) -> Stage:
     op = Conv(_dyadic(rng, (outputs, channels, size, size)), np.zeros(outputs))
     lanes = int(rng.integers(1, outputs // 3 + 2))
     serial_out = rng.random() < 0.6
+    several = channels > 1 and rng.random() < 0.4
+    abreast = int(rng.integers(2, min(channels, 5) + 1)) if several else 1
     one = (Range(min(r.lo for r in ranges), max(r.hi for r in ranges)),)
     shape = (1, channels, 1) if serial_in else (channels, size, size)
     scan = Scan(size, size, (size, size))
@@ -157,6 +159,7 @@ def _dense(rng: Rng, name: str) -> Stage:
         op=op,
         scan=scan,
         lanes=lanes,
+        abreast=abreast,
         values=values,
         output_shape=(1, outputs, 1) if serial_out else (outputs, 1, 1),
     )
