@@ -74,6 +74,12 @@ class Registers:
             self._m.d.sync += register.eq(value)
         return register
 
+    def wire(self, value: Value, *, name: str) -> Signal:
+        """``value`` under a name: an expression becomes logic each time that it is read."""
+        wire = Signal(value.shape(), name=name)
+        self._m.d.comb += wire.eq(value)
+        return wire
+
     def delay(self, value: Value, cycles: int, *, name: str) -> Value:
         """``value``, ``cycles`` enabled cycles later."""
         for cycle in range(cycles):

@@ -112,20 +112,22 @@ class Serialise(wiring.Component):
             past = ~own.any() if len(own) < len(pairs) else Const(0, 1)
             for bit in range(self.digit):
                 bits = [word[bit] for word in digits]
-                chosen = _chosen(own, odd & ~past, bits)
+                chosen = _chosen(m, own, odd & ~past, bits, name=f"x{k}_{bit}")
                 m.d.comb += o.payload[f"x{k}"][bit].eq(
                     Mux(past, sign, chosen) if r.signed else chosen
                 )
         return m
 
 
-def _chosen(pairs: Value, odd: Value, bits: Sequence[Value]) -> Value:
+def _chosen(m: Module, pairs: Value, odd: Value, bits: Sequence[Value], *, name: str) -> Value:
     """``bits[2 * k + odd]`` if pair k is the one that is high, ``odd`` if none is.
 
     A chain of LUTs of four inputs, one a pair: those before the pair say which of its bits it is,
     those behind it pass it on.
     """
-    chosen = Mux(pairs[0], Mux(odd, bits[1], bits[0]), odd)
-    for k in range(1, len(pairs)):
-        chosen = Mux(pairs[k], Mux(chosen, bits[2 * k + 1], bits[2 * k]), chosen)
+    chosen: Value = odd
+    for k in range(len(pairs)):
+        link = Signal(name=f"{name}_to{k}")
+        m.d.comb += link.eq(Mux(pairs[k], Mux(chosen, bits[2 * k + 1], bits[2 * k]), chosen))
+        chosen = link
     return chosen

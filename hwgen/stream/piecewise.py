@@ -135,7 +135,8 @@ class PiecewiseLinear(wiring.Component):
             for flag, start in zip(reached, function.starts[1:], strict=True)
         ]
         words = code.words(np.array(function.slopes)).tolist()
-        word = _by_segment(flags, words, Range(0, (1 << code.width) - 1))
+        chosen = _by_segment(flags, words, Range(0, (1 << code.width) - 1))
+        word = pipeline.wire(chosen, name=f"{name}_word")
         delayed = pipeline.delay(x, at - multiple_stages(code), name=f"{name}_x")
         found = multiples(pipeline, delayed, r, code, name=name)
         partial = product(

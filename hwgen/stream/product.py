@@ -97,7 +97,8 @@ def product(
             exact = exact.union(Range(-exact.hi - 1, -exact.lo - 1))
         for k, (word, values) in enumerate(zip(words, found, strict=True)):
             digit = f"{name}_digit{n}_{k}"
-            value = choose(word[offset:][:index_width], [values[m] for m in (0, *magnitudes)])
+            chosen = choose(word[offset:][:index_width], [values[m] for m in (0, *magnitudes)])
+            value: Value = registers.wire(chosen, name=f"{digit}_chosen")
             carry: Value = Const(0, 1)
             if negative:
                 minus = word[offset + index_width]
@@ -152,9 +153,12 @@ def with_carry(a: Value, b: Value, carry: Value) -> Value:
     """``a + b + carry`` as one addition."""
     if isinstance(carry, Const):
         return a + b
-    wide_a = Cat(Const(1, 1), a, _sign(a)).as_signed()
-    wide_b = Cat(carry, b, _sign(b)).as_signed()
-    return (wide_a + wide_b).shift_right(1)
+    return (_after(Const(1, 1), a) + _after(carry, b)).shift_right(1)
+
+
+def _after(low: Value, value: Value) -> Value:
+    """``value`` with a bit below it, signed."""
+    return Cat(low, value, *(() if value.shape().signed else (Const(0, 1),))).as_signed()
 
 
 def _shape(r: Range, width: int) -> Shape:
