@@ -192,7 +192,10 @@ class Words:
         if plan.digits > 1:
             carry = Signal(name=f"carry{index}", reset_less=True)
         if self._forms is None:
-            total, out = (_chain if self._chained else _gates)(a, b, carry, negated=negated)
+            if self._chained:
+                total, out = self._chain(a, b, carry, negated=negated)
+            else:
+                total, out = _gates(a, b, carry, negated=negated)
             if plan.digits > 1:
                 with m.If(self.go):
                     with m.If(self.token(start - 1)):
@@ -209,7 +212,7 @@ class Words:
         begins = mode ^ negated
         if plan.digits == 1:
             carry = Const(begins, 1)
-        total, out = _chain(_turned(a, mode), _turned(b, begins), carry, negated=False)
+        total, out = self._chain(_turned(a, mode), _turned(b, begins), carry, negated=False)
         total = _turned(total, mode ^ form)
         # What clears is part of the LUTs: flip-flops of a chain that are cleared apart would
         # have to lie apart from the others.
@@ -223,6 +226,13 @@ class Words:
                 m.d.sync += carry.eq(out | token if begins else out & ~token)
             m.d.sync += register.eq(total | ~Cat(keeps) if form else total & Cat(keeps))
         return _turned(register, form)
+
+    def _chain(self, a: Value, b: Value, carry: Value, *, negated: bool) -> tuple[Value, Value]:
+        """Sum of two digits and a carry, and the carry out; of a difference, it is a borrow."""
+        low, high = Cat(Const(not negated, 1), a), Cat(carry, b)
+        total = Signal(len(a) + 2)  # by name, since what is written twice would be two chains
+        self.m.d.comb += total.eq(low - high if negated else low + high)
+        return total[1 : len(a) + 1], total[len(a) + 1]
 
     def _operand(self, index: int, operand: Operand) -> Value:
         """The digit of an operand that a node adds, without its sign."""
@@ -310,15 +320,8 @@ def _zeros(width: int, complement: bool) -> int:
     return (1 << width) - 1 if complement else 0
 
 
-def _chain(a: Value, b: Value, carry: Value, *, negated: bool) -> tuple[Value, Value]:
-    """Sum of two digits and a carry, and the carry out; of a difference, it is a borrow."""
-    low, high = Cat(Const(not negated, 1), a), Cat(carry, b)
-    total = low - high if negated else low + high
-    return total[1 : len(a) + 1], total[len(a) + 1]
-
-
 def _gates(a: Value, b: Value, carry: Value, *, negated: bool) -> tuple[Value, Value]:
-    """The same without carry logic."""
+    """Sum of two digits and a carry, and the carry out, without carry logic; or a difference."""
     bits = []
     for x, y in zip(a, b, strict=True):
         bits.append(x ^ y ^ carry)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
 from hwgen.errors import ToolError, VerifyError
+from hwgen.toolchain.carry_maps import ECP5_CARRIES, CarryMaps
 from hwgen.toolchain.plan import BuildPlan, Step, step_program
 from hwgen.toolchain.process import run_together
 
@@ -77,7 +78,7 @@ class Family:
     ``primitives`` is the file in which Yosys declares the cells that a design may instantiate;
     ``cells`` maps patterns of cell names to (resource of :class:`Area`, how many of it a cell
     takes); a cell that takes two resources has two patterns. ``attributes`` of cells, each as
-    (cell, name, value), are set for place and route.
+    (cell, name, value), are set for place and route. ``carries`` are the maps of carry chains.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Family:
     dsp_cells: tuple[str, ...]
     cells: tuple[tuple[str, str, int], ...]
     attributes: tuple[tuple[str, str, int], ...] = ()
+    carries: CarryMaps | None = None
 
 
 _ECP5 = Family(
@@ -114,6 +116,7 @@ _ECP5 = Family(
         ("EHXPLLL", "MFG_ENABLE_FILTEROPAMP", 1),
         ("EHXPLLL", "MFG_GMCREF_SEL", 2),
     ),
+    carries=ECP5_CARRIES,
 )
 _ICE40 = Family(
     name="ice40",
@@ -241,7 +244,7 @@ def synthesis_plan(
         *(f"read_verilog {name}" for name in sources),
         f"hierarchy -check -top {top}",
         *(before if strict else ()),
-        f"{chosen.synthesis}{dsp} -top {top}",
+        *_mapping(f"{chosen.synthesis}{dsp} -top {top}", top, chosen.carries),
         *(after if strict else ()),
         "delete t:$scopeinfo",
         *(f"setattr -set {name} {value} t:{cell}" for cell, name, value in chosen.attributes),
@@ -251,10 +254,35 @@ def synthesis_plan(
     files = dict(sources)
     if strict:
         files[adders] = _ADDER_MAP
+    if chosen.carries is not None:
+        files[_sums(top)] = chosen.carries.sums
+        files[_ends(top)] = chosen.carries.ends
     files[f"{top}.ys"] = "".join(f"{command}\n" for command in commands)
     return BuildPlan(
         tuple(files.items()), (Step("yosys", ("-s", f"{top}.ys"), f"{top}.synth.log"),)
     )
+
+
+def _mapping(synthesis: str, top: str, carries: CarryMaps | None) -> Sequence[str]:
+    """The commands of the synthesis, with the maps of carry chains where there are some."""
+    if carries is None:
+        return (synthesis,)
+    return (
+        f"{synthesis} -run begin:map_gates",
+        f"techmap -map {_sums(top)} t:$alu",
+        f"{synthesis} -run map_gates:",
+        *carries.close,
+        f"techmap -map {_ends(top)} {' '.join(f't:{cell}' for cell in carries.cells)}",
+        "clean",
+    )
+
+
+def _sums(top: str) -> str:
+    return f"{top}.sums.v"
+
+
+def _ends(top: str) -> str:
+    return f"{top}.chains.v"
 
 
 @dataclass(frozen=True)

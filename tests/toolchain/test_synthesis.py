@@ -132,7 +132,7 @@ def test_baselines_keep_their_multipliers(family: str, tmp_path: Path) -> None:
 def test_plan_is_a_pure_value() -> None:
     plan = synthesis_plan({"sum.v": _SUM}, top="sum", family="ecp5")
     assert plan == synthesis_plan({"sum.v": _SUM}, top="sum", family="ecp5")
-    assert "synth_ecp5 -nodsp -top sum\n" in dict(plan.files)["sum.ys"]
+    assert "synth_ecp5 -nodsp -top sum -run begin:map_gates\n" in dict(plan.files)["sum.ys"]
     assert plan.steps[0].arguments == ("-s", "sum.ys")
 
 

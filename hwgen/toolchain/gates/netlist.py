@@ -39,6 +39,8 @@ def netlist_to_verilog(netlist: Path, *, top: str, family: str) -> str:
     read |= {bit for cell in cells for bit in _bits(cell, "input")}
     for cell in cells:
         for bit in _bits(cell, "output"):
+            if isinstance(bit, str):  # what drives nothing may be written as x
+                continue
             names[bit] = _CONSTANTS.get(cell["type"], f"n{bit}" if bit in read else "")
     heads, ends = [], []
     for port, facts in module["ports"].items():
@@ -72,7 +74,11 @@ def _statements(
     model = _CELLS[family].get(cell["type"])
     if model is None:
         raise UnsupportedError(f"There is no model of the {family} cell {cell['type']} to simulate")
-    pins = {pin: _names(bits, names) for pin, bits in cell["connections"].items()}
+    pins = {
+        pin: _names(bits, names)
+        for pin, bits in cell["connections"].items()
+        if cell["port_directions"][pin] == "input" or any(isinstance(bit, int) for bit in bits)
+    }
     return model(Cell(name, cell["type"], cell["parameters"], pins))
 
 
