@@ -25,18 +25,9 @@ _NOISE = 0.02  # relative error of a design that is none of the factors'
 _NEAR, _OWN = 0.3, 0.15  # how far neighbours are thought to change all forms, and one form
 PARTS = {
     "luts": (
-        *(
-            "add",
-            "bypass",
-            "cleared",
-            "compare",
-            "equal",
-            "gate",
-            "graph_adder",
-            "increment",
-        ),
-        *("inverter", "logic", "lutrams", "mux", "ram_bits", "rom_bits", "stage", "table"),
-        "threshold",
+        *("add", "bypass", "cleared", "compare", "equal", "gate", "graph_adder", "increment"),
+        *("inverter", "logic", "lookup", "lutrams", "mux", "ram_bits", "rom_bits", "stage"),
+        *("table", "threshold"),
     ),
     "ffs": ("register", "read", "ram_bits", "bypass"),
 }

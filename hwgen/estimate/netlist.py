@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from types import MappingProxyType
 
+import numpy as np
+
 from hwgen.estimate.memories import Memory
+from hwgen.estimate.tables import Function, Table, function_luts, read_table
 
 __all__ = ["OPERATORS", "Words", "count_words"]
 
@@ -56,7 +59,8 @@ class Words:
     ``register`` counts bits of registers, ``control`` those of them that a reset clears;
     ``increment`` adders and ``threshold`` comparisons with a constant, ``gate`` multiplexers
     one of whose inputs is constant, ``cleared`` those of them that a register holds, ``table``
-    bits that are constant for each value of an index.
+    constants among what is chosen, and ``lookup`` LUTs of tables of nothing but constants
+    (:mod:`hwgen.estimate.tables`).
     """
 
     bits: Mapping[str, int]
@@ -80,6 +84,8 @@ def count_words(rtlil: str) -> Words:
         for process in _PROCESS.findall(text):
             bits.update(module.process(process))
         for kind, ports in cells:
+            if kind == "$not":
+                module.inverted(ports["A"], ports["Y"])
             if kind in OPERATORS:
                 bits.update(module.operator(kind, ports))
     return Words({k: n for k, n in sorted(bits.items()) if n}, tuple(memories))
@@ -91,11 +97,13 @@ class _Module:
     def __init__(self, text: str) -> None:
         self._text = text
         self._widths = {name: int(width) for width, name in _WIRE.findall(text)}
-        self._seen: set[tuple[str, ...]] = set()
+        self._seen: dict[tuple[str, ...], list[str]] = {}
         self._same: dict[str, str] = {}
         self._kept: dict[str, str] = {}
         self._stored: set[str] = set()
         self._tables: set[str] = set()
+        self._functions: dict[object, str] = {}
+        self._built: set[object] = set()
 
     def memories(self) -> Iterator[Memory]:
         written = set(_WRITTEN.findall(self._text))
@@ -109,16 +117,22 @@ class _Module:
         self._stored.update(bits)
         return len(bits)
 
+    def inverted(self, a: str, y: str) -> None:
+        """Let ``y`` be a name of the inverse of ``a``, which takes no logic."""
+        for bit, result in zip(self._expand(a), self._expand(y), strict=True):
+            self._same[result] = f"~{bit}"
+
     def operator(self, kind: str, ports: Mapping[str, str]) -> Counter[str]:
         name = OPERATORS[kind]
         a, b = (self._expand(ports.get(port, "")) for port in ("A", "B"))
+        y = self._expand(ports["Y"])
         if name == "mux":
-            return self._chosen(ports["S"], a, b, self._expand(ports["Y"]))
+            return self._chosen(self._expand(ports["S"])[0], a, b, y)
         constant = bool(b) and (_CONSTANTS.issuperset(a) or _CONSTANTS.issuperset(b))
         if name == "logic" and b:
-            pairs = zip_longest(a, b, fillvalue="0")
-            return Counter(logic=sum(self._new(kind, *sorted(pair)) for pair in pairs))
-        if not self._new(kind, *a, "|", *b):
+            pairs = zip_longest(a, b, y, fillvalue="0")
+            return Counter(logic=sum(self._new([out], kind, *sorted(pair)) for *pair, out in pairs))
+        if not self._new(y, kind, *a, "|", *b):
             return Counter()
         if name == "add":
             return Counter({"increment" if constant else name: _summed(a, b)})
@@ -135,7 +149,7 @@ class _Module:
             table = all(bit in _CONSTANTS or bit in self._tables for bit in (zero, one))
             if table and same not in _CONSTANTS:
                 self._tables.add(same)
-            if zero != one and constants < 2 and self._new("mux", same):
+            if zero != one and constants < 2 and self._new([], "mux", same):
                 name = "cleared" if result in self._stored else "table" if table else "gate"
                 found[name if constants else "mux"] += 1
         return found
@@ -146,6 +160,9 @@ class _Module:
         The first that replaces what a register holds is its clock enable, and takes no logic;
         neither does a reset, the last.
         """
+        table = read_table(body)
+        if table is not None:
+            return Counter(lookup=self._looked_up(table))
         found: Counter[str] = Counter()
         body, reset, cleared = body.partition(_RESET)
         if reset:
@@ -163,6 +180,27 @@ class _Module:
                     found["table" if bit in _CONSTANTS else "mux"] += 1
         return found
 
+    def _looked_up(self, table: Table) -> int:
+        """LUTs of what is constant for each value of an index; constants are wires."""
+        index = self._expand(table.select)
+        rows, free = np.zeros(1, dtype=np.int64), []
+        for k, bit in enumerate(index):
+            if bit in _CONSTANTS:
+                rows += int(bit == "1") << k
+            else:
+                rows = np.concatenate([rows, rows + (1 << k)])
+                free.append(bit)
+        luts = 0.0
+        for target, bits in table.bits.items():
+            for bit, values in zip(self._expand(target), bits[rows].T, strict=True):
+                function = Function(tuple(free), values)
+                if values.all() or not values.any():
+                    self._same[bit] = str(int(values[0]))
+                else:
+                    self._same[bit] = self._functions.setdefault(function.key, bit)
+                    luts += function_luts(function, self._built)
+        return round(luts)
+
     def _expand(self, signal: str) -> list[str]:
         """Names of the bits of a signal, the lowest first."""
         bits: list[str] = []
@@ -176,10 +214,12 @@ class _Module:
             bits += [self._same.get(bit, bit) for bit in names]
         return bits
 
-    def _new(self, *key: str) -> bool:
+    def _new(self, result: list[str], *key: str) -> bool:
+        """Whether nothing was computed in this way before; else ``result`` is the same."""
         if key in self._seen:
+            self._same.update(zip(result, self._seen[key], strict=False))
             return False
-        self._seen.add(key)
+        self._seen[key] = result
         return True
 
 

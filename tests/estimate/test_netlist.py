@@ -13,6 +13,7 @@ from hwgen.integer.types import Conv
 from hwgen.numeric import Range
 from hwgen.shiftadd import csd_graph
 from hwgen.stream.blocks import Stage, component
+from hwgen.stream.common import lookup
 from hwgen.stream.scan import Scan
 
 
@@ -105,3 +106,52 @@ def test_codes_and_frames_of_a_layer_in_memory() -> None:
     block = component(stage)
     codes = [memory for memory in found.memories if memory.constant]
     assert [memory.bits for memory in codes] == [6 * 2 * block.code.width]
+
+
+class Tables(wiring.Component):
+    """Tables of an index: a threshold, an entry in the middle, and some that need no logic."""
+
+    index: In(6)
+    plain: In(8)
+    late: Out(1)
+    middle: Out(3)
+    parity: Out(1)
+    bias: Out(8)
+    total: Out(signed(10))
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        entries = np.arange(64)
+        late = lookup(m, self.index, (entries >= 32).astype(np.int64), name="late_table")
+        middle = lookup(m, self.index, np.where(entries == 21, 5, 0), name="middle_table")
+        parity = lookup(m, self.index, entries & 1, name="parity_table")
+        m.d.comb += [self.late.eq(late), self.middle.eq(middle), self.parity.eq(parity)]
+        with m.Switch(self.index):
+            for k in range(40):
+                with m.Case(k):
+                    m.d.comb += self.bias.eq(0)
+        m.d.comb += self.total.eq(self.plain + self.bias)
+        return m
+
+
+def test_tables_are_counted_as_the_logic_that_they_leave() -> None:
+    words = words_of(Tables())
+    # two of the bits of 'middle' are one function of six bits, which takes two LUTs
+    assert words.bits["lookup"] == 2
+    assert "table" not in words.bits
+
+
+def test_what_is_computed_from_the_same_is_the_same() -> None:
+    class Twice(wiring.Component):
+        a: In(8)
+        b: In(8)
+        first: Out(9)
+        second: Out(9)
+
+        def elaborate(self, platform: object) -> Module:
+            m = Module()
+            for out in (self.first, self.second):
+                m.d.comb += out.eq((self.a & ~self.b) + (self.a ^ self.b))
+            return m
+
+    assert words_of(Twice()).bits == {"add": 8, "logic": 16}
