@@ -110,7 +110,7 @@ def nfus(family: str, cache: Path) -> list[Row]:
     """NFUs with program and memory, each for a random network, and what they take alone."""
     systems = [_system(seed, tile) for seed, tile in _NFUS]
     taken = _synthesised(systems, family, cache)
-    parts = [of_component(system, "nfu").parts(family) for system in systems]
+    parts = [of_component(system).parts(family) for system in systems]
     return [Row("nfu", each, one) for each, one in zip(parts, taken, strict=True)]
 
 

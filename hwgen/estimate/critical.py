@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from amaranth.back import rtlil
-
+from hwgen.estimate.elaborated import alike, stage_rtlil
 from hwgen.estimate.paths import TIMINGS, Ends, longest_paths
 from hwgen.shiftadd.build import with_bias
 from hwgen.shiftadd.schedule import schedule
-from hwgen.stream.blocks import Stage, component
+from hwgen.stream.blocks import Stage
 
 __all__ = ["CriticalPath", "critical_path"]
 
@@ -36,7 +35,7 @@ def critical_path(stages: Sequence[Stage], family: str) -> CriticalPath:
     Valid and payload pass blocks without a register forwards, ready passes them backwards until a
     queue; no valid depends on the ready of the same stream.
     """
-    found = {stage.name: _paths(stage, family) for stage in stages}
+    found = {stage.name: _paths(alike(stage), family) for stage in stages}
     forward = {"": 0.0}
     for stage in stages:
         for end in {target for _, target in found[stage.name]}:
@@ -84,8 +83,7 @@ def _input(stage: Stage, k: int) -> str:
 def _paths(stage: Stage, family: str) -> dict[Ends, float]:
     if stage.form == "adders":
         return _of_graph(stage, family)
-    block = component(stage)
-    return longest_paths(rtlil.convert(block, name=stage.name, emit_src=False), family)
+    return longest_paths(stage_rtlil(stage), family)
 
 
 def _of_graph(stage: Stage, family: str) -> dict[Ends, float]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache, reduce
 from operator import add
 
 from hwgen.estimate.critical import CriticalPath, critical_path
+from hwgen.estimate.elaborated import alike
 from hwgen.estimate.model import Cost, model_of
 from hwgen.estimate.structure import Structure, structure
 from hwgen.stream.blocks import Stage
@@ -79,9 +80,7 @@ def predict(plan: PipelinePlan, family: str) -> Prediction:
 
 def stage_cost(stage: Stage, family: str) -> Cost:
     """Predicted cost of a stage; parts of a stage that was counted before are remembered."""
-    # layers that are alike have equal stages but for names and places
-    alike = replace(stage, name="stage", node="", layer="", sources=(), latency=0, gives=False)
-    return model_of(family).cost(_structure(alike, family), stage.form)
+    return model_of(family).cost(_structure(alike(stage), family), stage.form)
 
 
 @lru_cache(maxsize=4096)

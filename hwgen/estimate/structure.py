@@ -11,16 +11,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from amaranth.back import rtlil
 from amaranth.lib import wiring
 
+from hwgen.estimate.elaborated import block_rtlil, stage_rtlil
 from hwgen.estimate.memories import GEOMETRIES, Memory, mapped
 from hwgen.estimate.netlist import count_words
 from hwgen.shiftadd.build import with_bias
 from hwgen.shiftadd.luts import PROFILES
 from hwgen.shiftadd.polarity import polarities
 from hwgen.shiftadd.schedule import schedule
-from hwgen.stream.blocks import Stage, component
+from hwgen.stream.blocks import Stage
 
 __all__ = ["COUNTERS", "Structure", "of_component", "structure"]
 
@@ -61,12 +61,16 @@ def structure(stage: Stage, family: str) -> Structure:
     counter = COUNTERS.get(stage.form)
     if counter is not None:
         return counter(stage, family)
-    return replace(of_component(component(stage), stage.name), meets=stage.form not in _APART)
+    return replace(_counted(stage_rtlil(stage)), meets=stage.form not in _APART)
 
 
-def of_component(block: wiring.Component, name: str) -> Structure:
+def of_component(block: wiring.Component) -> Structure:
     """Parts of a block of any kind, as its words."""
-    words = count_words(rtlil.convert(block, name=name, emit_src=False))
+    return _counted(block_rtlil(block))
+
+
+def _counted(rtlil: str) -> Structure:
+    words = count_words(rtlil)
     return Structure({**words.bits, "stage": 1}, words.memories)
 
 

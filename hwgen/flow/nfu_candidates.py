@@ -53,5 +53,5 @@ def nfu_unit(network: IntegerNetwork, board: Board, tile: tuple[int, int]) -> Pl
 
 def nfu_cost(unit: PlannedSystem, family: str) -> Cost:
     """Predicted cost of an NFU with its memories."""
-    cost = model_of(family).cost(of_component(unit.system, "nfu"), "nfu")
+    cost = model_of(family).cost(of_component(unit.system), "nfu")
     return replace(cost, spram_bits=unit.plan.single_port)
