@@ -122,8 +122,8 @@ def _rough(
     if _fitting(found, layers, room, np.inf, slower=False) is None:
         return
     for tile in tiles:
-        unit = nfu_unit(second, board, tile)
-        if unit is None or (interval is not None and unit.plan.interval > interval):
+        unit = nfu_unit(second, board, tile, interval=np.inf if interval is None else interval)
+        if unit is None:
             continue
         cost = nfu_cost(unit, board.family)
         beside = replace(room, fixed=room.fixed + cost)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from math import inf
 from types import MappingProxyType
 from typing import Any
 
@@ -15,7 +16,7 @@ from hwgen.flow.built import hardware_network
 from hwgen.flow.candidates import System, find_candidates
 from hwgen.flow.folding import Folded, Folding, link_cost
 from hwgen.flow.hybrid_candidates import hybrid_candidates
-from hwgen.flow.nfu_candidates import nfu_candidates
+from hwgen.flow.nfu_candidates import TILES, nfu_candidates
 from hwgen.flow.options import GenerateOptions, PlanOptions
 from hwgen.flow.progress import Progress
 from hwgen.flow.workspace import Workspace
@@ -129,18 +130,19 @@ def _planned(
     interval = None if options.rate is None else clock / options.rate
     systems: list[System] = []
     if options.pixels == 1:  # a unit takes the pixels of a picture one by one
-        systems = nfu_candidates(network, board)
-        small = [
+        pace = inf if interval is None else interval
+        systems = nfu_candidates(network, board, interval=pace)
+        large = [
             s.options["tile"]
             for s in systems
-            if room.share("luts", s.cost + link_cost(board.family)) <= 1
+            if room.share("luts", s.cost + link_cost(board.family)) > 1
         ]
         systems += hybrid_candidates(
             network,
             board,
             found,
             room,
-            tiles=small,
+            tiles=[tile for tile in TILES if tile not in large],
             interval=interval,
             effort=effort,
             progress=progress,
@@ -158,6 +160,8 @@ def _planned(
         folded, reason = None, str(error)
     progress("Choice", 1.0)
     if folded is None and system is None:
+        if options.pixels == 1:
+            systems = nfu_candidates(network, board, interval=inf)
         raise ResourceError(_refusal(folding, curve, systems, options.rate, reason))
     result: dict[str, Any] = {
         "board": board.name,

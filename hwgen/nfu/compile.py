@@ -31,7 +31,13 @@ from hwgen.nfu.tiling import Chunk, Tiling, candidates, pitch
 from hwgen.nfu.timing import Timing
 from hwgen.numeric import IntArray, Range
 
-__all__ = ["CompiledLayer", "CompiledNetwork", "check_network", "compile_network"]
+__all__ = [
+    "CompiledLayer",
+    "CompiledNetwork",
+    "check_network",
+    "compile_network",
+    "rows_cycles",
+]
 
 _TIMING = Timing(latency=4)  # of the memory for which tilings are chosen
 
@@ -121,6 +127,26 @@ def check_network(network: IntegerNetwork, config: NfuConfig) -> None:
     maps, _ = place(network, layers, config, {}, planes=planes)
     for layer in layers:
         _checked(config, layer, maps)
+
+
+def rows_cycles(network: IntegerNetwork, config: NfuConfig) -> int:
+    """Cycles in which the rows of all layers are issued, which no tiling makes fewer.
+
+    Raises
+    ------
+    UnsupportedError
+        As :func:`check_network` does.
+    """
+    planes = image_planes(network, config)
+    layers, output = lower(network, planes=planes)
+    orders = channel_orders(network, layers, config, output)
+    maps, _ = place(network, layers, config, orders, planes=planes)
+    cycles = 0
+    for layer in layers:
+        _, height, width = layer.node.shape
+        rows = _prepare(config, layer, maps).rows
+        cycles += height * width * sum(max(len(group), config.turns) for group in rows)
+    return cycles
 
 
 @dataclass(frozen=True, eq=False)

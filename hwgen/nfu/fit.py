@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from hwgen.errors import ResourceError, UnsupportedError
 from hwgen.integer.types import IntegerNetwork, MaxPool, PiecewiseLinear
-from hwgen.nfu.compile import check_network, compile_network
+from hwgen.nfu.compile import check_network, compile_network, rows_cycles
 from hwgen.nfu.config import BinaryLane, DyadicLane, NfuConfig, Segments
 from hwgen.nfu.cycles import count_cycles
 from hwgen.nfu.timing import Timing
 
-__all__ = ["buffer_depth", "fit_config", "fit_lane"]
+__all__ = ["buffer_depth", "fit_config", "fit_lane", "least_cycles"]
 
 _SHALLOW, _DEEP, _DEEPEST = 256, 512, 4096  # words of a block of iCE40, of ECP5, and at most
 _TURNS = 4
@@ -48,7 +48,8 @@ def fit_config(network: IntegerNetwork, *, tn: int, ti: int, depth: int = 512) -
     cycles = _cycles(network, best)
     bits = network.input_format.range.width
     for lane, slower in ((BinaryLane(), _BINARY), (BinaryLane(bits), _PLANES)):
-        if not _takes(network, replace(_widest(network, tn, ti), lane=lane)):
+        widest = replace(_widest(network, tn, ti), lane=lane)
+        if not _takes(network, widest) or rows_cycles(network, widest) > slower * cycles:
             continue
         fitted = fit_lane(network, lane, tn=tn, ti=ti, depth=depth)
         if lane.planes > 1 and fitted.activation_width >= min(bits, best.activation_width):
@@ -56,6 +57,17 @@ def fit_config(network: IntegerNetwork, *, tn: int, ti: int, depth: int = 512) -
         if (taken := _cycles(network, fitted)) <= slower * cycles:
             best, cycles = fitted, min(taken, cycles)
     return best
+
+
+def least_cycles(network: IntegerNetwork, *, tn: int, ti: int) -> int:
+    """Cycles an image that no NFU with this tile falls short of: those of the rows of its weights.
+
+    Raises
+    ------
+    UnsupportedError
+        If the compiler refuses the network with any parameters.
+    """
+    return rows_cycles(network, _widest(network, tn, ti))
 
 
 def _widest(network: IntegerNetwork, tn: int, ti: int) -> NfuConfig:

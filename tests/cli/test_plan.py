@@ -30,7 +30,8 @@ Call = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(autouse=True)
 def _small_nfu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nfu_candidates, "_TILES", ((2, 2),))
+    for module in (nfu_candidates, planning):
+        monkeypatch.setattr(module, "TILES", ((2, 2),))
 
 
 @pytest.fixture(scope="module")

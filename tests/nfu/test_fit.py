@@ -13,10 +13,12 @@ from networks import NETWORKS, Sketch
 from nfu_networks import random_layers
 
 from hwgen.errors import UnsupportedError
-from hwgen.nfu.compile import compile_network
+from hwgen.nfu.compile import compile_network, rows_cycles
 from hwgen.nfu.config import BinaryLane, DyadicLane, NfuConfig, Segments
-from hwgen.nfu.fit import fit_config
+from hwgen.nfu.cycles import count_cycles
+from hwgen.nfu.fit import fit_config, least_cycles
 from hwgen.nfu.golden import execute
+from hwgen.nfu.timing import Timing
 
 
 def _smaller(config: NfuConfig) -> list[NfuConfig]:
@@ -52,6 +54,17 @@ def test_each_parameter_is_the_least(seed: int, tile: tuple[int, int]) -> None:
     for less in smaller:
         with pytest.raises(UnsupportedError):
             compile_network(network, less)
+
+
+@given(st.integers(0, 1 << 32), st.sampled_from([(1, 4), (4, 2), (8, 8)]))
+@settings(derandomize=True, max_examples=6, deadline=None)
+def test_no_tiling_is_quicker_than_its_rows(seed: int, tile: tuple[int, int]) -> None:
+    network = random_layers(np.random.default_rng(seed), layers=2, size=4)
+    config = fit_config(network, tn=tile[0], ti=tile[1])
+    compiled = compile_network(network, config)
+    found = count_cycles(config, compiled.program, Timing(latency=4))
+    least = least_cycles(network, tn=tile[0], ti=tile[1])
+    assert 0 < least <= rows_cycles(network, config) <= found.busy
 
 
 def test_buffers_grow_where_a_layer_needs_it() -> None:
