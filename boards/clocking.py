@@ -64,25 +64,24 @@ class PowerOnReset(wiring.Component):
     lock : :py:`In(1)`
         Whether the clock is steady; asynchronous.
     rst : :py:`Out(1)`
-        Reset, of the domain ``sync``, which must have none itself.
+        Reset, of the domain ``sync``, which must have none itself; from a register.
     """
 
     def __init__(self, cycles: int) -> None:
         if cycles < 1:
             raise ValueError(f"A reset must take at least 1 cycle, not {cycles}")
         self.cycles = cycles
-        super().__init__({"lock": In(1), "rst": Out(1)})
+        super().__init__({"lock": In(1), "rst": Out(1, init=1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         steady = Signal()
         m.submodules.lock = FFSynchronizer(self.lock, steady)
-        cycles = Signal(range(self.cycles + 1))
-        m.d.comb += self.rst.eq(cycles != self.cycles)
+        cycles = Signal(range(self.cycles))
         with m.If(~steady):
-            m.d.sync += cycles.eq(0)
+            m.d.sync += [cycles.eq(0), self.rst.eq(1)]
         with m.Elif(self.rst):
-            m.d.sync += cycles.eq(cycles + 1)
+            m.d.sync += [cycles.eq(cycles + 1), self.rst.eq(cycles != self.cycles - 1)]
         return m
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from amaranth.back import rtlil
-from amaranth.hdl import ClockDomain, ClockSignal, Instance, Module, ResetSignal
+from amaranth.hdl import ClockDomain, ClockSignal, Instance, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -114,7 +114,7 @@ class BoardTop(wiring.Component):
             self.core,
             **load,
             i_clk=ClockSignal(),
-            i_rst=ResetSignal() | device.reset,
+            i_rst=device.reset,
             i_i__payload=device.o.payload,
             i_i__valid=device.o.valid,
             o_i__ready=device.o.ready,

@@ -94,7 +94,7 @@ class Device(wiring.Component):
     tx : :py:`Out(stream.Signature(8))`
         Bytes to the host.
     reset : :py:`Out(1)`
-        Synchronous reset of the design.
+        Synchronous reset of the design, also after one of the device; from a register.
     o : :py:`Out(stream.Signature(input_width))`
         Pixels for the design.
     i : :py:`In(stream.Signature(output_width))`
@@ -119,7 +119,7 @@ class Device(wiring.Component):
                 "busy": In(1),
                 "rx": In(stream.Signature(8, always_ready=True)),
                 "tx": Out(stream.Signature(8)),
-                "reset": Out(1),
+                "reset": Out(1, init=1),
                 "o": Out(stream.Signature(parameters.input_width)),
                 "i": In(stream.Signature(parameters.output_width)),
                 "led": Out(leds),
