@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
-from amaranth import hdl
-from amaranth.hdl import Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -37,10 +35,10 @@ from hwgen.stream.product import (
     product_stages,
     select,
     select_stages,
-    with_carry,
 )
 from hwgen.stream.scan import Scan
 from hwgen.stream.supply import tap_reads
+from hwgen.stream.totals import add_up, gather, shift_out
 from hwgen.stream.window import Window
 
 __all__ = ["Dense", "dense_cycles", "is_dense", "lanes_for", "takes_turns"]
@@ -298,7 +296,6 @@ class Dense(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        finished = Signal()
         ce = Signal()
         registers = Registers(m, ce)
         m.submodules.patches = patches = self.patches
@@ -321,7 +318,7 @@ class Dense(wiring.Component):
             code=self.code,
             lanes=self.lanes,
         )
-        sums: dict[int, Partial] = {}
+        products: dict[int, Partial] = {}
         for reader, values in zip(self._readers, inputs, strict=True):
             r = self._padded(reader.range)
             found = [
@@ -329,7 +326,7 @@ class Dense(wiring.Component):
                 for k, value in enumerate(values)
             ]
             for lane in reader.lanes:
-                sums[lane] = product(
+                products[lane] = product(
                     registers,
                     words[lane],
                     found,
@@ -339,12 +336,23 @@ class Dense(wiring.Component):
                     name=f"lane{lane}",
                 )
 
-        m.d.comb += finished.eq(running[-1] & last[-1])
-        totals = self._accumulators(m, ce, sums, running[-1], last[-1])
-        if self.serial_out:
-            self._shift_out(m, ce, totals, finished)
-        else:
-            self._gather(m, ce, totals, finished)
+        batch, finished = Signal(range(self.batches)), running[-1] & last[-1]
+        with m.If(finished & ce):
+            m.d.sync += batch.eq(next_count(batch, self.batches))
+        bias = self.op.bias.tolist()
+        lanes = range(self.lanes)
+        totals = add_up(
+            m,
+            [products[lane] for lane in lanes],
+            arrived=running[-1] & ce,
+            finished=finished & ce,
+            batch=batch,
+            widths=self._widths,
+            starts=[bias[lane :: self.lanes] for lane in lanes],
+        )
+        leave = shift_out if self.serial_out else gather
+        room = leave(m, self.o, totals, finished=finished & ce, batch=batch, outputs=len(bias))
+        m.d.comb += ce.eq(~finished | room)
         return m
 
     def _inputs(self, m: Module, registers: Registers, patches: Patches) -> list[list[Value]]:
@@ -384,89 +392,3 @@ class Dense(wiring.Component):
                 values.append(value)
             found.append(values)
         return found
-
-    def _accumulators(
-        self, m: Module, ce: Value, sums: dict[int, Partial], running: Value, last: Value
-    ) -> list[Value]:
-        """Sum of each lane with what has arrived, of the width of the widest of its outputs.
-
-        Behind the last step of a batch a lane holds the bias of its next output, so that no sum
-        needs a choice of what it is added to.
-        """
-        ranges, bias = self.value_ranges, self.op.bias.tolist()
-        batch = Signal(range(self.batches))
-        if any(bias):
-            with m.If(running & last & ce):
-                m.d.sync += batch.eq(next_count(batch, self.batches))
-        totals: list[Value] = []
-        for lane in range(self.lanes):
-            partial = sums[lane]
-            starts = [bias[output] for output in range(lane, len(ranges), self.lanes)]
-            shape = signed(self._widths[lane])
-            start = _following(m, batch, starts, self.batches, shape, name=f"start{lane}")
-            held = Signal(shape, name=f"held{lane}", init=starts[0])
-            total = Signal(shape, name=f"total{lane}")
-            m.d.comb += total.eq(with_carry(held, partial.value, partial.carry))
-            with m.If(running & last & ce):
-                m.d.sync += held.eq(start)
-            with m.Elif(running & ce):
-                m.d.sync += held.eq(total)
-            totals.append(total)
-        return totals
-
-    def _gather(self, m: Module, ce: Signal, totals: list[Value], finished: Value) -> None:
-        """Collect the batches of an image, and offer them at the output after the last."""
-        m.d.comb += ce.eq(~(finished & self.o.valid & ~self.o.ready))
-        batch = Signal(range(self.batches))
-        with m.If(finished & ce):
-            m.d.sync += [
-                batch.eq(next_count(batch, self.batches)),
-                self.o.valid.eq(batch == self.batches - 1),
-            ]
-        with m.Elif(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
-        for k, r in enumerate(self.output_ranges):
-            y = Signal(range_shape(r), name=f"y{k}", reset_less=True)
-            m.d.comb += self.o.payload[f"c{k}"].eq(y)
-            with m.If(finished & ce & (batch == k // self.lanes)):
-                m.d.sync += y.eq(totals[k % self.lanes])
-
-    def _shift_out(self, m: Module, ce: Signal, totals: list[Value], finished: Value) -> None:
-        """Offer the outputs of a batch one after the other while the next is computed."""
-        shape = range_shape(self.output_ranges[0])
-        rest = len(self.value_ranges) - (self.batches - 1) * self.lanes
-        batch = Signal(range(self.batches))
-        left = Signal(range(self.lanes + 1))
-        queue = [Signal(shape, name=f"y{lane}", reset_less=True) for lane in range(self.lanes)]
-        m.d.comb += [
-            self.o.valid.eq(left != 0),
-            self.o.payload.c0.eq(queue[0]),
-            ce.eq(~(finished & ~((left == 0) | ((left == 1) & self.o.ready)))),
-        ]
-        with m.If(finished & ce):
-            m.d.sync += [
-                batch.eq(next_count(batch, self.batches)),
-                left.eq(Mux(batch == self.batches - 1, rest, self.lanes)),
-                *(y.eq(total) for y, total in zip(queue, totals, strict=True)),
-            ]
-        with m.Elif(self.o.valid & self.o.ready):
-            m.d.sync += [
-                left.eq(left - 1),
-                *(y.eq(after) for y, after in pairwise(queue)),
-            ]
-
-
-def _following(
-    m: Module, batch: Value, starts: Sequence[int], batches: int, shape: hdl.Shape, *, name: str
-) -> Value:
-    """Start of the batch behind this one; a constant, which a reset can load, if all are alike."""
-    if len(set(starts)) == 1:
-        return Const(starts[0], shape)
-    start = Signal(shape, name=name)
-    with m.Switch(batch):
-        for k in range(batches):
-            following = (k + 1) % batches
-            if following < len(starts):
-                with m.Case(k):
-                    m.d.comb += start.eq(starts[following])
-    return start
