@@ -301,7 +301,14 @@ def _shape(stage: Stage) -> Hashable:
     ]
     return (
         *(stage.form, stage.shape, stage.output_shape, stage.scan, stage.lanes, stage.abreast),
-        *(stage.depth, stage.digit, stage.digits, stage.fields, bool(stage.bias), type(op)),
+        *(
+            stage.depth,
+            stage.digit,
+            stage.digits.bit_length(),
+            stage.fields,
+            bool(stage.bias),
+            type(op),
+        ),
         *(*arrays, *plain, *map(len, all_fields), *bits),
     )
 
