@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from hwgen.estimate.elaborated import alike, stage_rtlil
+from hwgen.estimate.elaborated import alike, stage_rtlil, uncollected
 from hwgen.estimate.paths import TIMINGS, Ends, longest_paths
 from hwgen.shiftadd.build import with_bias
 from hwgen.shiftadd.schedule import schedule
@@ -83,7 +83,8 @@ def _input(stage: Stage, k: int) -> str:
 def _paths(stage: Stage, family: str) -> dict[Ends, float]:
     if stage.form == "adders":
         return _of_graph(stage, family)
-    return longest_paths(stage_rtlil(stage), family)
+    with uncollected():
+        return longest_paths(stage_rtlil(stage), family)
 
 
 def _of_graph(stage: Stage, family: str) -> dict[Ends, float]:

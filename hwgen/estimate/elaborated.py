@@ -13,7 +13,7 @@ from amaranth.lib import wiring
 
 from hwgen.stream.blocks import Stage, component
 
-__all__ = ["alike", "block_rtlil", "stage_rtlil"]
+__all__ = ["alike", "block_rtlil", "stage_rtlil", "uncollected"]
 
 NAME = "stage"
 """What the top module of every block is called here."""
@@ -36,14 +36,14 @@ def _stage_rtlil(stage: Stage) -> str:
 
 def block_rtlil(block: wiring.Component) -> str:
     """RTLIL of a block, as :func:`amaranth.back.rtlil.convert` writes it."""
-    with _uncollected():
+    with uncollected():
         text: str = rtlil.convert(block, name=NAME, emit_src=False)
     return text
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
-    """Leave garbage until afterwards: a netlist is a million objects, all in use."""
+def uncollected() -> Iterator[None]:
+    """Leave garbage until afterwards: a netlist is a million objects, nearly all in use."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from amaranth.lib import wiring
 
-from hwgen.estimate.elaborated import block_rtlil, stage_rtlil
+from hwgen.estimate.elaborated import block_rtlil, stage_rtlil, uncollected
 from hwgen.estimate.memories import GEOMETRIES, Memory, mapped
 from hwgen.estimate.netlist import count_words
 from hwgen.shiftadd.build import with_bias
@@ -70,7 +70,8 @@ def of_component(block: wiring.Component) -> Structure:
 
 
 def _counted(rtlil: str) -> Structure:
-    words = count_words(rtlil)
+    with uncollected():
+        words = count_words(rtlil)
     return Structure({**words.bits, "stage": 1}, words.memories)
 
 

@@ -19,6 +19,7 @@ from joblib import Parallel, delayed
 from hwgen.errors import DataError, UnsupportedError
 from hwgen.estimate.choose import Candidate, Room
 from hwgen.estimate.design import stage_cost
+from hwgen.estimate.elaborated import uncollected
 from hwgen.estimate.graphs import expected_digits, expected_parts, matrix_terms
 from hwgen.estimate.model import Cost, model_of
 from hwgen.flow.progress import Progress
@@ -273,7 +274,8 @@ def find_candidates(
         folding = {layer: _nearest(form, some) for layer, some in forms.items()}
         planner = Planner(network, folding)
         try:
-            planner.run()
+            with uncollected():
+                planner.run()
         except (DataError, UnsupportedError):
             continue  # a form that this network cannot have
         for layer, stages in _grouped(planner.stages, owners).items():
@@ -301,15 +303,8 @@ def _shape(stage: Stage) -> Hashable:
     ]
     return (
         *(stage.form, stage.shape, stage.output_shape, stage.scan, stage.lanes, stage.abreast),
-        *(
-            stage.depth,
-            stage.digit,
-            stage.digits.bit_length(),
-            stage.fields,
-            bool(stage.bias),
-            type(op),
-        ),
-        *(*arrays, *plain, *map(len, all_fields), *bits),
+        *(stage.depth, stage.digit, stage.digits.bit_length(), stage.fields, bool(stage.bias)),
+        *(type(op), *arrays, *plain, *map(len, all_fields), *bits),
     )
 
 
