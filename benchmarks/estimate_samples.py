@@ -8,14 +8,18 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import apycula
 import click
 from amaranth.back import rtlil
 from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
+from apycula.chipdb import load_chipdb
 from estimate_networks import folded_network, random_network
 
 from hwgen.boards import Board, find_board
@@ -30,6 +34,7 @@ from hwgen.stream.blocks import Stage, component
 from hwgen.stream.plan import PipelinePlan, plan_pipeline, plan_stages
 from hwgen.stream.verilog import emit
 from hwgen.toolchain.nextpnr import place_and_route
+from hwgen.toolchain.plan import BuildPlan
 from hwgen.toolchain.synthesis import FAMILIES, Area, SynthesisJob, synthesise
 from hwgen.toolchain.yosys import rtlil_to_verilog
 
@@ -53,8 +58,15 @@ _NFUS = ((2, 2), (3, 4))  # seeds of networks, and tiles
 _DEPTH = 256
 _TOP = "sample"
 _OWNER = re.compile(r"(s\d+)(?:\.|__)")
-_FREE = {"ecp5": "--lpf-allow-unconstrained", "ice40": "--pcf-allow-unconstrained"}
-_CLOCK_PIN = {"ecp5": 'LOCATE COMP "clk" SITE "{}";\n', "ice40": "set_io clk {}\n"}
+_FREE = {
+    "ecp5": ("--lpf-allow-unconstrained",),
+    "gowin": (),
+    "ice40": ("--pcf-allow-unconstrained",),
+}
+_CLOCK_PIN = {
+    "ecp5": 'LOCATE COMP "clk" SITE "{}";\n',
+    "ice40": "set_io clk {}\n",
+}
 _FOLDED = ("column", "chain", "serialise", "digit_window", "digit_adders", "pool")
 _APART = 1000  # the first seed of networks whose stages are taken alone
 Taken = dict[str, int]
@@ -77,6 +89,16 @@ class Design:
     plan: PipelinePlan
     rows: Sequence[Row]
     taken: Taken
+
+
+class _Unpadded(SynthesisJob):
+    """Synthesis without the buffers of pins: what is behind them would lose the names of blocks."""
+
+    @property
+    def plan(self) -> BuildPlan:
+        plan = super().plan
+        files = tuple((n, t.replace("synth_gowin", "synth_gowin -noiopads")) for n, t in plan.files)
+        return replace(plan, files=files)
 
 
 class _Sample(wiring.Component):
@@ -131,7 +153,7 @@ def _synthesised(blocks: Sequence[Any], family: str, cache: Path) -> list[Taken]
     for start in range(0, len(missing), _BATCH):
         batch = missing[start : start + _BATCH]
         verilog = rtlil_to_verilog(rtlil.convert(_Sample([blocks[k] for k in batch]), name=_TOP))
-        (result,) = synthesise(SynthesisJob({f"{_TOP}.v": verilog}, _TOP, family, folder / "run"))
+        (result,) = synthesise(_Unpadded({f"{_TOP}.v": verilog}, _TOP, family, folder / "run"))
         counted = _by_block(result.netlist)
         click.echo(f"{family}: {start + len(batch)} of {len(missing)} blocks", err=True)
         for index, k in enumerate(batch):
@@ -166,7 +188,7 @@ def of_network(seed: int, family: str, cache: Path) -> Design:
         file.write_text(json.dumps({"digest": digest, **_taken(result.area)}))
         click.echo(f"{family}: network {seed}, {result.area.luts} LUTs", err=True)
     known = json.loads(file.read_text())
-    rows = [_row(stage, family, {}) for stage in plan.stages]
+    rows = alone(plan.stages, family, cache)
     return Design(f"folded{seed}", plan, rows, {name: known[name] for name in RESOURCES})
 
 
@@ -182,10 +204,10 @@ def routed_mhz(seed: int, board: Board, cache: Path, *, placement: int = 1) -> f
     if clock.get("digest") != digest:
         netlist = next(path for path in folder.glob("hwgen_*.json") if path.stem.isidentifier())
         found = place_and_route(
-            replace(board.device, options=(*board.device.options, _FREE[board.family])),
+            replace(board.device, options=(*board.device.options, *_FREE[board.family])),
             name=netlist.stem,
             directory=folder,
-            constraints=_CLOCK_PIN[board.family].format(board.clock.site),
+            constraints=_pins(netlist, board),
             freq=board.target_mhz,
             seeds=(placement,),
         )
@@ -196,6 +218,27 @@ def routed_mhz(seed: int, board: Board, cache: Path, *, placement: int = 1) -> f
     return mhz
 
 
+def _pins(netlist: Path, board: Board) -> str:
+    """Where the clock comes in; nextpnr chooses the other pins, but not those of a Gowin."""
+    if board.family != "gowin":
+        return _CLOCK_PIN[board.family].format(board.clock.site)
+    packages = load_chipdb(
+        str(files(apycula) / f"{board.device.packer_options[-1]}.msgpack.xz")
+    ).pinout[board.part]
+    package = packages["QFN88P" if "QN88P" in board.device.options[1] else "QFN88"]
+    free = [pin for pin, (_, functions) in package.items() if not functions]
+    ports = json.loads(netlist.read_text())["modules"][netlist.stem]["ports"]
+    names = [
+        f"{name}[{k}]" if len(port["bits"]) > 1 else name
+        for name, port in ports.items()
+        for k in range(len(port["bits"]))
+        if name != "clk"
+    ]
+    sites = {"clk": board.clock.site, **dict(zip(names, free, strict=False))}
+    return "".join(f'IO_LOC "{name}" {site};\n' for name, site in sites.items())
+
+
+@lru_cache(maxsize=64)
 def planned(seed: int, family: str) -> PipelinePlan:
     """Plan of a folded random network."""
     network, folding = folded_network(seed)

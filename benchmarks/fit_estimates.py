@@ -3,9 +3,10 @@
     python benchmarks/fit_estimates.py CACHE [WORKSPACE ...] [--boards NAME] [--write]
 
 Synthesises random stages of every form, NFUs, and small random networks whose layers have random
-forms, and keeps what they took in the folder CACHE. Costs of parts come from the stages, by
-non-negative least squares of relative errors, factors of forms from the networks. ``--boards`` also
-places and routes networks alone on the FPGAs of these boards, and fits how slow each is.
+forms, stage by stage and whole, and keeps what they took in the folder CACHE. Costs of parts come
+from all stages, by non-negative least squares of relative errors, factors of forms from those of
+the networks. ``--boards`` also places and routes networks alone on the FPGAs of these boards, and
+fits how slow each is.
 
 The error is that of each network in a fit without it, and of designs that no fit has seen: those of
 the given workspaces, which 'hwgen build' or 'hwgen synth' has left. ``--write`` stores the
@@ -21,7 +22,7 @@ from typing import Any
 
 import click
 import numpy as np
-from estimate_fits import PARTS, Areas, fit_designs, fit_stages
+from estimate_fits import PARTS, Areas, fit
 from estimate_samples import (
     Design,
     Row,
@@ -31,7 +32,6 @@ from estimate_samples import (
     of_family,
     of_network,
     of_workspace,
-    planned,
     routed_mhz,
 )
 from estimate_stages import random_stages
@@ -40,9 +40,8 @@ import hwgen.estimate
 from hwgen.boards import Board, find_board
 from hwgen.errors import HwgenError
 from hwgen.estimate.critical import critical_path
-from hwgen.estimate.model import COEFFICIENTS, FLIP_FLOP
+from hwgen.estimate.model import COEFFICIENTS, period
 from hwgen.flow.estimation import device_speed
-from hwgen.stream.plan import PipelinePlan
 from hwgen.toolchain.synthesis import FAMILIES
 
 LARGE = 30  # LUTs or flip-flops from which the error of a stage is reported
@@ -99,12 +98,17 @@ def _areas(
     rows: Sequence[Row], designs: Sequence[Design], unseen: Sequence[Design], resource: str
 ) -> Areas:
     """Coefficients of a resource, and a report of their errors."""
-    apart = fit_stages(rows, resource)
-    large = [row for row in rows if row.taken[resource] > LARGE]
-    click.echo(f"  {resource} of stages alone: {_median(map(apart.error, large))}")
-    without = _each_left_out(designs, lambda some: fit_designs(apart, some).error)
+    found = fit(rows, designs, resource)
+    stages = [*rows, *(row for design in designs for row in design.rows)]
+    large = [row for row in stages if row.taken[resource] > LARGE]
+    click.echo(f"  {resource} of stages: {_median(map(found.error, large))}")
+    sums = {
+        design.name: sum(row.taken[resource] for row in design.rows) / design.taken[resource] - 1
+        for design in designs
+    }
+    click.echo(f"  {resource} of stages together, beside whole networks: {_listed(sums)}")
+    without = _each_left_out(designs, lambda some: fit(rows, some, resource).error)
     click.echo(f"  {resource} of networks that were left out: {_listed(without)}")
-    found = fit_designs(apart, designs)
     if unseen:
         errors = {design.name: found.error(design) for design in unseen}
         click.echo(f"  {resource} of other designs: {_listed(errors)}")
@@ -120,7 +124,7 @@ def _slowness(board: Board, others: Sequence[Found], cache: Path, routes: Sequen
         except HwgenError as error:
             click.echo(f"{board.name}: network {seed}: {error}", err=True)
             continue
-        timed[f"folded{seed}"] = _ratio(planned(seed, board.family), board, mhz)
+        timed[f"folded{seed}"] = _ratio(of_network(seed, board.family, cache), board, mhz)
     found = float(np.exp(np.mean(np.log(list(timed.values())))))
     click.echo(f"{board.name}: paths take {found:.3f} of what is typical")
     without = {
@@ -129,7 +133,7 @@ def _slowness(board: Board, others: Sequence[Found], cache: Path, routes: Sequen
     }
     click.echo(f"  period of networks that were left out: {_listed(without)}")
     errors = {
-        design.name: found / _ratio(design.plan, board, mhz) - 1
+        design.name: found / _ratio(design, board, mhz) - 1
         for name, design, mhz in others
         if mhz is not None and device_speed(find_board(name)) == device_speed(board)
     }
@@ -138,9 +142,10 @@ def _slowness(board: Board, others: Sequence[Found], cache: Path, routes: Sequen
     return round(found, 3)
 
 
-def _ratio(plan: PipelinePlan, board: Board, mhz: float) -> float:
+def _ratio(design: Design, board: Board, mhz: float) -> float:
     """Period over what is estimated at typical routing."""
-    return 1e3 / mhz / (critical_path(plan.stages, board.family).delay + FLIP_FLOP)
+    path = critical_path(design.plan.stages, board.family).delay
+    return 1e3 / mhz / period(path, design.taken["luts"])
 
 
 def _each_left_out(

@@ -44,7 +44,7 @@ from hwgen.stream.forms import parse_folding
 from hwgen.stream.planner import Planner
 
 FORMS = ("parallel", "rows", "serial:8", "serial:4", "serial:2", "serial:1")
-FAMILIES = ("ecp5", "ice40")
+FAMILIES = ("ecp5", "gowin", "ice40")
 SMALL = 8.0  # bits below which an error counts as if there were so many
 Row = dict[str, Any]
 

@@ -56,7 +56,9 @@ class Prediction:
     def clock_mhz(self, speed: str) -> float | None:
         """Clock after place and route on a device of this speed, in MHz; None if unknown."""
         model = model_of(self.family)
-        return model.clock_mhz(self.path.delay, speed) if speed in model.slowness else None
+        if speed not in model.slowness:
+            return None
+        return model.clock_mhz(self.path.delay, self.total.luts, speed)
 
     @property
     def path(self) -> CriticalPath:

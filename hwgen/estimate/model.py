@@ -12,7 +12,15 @@ from typing import Any
 from hwgen.errors import DataError
 from hwgen.estimate.structure import Structure
 
-__all__ = ["COEFFICIENTS", "FLIP_FLOP", "Cost", "Model", "model_of", "modelled_families"]
+__all__ = [
+    "COEFFICIENTS",
+    "FLIP_FLOP",
+    "Cost",
+    "Model",
+    "model_of",
+    "modelled_families",
+    "period",
+]
 
 COEFFICIENTS = "coefficients.json"
 """File of the package that ``benchmarks/fit_estimates.py`` writes."""
@@ -22,6 +30,12 @@ FLIP_FLOP = 0.7
 """Nanoseconds from the clock to the output of a flip-flop, and that its input must be early."""
 
 _ALONE = 0.53
+
+_USUAL, _GROWTH = 2000.0, 0.25
+"""LUTs of a design whose wires are as long as usual, and by what power paths grow with them.
+
+About half of a path is wires, which grow with the side of what the design covers.
+"""
 
 
 @dataclass(frozen=True)
@@ -84,13 +98,20 @@ class Model:
             bram_bits=counted.get("block_bits", 0),
         )
 
-    def clock_mhz(self, path: float, speed: str) -> float | None:
+    def clock_mhz(self, path: float, luts: float, speed: str) -> float | None:
         """Clock after place and route, in MHz; None if none was measured.
 
-        ``path`` is the slowest path, in nanoseconds at typical routing, without its flip-flops.
+        ``path`` is the slowest path, in nanoseconds at typical routing, without its flip-flops, of
+        a design of so many LUTs.
         """
         slowness = self.slowness.get(speed)
-        return 1e3 / (slowness * (path + FLIP_FLOP)) if slowness else None
+        return 1e3 / (slowness * period(path, luts)) if slowness else None
+
+
+def period(path: float, luts: float) -> float:
+    """Nanoseconds of a path with its flip-flops, at typical routing, in a design of a size."""
+    longer: float = (luts / _USUAL) ** _GROWTH
+    return (path + FLIP_FLOP) * longer
 
 
 def model_of(family: str) -> Model:

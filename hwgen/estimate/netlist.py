@@ -48,7 +48,14 @@ _CONNECT = re.compile(r"^    connect \\(\w+) (.+)$", re.MULTILINE)
 _MEMORY = re.compile(r"^  memory width (\d+) size (\d+) \\(\S+)$", re.MULTILINE)
 _WRITTEN = re.compile(r"cell \$memwr_v2 .*?\n    parameter \\MEMID \"\\\\(\S+)\"")
 _PIECE = re.compile(r"\d+'([01x-]*)|([^\s{}]+)(?: \[(\d+)(?::(\d+))?\])?")
+_ALIAS = re.compile(r"^connect (\S+(?: \[\S+\])?) (.+)$", re.MULTILINE)
+_OUTPUT = re.compile(r"^  wire width \d+ output \d+ +(\S+)$", re.MULTILINE)
+_SWITCH = re.compile(r"^ +switch (.+)$", re.MULTILINE)
+_DRIVEN = frozenset({"Y", "Q", "DATA"})
 _CONSTANTS = frozenset("01x-")
+_SHORT = 4
+_SUMS = frozenset({"add", "increment"})
+_BY_CONSTANT = {"add": "increment", "compare": "threshold"}
 _RESET = "    switch \\rst [0]\n"
 
 
@@ -59,8 +66,10 @@ class Words:
     ``register`` counts bits of registers, ``control`` those of them that a reset clears;
     ``increment`` adders and ``threshold`` comparisons with a constant, ``gate`` multiplexers
     one of whose inputs is constant, ``cleared`` those of them that a register holds, ``table``
-    constants among what is chosen, and ``lookup`` LUTs of tables of nothing but constants
-    (:mod:`hwgen.estimate.tables`).
+    constants among what is chosen, ``lookup`` LUTs of tables of nothing but constants
+    (:mod:`hwgen.estimate.tables`), ``equal`` inputs that are compared. Adders and other comparisons
+    of at most four bits are apart (``short_add`` and so on), and ``odd`` is how many of the wider
+    ones have an odd width.
     """
 
     bits: Mapping[str, int]
@@ -88,6 +97,7 @@ def count_words(rtlil: str) -> Words:
                 module.inverted(ports["A"], ports["Y"])
             if kind in OPERATORS:
                 bits.update(module.operator(kind, ports))
+        bits.update(module.chains())
     return Words({k: n for k, n in sorted(bits.items()) if n}, tuple(memories))
 
 
@@ -98,12 +108,32 @@ class _Module:
         self._text = text
         self._widths = {name: int(width) for width, name in _WIRE.findall(text)}
         self._seen: dict[tuple[str, ...], list[str]] = {}
+        self._chains: dict[tuple[str, ...], tuple[str, int]] = {}
         self._same: dict[str, str] = {}
         self._kept: dict[str, str] = {}
         self._stored: set[str] = set()
         self._tables: set[str] = set()
         self._functions: dict[object, str] = {}
         self._built: set[object] = set()
+        self._read = self._reads()
+
+    def _reads(self) -> set[str]:
+        """Bits that something reads, other than as a name of another bit."""
+        signals = [value for _, _, value in _ASSIGN.findall(self._text)]
+        signals += [*_OUTPUT.findall(self._text), *_SWITCH.findall(self._text)]
+        for kind, body in _CELL.findall(self._text):
+            connected = _CONNECT.findall(body)
+            signals += [v for port, v in connected if port not in _DRIVEN or kind[0] != "$"]
+        behind: dict[str, str] = {}
+        for target, value in _ALIAS.findall(self._text):
+            behind.update(zip(self._expand(target), self._expand(value), strict=True))
+        found: set[str] = set()
+        for bit in (bit for signal in signals for bit in self._expand(signal)):
+            name: str | None = bit
+            while name is not None and name not in found:
+                found.add(name)
+                name = behind.get(name)
+        return found
 
     def memories(self) -> Iterator[Memory]:
         written = set(_WRITTEN.findall(self._text))
@@ -132,12 +162,26 @@ class _Module:
         if name == "logic" and b:
             pairs = zip_longest(a, b, y, fillvalue="0")
             return Counter(logic=sum(self._new([out], kind, *sorted(pair)) for *pair, out in pairs))
-        if not self._new(y, kind, *a, "|", *b):
-            return Counter()
-        if name == "add":
-            return Counter({"increment" if constant else name: _summed(a, b)})
-        width = max(len(a), len(b))
-        return Counter({"threshold" if name == "compare" and constant else name: width})
+        key = (kind, *a, "|", *b)
+        new = self._new(y, *key)
+        if name in ("logic", "equal"):
+            inputs = 2 if name == "equal" and not constant else 1
+            return Counter({name: inputs * max(len(a), len(b)) * new})
+        if constant:
+            name = _BY_CONSTANT[name]
+        last = max((k for k, bit in enumerate(y) if bit in self._read), default=-1)
+        width = _summed(a, b, last) if name in _SUMS else max(len(a), len(b))
+        # the same sum may be there twice, and other bits of each be read
+        self._chains[key] = (name, max(width, self._chains.get(key, ("", 0))[1]))
+        return Counter()
+
+    def chains(self) -> Counter[str]:
+        """Bits of adders and comparisons."""
+        found: Counter[str] = Counter()
+        for name, width in self._chains.values():
+            found[name if width > _SHORT else f"short_{name}"] += width
+            found["odd"] += width > _SHORT and width % 2
+        return found
 
     def _chosen(self, select: str, a: list[str], b: list[str], y: list[str]) -> Counter[str]:
         """Bits of a multiplexer; one whose inputs are the same, or those of another, is a wire."""
@@ -223,14 +267,12 @@ class _Module:
         return True
 
 
-def _summed(a: list[str], b: list[str]) -> int:
-    """Bits of a carry chain; the carry out of it is nearly always cut off again."""
-    if not b:
-        return len(a)
+def _summed(a: list[str], b: list[str], last: int) -> int:
+    """Bits of a carry chain whose bit ``last`` is the highest that is read, -1 if none is."""
     # copies of the sign are the chain's last bit again
-    widths = [len(x) - _repeated(x) for x in (a, b)]
+    widths = [len(x) - _repeated(x) for x in (a, b) if x]
     low = next((k for k, bit in enumerate(b) if bit != "0"), 0)
-    return max(max(widths) - low, 1)
+    return max(min(max(widths), last) + 1 - low, 0)
 
 
 def _repeated(bits: list[str]) -> int:

@@ -63,7 +63,7 @@ class Timing:
 TIMINGS: Mapping[str, Timing] = MappingProxyType(
     {
         "ice40": Timing(level=1.0, into=0.9, carry=0.13, out=0.6, memory=1.6, fan=0.2),
-        "ecp5": Timing(level=0.8, into=1.0, carry=0.04, out=0.5, memory=4.5, fan=0.5),
+        "ecp5": Timing(level=0.56, into=0.7, carry=0.03, out=0.35, memory=5.1, fan=0.35),
         "gowin": Timing(level=1.4, into=1.2, carry=0.06, out=0.6, memory=2.5, fan=0.3),
     }
 )
@@ -256,7 +256,7 @@ class _Module:
                 net.depends(ports["Y"][0], bit, levels * timing.level)
 
     def _memory(self, name: str) -> float:
-        """What the word of a memory takes beyond a flip-flop."""
+        """What the word of a memory takes beyond a flip-flop, and if it lies in several blocks."""
         written = {p["MEMID"] for kind, _, p, _ in self.cells if kind == "$memwr_v2"}
         found = next(
             Memory(int(words), int(width), name not in written)
@@ -264,7 +264,9 @@ class _Module:
             if name.strip('"').replace("\\\\", "\\") == each
         )
         geometry = GEOMETRIES[self.net.family]
-        return self.net.timing.memory if mapped(found, geometry).blocks else 0.0
+        taken = mapped(found, geometry)
+        levels = _BRANCH * math.ceil(math.log2(taken.mux // found.width + 1))
+        return self.net.timing.memory + levels * self.net.timing.level if taken.blocks else 0.0
 
     def _carried(self, kind: str, ports: Mapping[str, list[Bit]]) -> None:
         net, timing, y = self.net, self.net.timing, ports["Y"]

@@ -43,16 +43,28 @@ class Structure:
 
     def parts(self, family: str) -> dict[str, int]:
         """Bits of each kind of part once memories have become what ``family`` has for them."""
-        found = dict(self.words)
+        found = self._chained(family)
         for memory in self.memories:
-            taken = mapped(memory, GEOMETRIES[family])
-            for name in ("blocks", "lutrams", "rom_bits", "ram_bits"):
+            taken = mapped(memory, GEOMETRIES[family], meets=self.meets)
+            for name in ("blocks", "lutrams", "rom_bits", "ram_bits", "mux"):
                 if bits := getattr(taken, name):
                     found[name] = found.get(name, 0) + bits
             kind, held = ("block_bits", memory.bits) if taken.blocks else ("read", memory.width)
             found[kind] = found.get(kind, 0) + held
             if taken.blocks and not memory.constant and self.meets:
                 found["bypass"] = found.get("bypass", 0) + memory.width
+        return found
+
+    def _chained(self, family: str) -> dict[str, int]:
+        """Words of a family: where carry chains are made of pairs of bits, short ones are logic."""
+        found: dict[str, int] = {}
+        paired = PROFILES[family].step > 1
+        for name, bits in self.words.items():
+            kind = name.removeprefix("short_")
+            if kind != name:
+                kind = "short" if paired else kind
+            if paired or kind != "odd":
+                found[kind] = found.get(kind, 0) + bits
         return found
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from hwgen.boards import find_board
-from hwgen.estimate.model import FLIP_FLOP, model_of, modelled_families
+from hwgen.estimate.model import FLIP_FLOP, model_of, modelled_families, period
 from hwgen.flow.estimation import device_speed
 
 
@@ -22,12 +22,17 @@ def test_coefficients_are_finite_and_not_negative(family: str) -> None:
 def test_a_path_twice_as_long_halves_the_clock(name: str) -> None:
     board = find_board(name)
     clocks = [
-        model_of(board.family).clock_mhz(path, device_speed(board)) for path in (8, 16 + FLIP_FLOP)
+        model_of(board.family).clock_mhz(path, 3000, device_speed(board))
+        for path in (8, 16 + FLIP_FLOP)
     ]
     assert clocks[0] is not None
     assert clocks[1] is not None
     assert clocks[0] == pytest.approx(2 * clocks[1])
 
 
+def test_paths_grow_with_half_of_the_side_of_a_design() -> None:
+    assert period(8, 16 * 500) == pytest.approx(2 * period(8, 500))
+
+
 def test_no_clock_of_a_device_that_was_not_measured() -> None:
-    assert model_of("ice40").clock_mhz(8, "lp384") is None
+    assert model_of("ice40").clock_mhz(8, 100, "lp384") is None

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from hwgen.estimate.memories import Memory
 from hwgen.estimate.netlist import Words, count_words
-from hwgen.estimate.structure import structure
+from hwgen.estimate.structure import Structure, structure
 from hwgen.integer.types import Conv
 from hwgen.numeric import Range
 from hwgen.shiftadd import csd_graph
@@ -49,12 +49,13 @@ def words_of(block: wiring.Component) -> Words:
 def test_words_are_counted_once() -> None:
     words = words_of(Sample())
     assert words.bits == {
-        "add": 8,
+        "add": 9,
         "cleared": 8,
         "control": 13,
-        "increment": 4,
         "mux": 8,
+        "odd": 1,
         "register": 21,
+        "short_increment": 4,
     }
     assert words.memories == ()
 
@@ -154,4 +155,43 @@ def test_what_is_computed_from_the_same_is_the_same() -> None:
                 m.d.comb += out.eq((self.a & ~self.b) + (self.a ^ self.b))
             return m
 
-    assert words_of(Twice()).bits == {"add": 8, "logic": 16}
+    assert words_of(Twice()).bits == {"add": 9, "logic": 16, "odd": 1}
+
+
+class Chains(wiring.Component):
+    """Sums whose carries out are read or not, and comparisons of two widths."""
+
+    a: In(8)
+    b: In(8)
+    inside: Out(8)
+    carry: Out(1)
+    low: Out(5)
+    less: Out(1)
+    short: Out(1)
+    same: Out(1)
+    last: Out(1)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        total, sums = Signal(9), Signal(9)
+        m.d.comb += [total.eq(self.a + self.b), self.inside.eq(total[:8]), self.carry.eq(total[8])]
+        m.d.comb += [sums.eq(self.a - self.b), self.low.eq(sums[:5])]
+        m.d.comb += [self.less.eq(self.a < self.b), self.short.eq(self.a[:4] < self.b[:4])]
+        m.d.comb += [self.same.eq(self.a == self.b), self.last.eq(self.a == 77)]
+        return m
+
+
+def test_carry_chains_are_as_long_as_what_is_read() -> None:
+    assert words_of(Chains()).bits == {
+        "add": 9 + 5,
+        "compare": 8,
+        "equal": 2 * 8 + 8,
+        "odd": 2,
+        "short_compare": 4,
+    }
+
+
+def test_carry_chains_of_pairs_of_bits_are_even_and_not_short() -> None:
+    found = Structure(words_of(Chains()).bits)
+    assert found.parts("ecp5") == {"add": 14, "compare": 8, "equal": 24, "odd": 2, "short": 4}
+    assert found.parts("ice40") == {"add": 14, "compare": 12, "equal": 24}
