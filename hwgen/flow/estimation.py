@@ -134,6 +134,8 @@ def predict_core(plan: Plan, board: Board) -> dict[str, Any] | None:
 
 def device_speed(board: Board) -> str:
     """What the clock model calls the device of a board."""
+    if board.family == "gowin":
+        return "gw1n" if board.part.startswith("GW1N") else "gw2a"
     return "up5k" if "--up5k" in board.device.options else board.family
 
 

@@ -23,7 +23,11 @@ from hwgen.stream.plan import plan_pipeline
 __all__ = ["LINKS", "Folded", "Folding", "link_cost"]
 
 LINKS: Mapping[str, Cost] = MappingProxyType(
-    {"ice40": Cost(luts=440, ffs=230), "ecp5": Cost(luts=545, ffs=180)}
+    {
+        "ice40": Cost(luts=440, ffs=230),
+        "ecp5": Cost(luts=545, ffs=180),
+        "gowin": Cost(luts=450, ffs=190),
+    }
 )
 """The host link, the reset and the pins, as the synthesis of whole boards had them at most."""
 
