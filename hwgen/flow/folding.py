@@ -20,16 +20,30 @@ from hwgen.integer.types import IntegerNetwork
 from hwgen.stream.forms import folding_name
 from hwgen.stream.plan import plan_pipeline
 
-__all__ = ["LINKS", "Folded", "Folding", "link_cost"]
+__all__ = ["Folded", "Folding", "link_cost"]
 
-LINKS: Mapping[str, Cost] = MappingProxyType(
+
+@dataclass(frozen=True)
+class _Link:
+    """The host link with reset and pins: LUTs and flip-flops for pixels and results of one byte,
+    and what each further byte takes.
+    """
+
+    luts: float
+    ffs: float
+    pixel_luts: float
+    pixel_ffs: float
+    result_luts: float
+
+
+_LINKS: Mapping[str, _Link] = MappingProxyType(
     {
-        "ice40": Cost(luts=440, ffs=230),
-        "ecp5": Cost(luts=545, ffs=180),
-        "gowin": Cost(luts=450, ffs=190),
+        "ice40": _Link(375, 207, 42, 51, 7.4),
+        "ecp5": _Link(404, 211, 82, 51, 9),
+        "gowin": _Link(450, 211, 82, 51, 9),
     }
 )
-"""The host link, the reset and the pins, as the synthesis of whole boards had them at most."""
+"""As ``benchmarks/bench_link.py`` measured them; that of Gowin is of whole boards of one byte."""
 
 _TRIES = 6
 
@@ -37,9 +51,17 @@ _POINTS, _STEP = 64, 1.02
 """Points of a curve that are all looked at, and how far they are apart if there are more."""
 
 
-def link_cost(family: str) -> Cost:
-    """What a board has beside the design."""
-    return LINKS.get(family, LINKS["ice40"])
+def link_cost(network: IntegerNetwork, family: str) -> Cost:
+    """What a board has beside the design of a network."""
+    link = _LINKS[family]
+    pixel, result = (
+        -(-sum(r.width for r in network.ranges(name)) // 8) - 1
+        for name in (network.input_name, network.output)
+    )
+    return Cost(
+        luts=link.luts + link.pixel_luts * pixel + link.result_luts * result,
+        ffs=link.ffs + link.pixel_ffs * pixel,
+    )
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,7 @@ def _planned(
     effort = GenerateOptions().effort
     empty = Room(capacity, margin=_margin(board))
     found = find_candidates(network, board.family, room=empty, effort=effort, progress=progress)
-    room = replace(empty, fixed=found.fixed + link_cost(board.family), cycles=found.cycles)
+    room = replace(empty, fixed=found.fixed + link_cost(network, board.family), cycles=found.cycles)
     folding = Folding(network, board, found, room)
     progress("Systems", 0.0)
     clock = float(board.clock_hz)
@@ -137,7 +137,7 @@ def _planned(
         large = [
             s.options["tile"]
             for s in systems
-            if room.share("luts", s.cost + link_cost(board.family)) > 1
+            if room.share("luts", s.cost + link_cost(network, board.family)) > 1
         ]
         systems += hybrid_candidates(
             network,
@@ -152,7 +152,7 @@ def _planned(
     progress("Systems", 1.0)
     progress("Choice", 0.0)
     curve = folding.curve()
-    systems = [replace(each, cost=each.cost + link_cost(board.family)) for each in systems]
+    systems = [replace(each, cost=each.cost + link_cost(network, board.family)) for each in systems]
     system = _best_system(systems, room, interval)
     folded: Folded | None
     reason = ""

@@ -188,7 +188,7 @@ class _Larger(Folding):
             cost = cost + candidate.cost
         stages = (replace(found.estimate.prediction.stages[0], cost=cost),)
         prediction = replace(found.estimate.prediction, stages=stages)
-        share, scarcest = self.room.scarcest(cost + link_cost("ecp5"))
+        share, scarcest = self.room.scarcest(cost + link_cost(self.network, "ecp5"))
         return Folded(choice, replace(found.estimate, prediction=prediction), share, scarcest)
 
 
@@ -199,7 +199,7 @@ def test_the_whole_design_fits(approximated: Workspace, interval: float | None) 
     board = find_board("ulx3s-25f")
 
     def folding(luts: float) -> Folding:
-        room = Room({**found.room.capacity, "luts": luts}, found.fixed + link_cost("ecp5"))
+        room = Room({**found.room.capacity, "luts": luts}, found.fixed + link_cost(integer, "ecp5"))
         return _Larger(integer, board, found, room)
 
     def folded(folding: Folding) -> Folded:
