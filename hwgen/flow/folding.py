@@ -205,14 +205,14 @@ class Folding:
             )
             estimate = estimate_plan(plan, self.board)
             share, scarcest = self.room.scarcest(
-                estimate.prediction.total + link_cost(self.board.family)
+                estimate.prediction.total + link_cost(self.network, self.board.family)
             )
             self._whole[name] = Folded(choice, estimate, share, scarcest)
         return self._whole[name]
 
     def _learn(self, found: Folded) -> None:
         """Count what a whole design takes beyond its layers with whatever has no form."""
-        whole = found.estimate.prediction.total + link_cost(self.board.family)
+        whole = found.estimate.prediction.total + link_cost(self.network, self.board.family)
         parts = reduce(add, (c.cost for c in found.choice.chosen), self._fixed)
         beyond = {
             f.name: max(getattr(whole, f.name) - getattr(parts, f.name), 0) for f in fields(Cost)
@@ -222,7 +222,7 @@ class Folding:
     @property
     def _fixed(self) -> Cost:
         """What has no form."""
-        return self.candidates.fixed + link_cost(self.board.family)
+        return self.candidates.fixed + link_cost(self.network, self.board.family)
 
     def _too_large(self, share: float, scarcest: str, forms: str) -> str:
         usable = self.room.usable(scarcest)
