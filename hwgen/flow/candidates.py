@@ -140,7 +140,8 @@ class Candidates:
         """Add candidates of each layer in memory form: by their accumulators; and, with as many of
         these as there can be, by what they take at once.
 
-        Some are guessed: their cost is on the line between their neighbours.
+        Some are guessed: their cost is on the line between their neighbours, or through the two
+        with fewest inputs, since blocks with many take long to count.
         """
         for layer, some in parts.items():
             self._make_graphs([part for part in some.values() if _terms(part) <= _SMALL])
@@ -149,14 +150,19 @@ class Candidates:
             between = {LayerForm("memory", _BETWEEN)} if many else set()
             by_inputs = sorted(set(some) - set(by_lanes), key=lambda form: form.abreast)
             known: dict[LayerForm, Candidate] = {}
-            for line, size in ((by_lanes, _lanes), ([*by_lanes[-1:], *by_inputs], _abreast)):
-                counted = [form for form in line if form in {line[0], line[-1], *between}]
+            ends = [f for f in by_lanes if f in {by_lanes[0], by_lanes[-1], *between}]
+            inputs = [*by_lanes[-1:], *by_inputs]
+            for line, counted, size in (
+                (by_lanes, ends, _lanes),
+                (inputs, inputs[:2], _abreast),
+            ):
                 known |= {f: self._counted(layer, f, some[f]) for f in counted if f not in known}
                 for form in line:
                     self._parts[layer, form] = some[form]
                     if form not in known:
-                        low = max((f for f in counted if size(f) < size(form)), key=size)
-                        high = min((f for f in counted if size(f) > size(form)), key=size)
+                        below = sum(size(f) < size(form) for f in counted)
+                        above = min(below, len(counted) - 1)
+                        low, high = counted[above - 1], counted[above]
                         part = (size(form) - size(low)) / (size(high) - size(low))
                         cost = _between(known[low].cost, known[high].cost, part)
                         cycles = max(stage.cycles for stage in some[form].stages)
@@ -320,7 +326,7 @@ def _expected(stage: Stage, part: _Part, family: str) -> Cost:
 
 
 def _between(low: Cost, high: Cost, part: float) -> Cost:
-    """A cost on the line between two; blocks of memory, and what is read of them, are rounded."""
+    """A cost on the line through two; blocks of memory, and what is read of them, are rounded."""
     found = {f.name: getattr(low, f.name) for f in fields(Cost)}
     for name, value in found.items():
         between = value + part * (getattr(high, name) - value)
