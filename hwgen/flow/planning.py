@@ -34,8 +34,8 @@ PLANNED = "planned"
 MARGINS: Mapping[str, Mapping[str, float]] = MappingProxyType(
     {
         "ice40": {"luts": 0.05, "ffs": 0.05, "cells": 0.07},
-        # nextpnr takes up to 1.17 cells a LUT, since every carry chain has ends
-        "ecp5": {"luts": 0.2, "ffs": 0.05},
+        # nextpnr takes up to 1.06 cells a LUT, since carry chains of even width have a start
+        "ecp5": {"luts": 0.12, "ffs": 0.05},
         # 1.12 and 1.15 LUTs of the part a LUT, in designs that fill a third of it at most
         "gowin": {"luts": 0.25, "ffs": 0.05},
     }
