@@ -19,6 +19,7 @@ from typing import Any
 
 import click
 from figure_style import figure_of
+from matplotlib.lines import Line2D
 
 from hwgen.boards import find_board
 from hwgen.errors import ResourceError
@@ -35,7 +36,9 @@ Plan = dict[str, Any]
 @click.argument("results", type=click.Path(path_type=Path, dir_okay=False))
 @click.argument("workspaces", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--board", "boards", multiple=True, required=True, help="Board to plan for.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Draw the curves to this SVG file.")
+@click.option(
+    "--plot", type=click.Path(path_type=Path), help="Draw all that is stored to this SVG file."
+)
 def main(
     results: Path, workspaces: tuple[Path, ...], boards: tuple[str, ...], plot: Path | None
 ) -> None:
@@ -49,8 +52,7 @@ def main(
                 results.write_text(json.dumps(plans, indent=1, sort_keys=True) + "\n")
             click.echo(_row(board, workspace.name, done[workspace.name]))
     if plot is not None:
-        names = [workspace.name for workspace in workspaces]
-        _draw(plot, [(board, plans[board]) for board in boards], names)
+        _draw(plot, plans)
 
 
 def _plan(workspace: Path, board: str) -> Plan:
@@ -77,19 +79,18 @@ def _total(plan: Plan) -> Mapping[str, Any]:
     return total
 
 
-def _draw(
-    path: Path, boards: Sequence[tuple[str, Mapping[str, Plan]]], names: Sequence[str]
-) -> None:
+def _draw(path: Path, boards: Mapping[str, Mapping[str, Plan]]) -> None:
     """A panel a board, a colour a network: pipelines as lines, other systems as squares."""
+    names = sorted({name for plans in boards.values() for name in plans})
     rows = ceil(len(boards) / COLUMNS)
     with figure_of(path, width=3.6 * COLUMNS, height=2.7 * rows) as figure:
         panels = figure.subplots(rows, COLUMNS, squeeze=False, sharex=True, sharey=True).flat
-        for axes, (board, plans) in zip(panels, boards, strict=False):
+        for axes, (board, plans) in zip(panels, sorted(boards.items()), strict=False):
             axes.set_title(find_board(board).title, loc="left")
             for number, name in enumerate(names):
                 plan = plans.get(name, {})
-                _points(axes, plan.get("curve", ()), f"C{number}", ".-", label=name)
-                _points(axes, plan.get("systems", ()), f"C{number}", "s", label=None)
+                _points(axes, plan.get("curve", ()), f"C{number}", ".-")
+                _points(axes, plan.get("systems", ()), f"C{number}", "s")
                 if "refused" not in plan and plan:
                     chosen = [(plan["images_per_second"], _total(plan)["luts"])]
                     axes.plot(*zip(*chosen, strict=True), "o", color=f"C{number}", ms=7, mfc="none")
@@ -100,15 +101,15 @@ def _draw(
             axes.set_visible(False)
         figure.supxlabel("images a second at the clock of the board", fontsize=9)
         figure.supylabel("LUTs, predicted", fontsize=9)
-        figure.axes[0].legend(fontsize=8)
+        colours = [
+            Line2D([], [], color=f"C{number}", label=name) for number, name in enumerate(names)
+        ]
+        figure.legend(handles=colours, loc="outside upper center", ncols=len(names), fontsize=8)
 
 
-def _points(
-    axes: Any, points: Sequence[Mapping[str, Any]], colour: str, mark: str, *, label: str | None
-) -> None:
+def _points(axes: Any, points: Sequence[Mapping[str, Any]], colour: str, mark: str) -> None:
     rates = [point["images_per_second"] for point in points]
-    luts = [point["luts"] for point in points]
-    axes.plot(rates, luts, mark, color=colour, lw=0.8, ms=3, label=label if points else None)
+    axes.plot(rates, [point["luts"] for point in points], mark, color=colour, lw=0.8, ms=3)
 
 
 if __name__ == "__main__":
