@@ -85,7 +85,7 @@ def _draw(path: Path, boards: Mapping[str, Mapping[str, Plan]]) -> None:
     rows = ceil(len(boards) / COLUMNS)
     with figure_of(path, width=3.6 * COLUMNS, height=2.7 * rows) as figure:
         panels = figure.subplots(rows, COLUMNS, squeeze=False, sharex=True, sharey=True).flat
-        for axes, (board, plans) in zip(panels, sorted(boards.items()), strict=False):
+        for (board, plans), axes in zip(sorted(boards.items()), panels, strict=False):
             axes.set_title(find_board(board).title, loc="left")
             for number, name in enumerate(names):
                 plan = plans.get(name, {})
