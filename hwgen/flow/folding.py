@@ -17,7 +17,7 @@ from hwgen.estimate.model import Cost
 from hwgen.flow.candidates import Candidates
 from hwgen.flow.estimation import Estimate, estimate_plan
 from hwgen.integer.types import IntegerNetwork
-from hwgen.stream.forms import folding_name
+from hwgen.stream.forms import Kind, folding_name
 from hwgen.stream.plan import plan_pipeline
 
 __all__ = ["Folded", "Folding", "link_cost"]
@@ -106,9 +106,16 @@ class Folding:
         """Candidates of each layer."""
         return list(self.candidates.layers.values())
 
-    def choose(self, interval: float) -> Choice:
-        """The least area at a pace, as far as it is known; :class:`ResourceError` if none is."""
-        return choose(self.layers, self.room, interval=interval)
+    def choose(self, interval: float, *, only: Kind | None = None) -> Choice:
+        """The least area at a pace, as far as it is known; :class:`ResourceError` if none is.
+
+        With ``only``, of layers that have candidates of this kind, from these.
+        """
+        layers = [
+            [c for c in layer if c.form is not None and c.form.kind == only] or layer
+            for layer in self.layers
+        ]
+        return choose(layers, self.room, interval=interval)
 
     def curve(self) -> list[Choice]:
         """The least area at each pace, from the fastest; what saves nothing is left out."""
@@ -143,19 +150,37 @@ class Folding:
     def smallest(self, interval: float) -> Folded:
         """The smallest whole design that takes no more cycles an image.
 
-        Layers wait for each other, so it may be slower than each of them; then a quicker choice is
-        tried.
+        With all weights in memory results come a channel a beat, which makes the buffers of
+        branches small. No layer by itself has these buffers, so such a design is tried too.
 
         Raises
         ------
         ResourceError
             If none fits; the text says by how much.
         """
+        found: list[Folded] = []
+        refused: list[ResourceError] = []
+        kinds: tuple[Kind | None, ...] = (None, "memory")
+        for only in kinds:
+            try:
+                found.append(self._smallest(interval, only))
+            except ResourceError as error:
+                refused.append(error)
+        if not found:
+            raise refused[0]
+        return min(found, key=lambda each: each.share)
+
+    def _smallest(self, interval: float, only: Kind | None) -> Folded:
+        """The smallest design, of one kind of form where it is given.
+
+        Layers wait for each other, so it may be slower than each of them; then a quicker choice is
+        tried.
+        """
         aim = interval
         for _ in range(_TRIES):
-            found = self._at(aim)
+            found = self._at(aim, only)
             if found is None:
-                choice = self._settled(aim)
+                choice = self._settled(aim, only)
                 raise ResourceError(self._too_large(choice.share, choice.scarcest, _forms(choice)))
             if found.share > 1:
                 raise ResourceError(self._too_large(found.share, found.scarcest, found.forms))
@@ -164,7 +189,7 @@ class Folding:
             aim = min(aim, found.choice.cycles) * interval / found.interval
         raise ResourceError(f"No folding was found that keeps {interval:,.0f} cycles an image")
 
-    def _at(self, interval: float) -> Folded | None:
+    def _at(self, interval: float, only: Kind | None = None) -> Folded | None:
         """The design at a pace whose layers take least; None if they do not fit.
 
         If as a whole it takes more than there is, what it takes beyond its layers is kept in mind
@@ -173,7 +198,7 @@ class Folding:
         nearest: Folded | None = None
         self.room = replace(self.room, fixed=self._fixed)
         for _ in range(_TRIES):
-            choice = self._settled(interval)
+            choice = self._settled(interval, only)
             if choice.share > 1:
                 break
             found = self._planned(choice)
@@ -184,10 +209,10 @@ class Folding:
             self._learn(found)
         return nearest
 
-    def _settled(self, interval: float) -> Choice:
+    def _settled(self, interval: float, only: Kind | None) -> Choice:
         """The choice at a pace once nothing of it is estimated that could be counted."""
         while True:
-            choice = self.choose(interval)
+            choice = self.choose(interval, only=only)
             if choice.share > 1 or not self.candidates.settle(choice.chosen):
                 return choice
 

@@ -218,6 +218,27 @@ def test_the_whole_design_fits(approximated: Workspace, interval: float | None) 
         assert max(large.share, small.share) <= 1
 
 
+class _Buffered(Folding):
+    """Whole designs take 9000 LUTs more than their layers, unless all weights are in memory."""
+
+    def _planned(self, choice: Choice) -> Folded:
+        found = super()._planned(choice)
+        if {c.form.kind for c in choice.chosen if c.form is not None} == {"memory"}:
+            return found
+        more = Cost(luts=9000 + sum(c.cost.luts for c in choice.chosen))
+        return replace(found, share=self.room.share("luts", more))
+
+
+def test_buffers_of_branches_are_weighed(approximated: Workspace) -> None:
+    integer = integer_store.from_json(approximated.path("integer.json").read_text())
+    found = _found(approximated, 1e5)
+    folding = _Buffered(integer, find_board("ulx3s-25f"), found, found.room)
+    plain = Folding(integer, folding.board, found, found.room).smallest(400)
+    assert {c.form.kind for c in plain.choice.chosen if c.form} == {"memory", "serial"}
+    chosen = folding.smallest(400)
+    assert {c.form.kind for c in chosen.choice.chosen if c.form} == {"memory"}
+
+
 def test_every_layer_has_candidates(approximated: Workspace) -> None:
     integer = integer_store.from_json(approximated.path("integer.json").read_text())
     found = _found(approximated, 1e5)
