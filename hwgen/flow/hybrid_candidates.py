@@ -100,7 +100,8 @@ def hybrid_candidates(
         chosen = {"cut": plan.cut, "forms": forms, "tile": tile, "memory": nfu_memory(board)}
         name = f"{forms}, then NFU {tile[0]} x {tile[1]}"
         cycles = round(plan.timing.interval)
-        result.append(System(name, cost, cycles, {"backend": "hybrid", **chosen}))
+        if interval is None or cycles <= interval:  # both halves may keep a pace that all does not
+            result.append(System(name, cost, cycles, {"backend": "hybrid", **chosen}))
     progress("Hybrids", 1.0)
     return result
 

@@ -88,7 +88,7 @@ def test_cycles_are_those_of_the_hardware(roomy: list[System]) -> None:
 def test_little_room_makes_the_front_slower(roomy: list[System]) -> None:
     tight = _hybrids(min(each.cost.luts for each in roomy))
     for each in tight:
-        assert "memory:1" in each.options["forms"]
+        assert "parallel" not in each.options["forms"]
     assert _hybrids(100) == []
 
 
