@@ -87,8 +87,11 @@ def test_cycles_are_those_of_the_hardware(roomy: list[System]) -> None:
 @pytest.mark.slow
 def test_little_room_makes_the_front_slower(roomy: list[System]) -> None:
     tight = _hybrids(min(each.cost.luts for each in roomy))
+    assert {each.options["cut"] for each in tight} == {each.options["cut"] for each in roomy}
     for each in tight:
         assert "parallel" not in each.options["forms"]
+        alike = [other for other in roomy if other.options["cut"] == each.options["cut"]]
+        assert all(each.cycles > other.cycles for other in alike)
     assert _hybrids(100) == []
 
 
